@@ -1,0 +1,27 @@
+//! The vocabulary every other crate of vmatlas speaks.
+//!
+//! You get: types for addresses, protections, tasks, times, calls, events and rows of a map, and the two
+//! traits that join a producer of events to its consumers ([`Sink`]) and to the kernel ([`Kernel`]).
+//! There is no I/O here, no clock and no dependency: whoever makes an event says when it happened.
+
+#![forbid(unsafe_code)]
+
+mod addr;
+mod event;
+mod flags;
+mod ids;
+mod op;
+mod pages;
+mod row;
+mod sink;
+
+pub use addr::{Addr, AddrRange, Bytes, PageSize, Pages};
+pub use event::{Errno, Event, Outcome, Source};
+pub use flags::{
+    Advice, FlagName, MADV, MAP, MapFlags, MapType, PROT, Prot, ProtArg, flag_names, parse_flags,
+};
+pub use ids::{MmId, MonoNs, Pid, Seq, StackId, StartTime, TaskId, Tid};
+pub use op::{ForkKind, Op, OpKind, SnapshotReason};
+pub use pages::PageCounts;
+pub use row::{Dev, Name, Sharing, VmaRow};
+pub use sink::{Kernel, KernelError, Next, Sink};

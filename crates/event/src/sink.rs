@@ -1,0 +1,77 @@
+//! How a producer of events, their consumer and the kernel are joined.
+
+use crate::{AddrRange, Errno, Event, StartTime, TaskId, Tid, VmaRow};
+use std::fmt;
+
+/// What a consumer wants after an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Go on.
+    Go,
+    /// Keep the task stopped, read these ranges, send the answers as [`Op::Observed`](crate::Op::Observed), then go on.
+    Ask(Vec<AddrRange>),
+    /// Watch no further; the program itself goes on or is ended as the producer's options say.
+    Stop,
+}
+
+/// A consumer of events: a live model, a recorder, or both.
+pub trait Sink {
+    /// Takes one event, in order of `seq`.
+    fn event(&mut self, event: &Event) -> Next;
+}
+
+impl<F: FnMut(&Event) -> Next> Sink for F {
+    fn event(&mut self, event: &Event) -> Next {
+        self(event)
+    }
+}
+
+/// What the kernel says of a stopped task's map; implemented over /proc, and by fakes in tests.
+pub trait Kernel {
+    /// Every VMA that meets `range`, whole, in address order.
+    ///
+    /// # Errors
+    /// [`KernelError`] by kind; an empty answer means that nothing is mapped there.
+    fn vmas_in(&mut self, task: TaskId, range: AddrRange) -> Result<Vec<VmaRow>, KernelError>;
+
+    /// Every VMA, in address order.
+    ///
+    /// # Errors
+    /// [`KernelError`] by kind.
+    fn all_vmas(&mut self, task: TaskId) -> Result<Vec<VmaRow>, KernelError>;
+
+    /// When a task started; `None` when it is gone already.
+    fn start_time(&mut self, tid: Tid) -> Option<StartTime>;
+
+    /// Which process a task belongs to; `None` when it is gone already.
+    fn process_of(&mut self, tid: Tid) -> Option<crate::Pid>;
+
+    /// Tells that `task` now has another address space (exec) or has ended, so that what was kept open for it can go.
+    fn forget(&mut self, task: TaskId);
+}
+
+/// Why the kernel did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelError {
+    /// The task has ended.
+    Gone,
+    /// We are not allowed to look.
+    NotPermitted,
+    /// This kernel cannot be asked that.
+    Unsupported,
+    /// Another error.
+    Other(Errno),
+}
+
+impl fmt::Display for KernelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KernelError::Gone => f.write_str("the task has ended"),
+            KernelError::NotPermitted => f.write_str("not permitted"),
+            KernelError::Unsupported => f.write_str("this kernel cannot be asked that"),
+            KernelError::Other(errno) => write!(f, "error {}", errno.0),
+        }
+    }
+}
+
+impl std::error::Error for KernelError {}

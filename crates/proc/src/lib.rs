@@ -1,0 +1,17 @@
+//! Reads /proc: bytes in, values out ([`parse`]), and the reading itself without disturbing the target ([`read`]).
+//!
+//! You get maps, page residency, status and the evidence that tells what a mapping is for. Every file of the target is
+//! hostile input: names are bytes, lines have no length limit, numbers are checked. What this crate does not do: decide
+//! what a mapping is for (that is `vmatlas-model`) or show anything.
+
+#![forbid(unsafe_code)]
+
+pub mod parse;
+pub mod read;
+
+pub use read::error::{ErrorKind, ProcError};
+pub use read::kernel::ProcKernel;
+pub use read::process::{Process, Thread};
+pub use read::residency::{Budget, Method, Residency};
+pub use read::root::{Candidate, ProcRoot};
+pub use read::snapshot::MapsReader;

@@ -1,0 +1,8 @@
+//! Reading /proc: which process, its map, its pages.
+
+pub mod error;
+pub mod kernel;
+pub mod process;
+pub mod residency;
+pub mod root;
+pub mod snapshot;

@@ -1,0 +1,33 @@
+//! The unsafe fence: every system call that needs `unsafe`, behind a safe and typed function.
+//!
+//! You get thin wrappers that take and return values; none of them decides anything, prints or keeps state,
+//! except [`signal`], whose handler must live somewhere. All `unsafe` of vmatlas is in this crate, each block with
+//! the guarantee it rests on.
+
+mod clock;
+mod errno;
+mod id;
+mod pagemap_scan;
+mod procmap_query;
+mod remote;
+mod spawn;
+mod wait;
+
+pub mod mem;
+pub mod ptrace;
+pub mod sched;
+pub mod seccomp;
+pub mod signal;
+pub mod tty;
+
+pub use clock::{now, realtime_offset, sleep};
+pub use errno::{errno_name, errno_text, last_errno};
+pub use id::{
+    PidFd, effective_uid, hostname_release, page_size, real_uid, same_address_space, self_pid,
+    ticks_per_second,
+};
+pub use pagemap_scan::{PageRun, PageTraits, ScanStep, pagemap_scan};
+pub use procmap_query::{MapAnswer, QueryMode, procmap_query};
+pub use remote::process_vm_read;
+pub use spawn::{ExecFailure, Program, Spawned, spawn};
+pub use wait::{WaitStatus, exit_now, kill, wait_for, wait_my_children};

@@ -1,0 +1,151 @@
+//! ptrace(2), seize mode only.
+
+use crate::errno::check;
+use std::ptr::null_mut;
+use vmatlas_event::{Errno, Tid};
+
+/// What a tracer asks for when it seizes a task (PTRACE_O_*).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// End the tracees when the tracer ends; needed with a seccomp filter, whose calls fail without a tracer.
+    pub exit_kill: bool,
+    /// Stop at system calls that a seccomp filter marks.
+    pub seccomp: bool,
+}
+
+/// A tracee's resting place when it is resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Until the next event (PTRACE_CONT).
+    Continue,
+    /// Until the next system-call entry or exit (PTRACE_SYSCALL).
+    ToSyscall,
+    /// Stay in group-stop but hear of SIGCONT (PTRACE_LISTEN).
+    Listen,
+}
+
+/// A stop that belongs to a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyscallStop {
+    /// Before the call.
+    Entry(Entry),
+    /// After it: the value, or the error.
+    Exit(Result<u64, Errno>),
+    /// No system call at this stop.
+    None,
+}
+
+/// A call that is about to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// AUDIT_ARCH_* of the way it was made.
+    pub arch: u32,
+    /// Its number there.
+    pub nr: u64,
+    /// Its arguments.
+    pub args: [u64; 6],
+}
+
+/// PTRACE_EVENT_* numbers.
+#[allow(missing_docs, reason = "each is the event of its name in ptrace(2)")]
+pub mod event {
+    pub const FORK: i32 = libc::PTRACE_EVENT_FORK;
+    pub const VFORK: i32 = libc::PTRACE_EVENT_VFORK;
+    pub const CLONE: i32 = libc::PTRACE_EVENT_CLONE;
+    pub const EXEC: i32 = libc::PTRACE_EVENT_EXEC;
+    pub const SECCOMP: i32 = libc::PTRACE_EVENT_SECCOMP;
+    pub const STOP: i32 = libc::PTRACE_EVENT_STOP;
+}
+
+/// The bit TRACESYSGOOD adds to SIGTRAP at system-call stops.
+pub const SYSCALL_STOP: i32 = libc::SIGTRAP | 0x80;
+
+fn request(op: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Result<i64, Errno> {
+    // SAFETY: only requests that take two numbers (or write nothing of ours) come through here.
+    check(unsafe { libc::ptrace(op, tid.0, addr as *mut libc::c_void, data as *mut libc::c_void) })
+}
+
+/// Becomes the tracer of a task without stopping it; its children and threads are followed from then on.
+///
+/// # Errors
+/// EPERM when it is traced already or not ours to trace, ESRCH when it is gone.
+pub fn seize(tid: Tid, options: Options) -> Result<(), Errno> {
+    let mut o = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEEXEC;
+    if options.exit_kill {
+        o |= libc::PTRACE_O_EXITKILL;
+    }
+    if options.seccomp {
+        o |= libc::PTRACE_O_TRACESECCOMP;
+    }
+    request(libc::PTRACE_SEIZE, tid, 0, o as usize).map(|_| ())
+}
+
+/// Lets a stopped task go on, delivering `signal` (0 for none).
+///
+/// # Errors
+/// ESRCH when it is gone or not stopped: SIGKILL can take it away at any moment.
+pub fn resume(tid: Tid, how: Resume, signal: i32) -> Result<(), Errno> {
+    let op = match how {
+        Resume::Continue => libc::PTRACE_CONT,
+        Resume::ToSyscall => libc::PTRACE_SYSCALL,
+        Resume::Listen => libc::PTRACE_LISTEN,
+    };
+    request(op, tid, 0, signal as usize).map(|_| ())
+}
+
+/// Stops tracing a stopped task and lets it go on.
+///
+/// # Errors
+/// ESRCH when it is gone or not stopped.
+pub fn detach(tid: Tid, signal: i32) -> Result<(), Errno> {
+    request(libc::PTRACE_DETACH, tid, 0, signal as usize).map(|_| ())
+}
+
+/// The message of the last event stop: a new task's TID, or the old TID at exec.
+///
+/// # Errors
+/// ESRCH when it is gone.
+pub fn event_message(tid: Tid) -> Result<u64, Errno> {
+    let mut message: libc::c_ulong = 0;
+    // SAFETY: the request writes one c_ulong, for which `message` is a valid place.
+    let ret = unsafe {
+        libc::ptrace(libc::PTRACE_GETEVENTMSG, tid.0, null_mut::<libc::c_void>(), &raw mut message)
+    };
+    check(ret).map(|_| message)
+}
+
+/// What system call the task is stopped at (PTRACE_GET_SYSCALL_INFO, Linux 5.3).
+///
+/// # Errors
+/// ESRCH when it is gone, EIO where the kernel has no such request.
+pub fn syscall_stop(tid: Tid) -> Result<SyscallStop, Errno> {
+    let mut info = std::mem::MaybeUninit::<libc::ptrace_syscall_info>::zeroed();
+    let size = size_of::<libc::ptrace_syscall_info>();
+    // SAFETY: the kernel writes at most `size` bytes to `info`.
+    let ret = unsafe { libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, tid.0, size, info.as_mut_ptr()) };
+    check(ret)?;
+    // SAFETY: zeroed before, and every field is a plain number, for which any bytes are valid.
+    let info = unsafe { info.assume_init() };
+    Ok(match info.op {
+        libc::PTRACE_SYSCALL_INFO_ENTRY => {
+            // SAFETY: `op` says that this member of the union was written.
+            let e = unsafe { info.u.entry };
+            SyscallStop::Entry(Entry { arch: info.arch, nr: e.nr, args: e.args })
+        }
+        libc::PTRACE_SYSCALL_INFO_SECCOMP => {
+            // SAFETY: `op` says that this member of the union was written.
+            let s = unsafe { info.u.seccomp };
+            SyscallStop::Entry(Entry { arch: info.arch, nr: s.nr, args: s.args })
+        }
+        libc::PTRACE_SYSCALL_INFO_EXIT => {
+            // SAFETY: `op` says that this member of the union was written.
+            let e = unsafe { info.u.exit };
+            SyscallStop::Exit(if e.is_error != 0 { Err(Errno(-(e.sval as i32))) } else { Ok(e.sval as u64) })
+        }
+        _ => SyscallStop::None,
+    })
+}

@@ -1,0 +1,204 @@
+//! Signals: what was inherited, what a tracer forwards, and stopping together with the traced program.
+
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicI32, Ordering};
+use vmatlas_event::Pid;
+
+/// The signals a terminal stops a whole job with.
+const JOB_STOPS: [i32; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
+/// 1 when SIGPIPE was ignored before Rust's runtime set it so, 0 when not, -1 when unknown.
+static SIGPIPE_WAS_IGNORED: AtomicI32 = AtomicI32::new(-1);
+
+fn is_ignored(signal: i32) -> bool {
+    let mut old = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a NULL new action only asks; `old` is a valid place for the answer.
+    let ret = unsafe { libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr()) };
+    // SAFETY: zeroed before, plain data.
+    ret == 0 && unsafe { old.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+extern "C" fn remember_sigpipe() {
+    SIGPIPE_WAS_IGNORED.store(i32::from(is_ignored(libc::SIGPIPE)), Ordering::Relaxed);
+}
+
+/// Runs before Rust's runtime, which ignores SIGPIPE for itself: a program we start must get what we got.
+#[used]
+// SAFETY: .init_array holds pointers to functions of this type; this one only reads a disposition and stores a number.
+#[unsafe(link_section = ".init_array")]
+static REMEMBER_SIGPIPE: extern "C" fn() = remember_sigpipe;
+
+/// The signal state a program was started with, to be handed on to one that it starts.
+#[derive(Clone, Copy)]
+pub struct Inherited {
+    mask: libc::sigset_t,
+    ignore_sigpipe: bool,
+}
+
+impl std::fmt::Debug for Inherited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inherited").field("ignore_sigpipe", &self.ignore_sigpipe).finish_non_exhaustive()
+    }
+}
+
+fn empty_set() -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: sigemptyset initialises the set it is given.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: initialised on the line above.
+    unsafe { set.assume_init() }
+}
+
+fn set_of(signals: &[i32]) -> libc::sigset_t {
+    let mut set = empty_set();
+    for signal in signals {
+        // SAFETY: an initialised set and a valid signal number.
+        unsafe { libc::sigaddset(&mut set, *signal) };
+    }
+    set
+}
+
+fn change_mask(how: i32, set: &libc::sigset_t) -> libc::sigset_t {
+    let mut old = empty_set();
+    // SAFETY: two initialised sets.
+    unsafe { libc::pthread_sigmask(how, set, &mut old) };
+    old
+}
+
+impl Inherited {
+    /// The state as it is now; take it before [`Job::begin`] changes it.
+    pub fn now() -> Inherited {
+        Inherited {
+            mask: change_mask(libc::SIG_BLOCK, &empty_set()),
+            ignore_sigpipe: SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) == 1,
+        }
+    }
+
+    /// Puts it back, between fork and exec. Handlers need no care: exec resets them. Async-signal-safe.
+    pub(crate) fn restore(&self) {
+        let action = if self.ignore_sigpipe { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: signal(2) with a constant action.
+        unsafe { libc::signal(libc::SIGPIPE, action) };
+        // SAFETY: an initialised set; the old one is not wanted.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.mask, std::ptr::null_mut()) };
+    }
+}
+
+/// The program that gets what is sent to us; 0 for none.
+static FORWARD_TO: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn forward(signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    // SAFETY: the kernel gives a valid siginfo to a handler installed with SA_SIGINFO.
+    let code = unsafe { (*info).si_code };
+    let pid = FORWARD_TO.load(Ordering::Relaxed);
+    // From the kernel (a key on the terminal, a hang-up) it went to the whole job: the program has it already.
+    if code <= 0 && pid > 0 {
+        let saved = crate::errno::last_errno();
+        // SAFETY: kill is async-signal-safe and takes two numbers.
+        unsafe { libc::kill(pid, signal) };
+        // SAFETY: always a valid place of this thread.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: as above; a handler must leave errno as it was.
+        unsafe { *errno = saved.0 };
+    }
+}
+
+/// While it lives, this process steps back for the program it runs: keys of the terminal reach the program alone,
+/// signals sent to us are passed on, and a stop of the whole job is taken only when [`Job::stop_too`] says so.
+#[derive(Debug)]
+pub struct Job(());
+
+impl Job {
+    /// Begins it. Dropping it only stops forwarding: the process is about to end then.
+    pub fn begin(program: Pid) -> Job {
+        FORWARD_TO.store(program.0, Ordering::Relaxed);
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: zeroed plain data; the fields that matter are set below.
+        let action = unsafe { action.assume_init_mut() };
+        action.sa_sigaction = forward as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+        action.sa_mask = empty_set();
+        for signal in [
+            libc::SIGINT,
+            libc::SIGQUIT,
+            libc::SIGTERM,
+            libc::SIGHUP,
+            libc::SIGUSR1,
+            libc::SIGUSR2,
+            libc::SIGWINCH,
+        ] {
+            // A signal that was ignored when we started (nohup, a background job) stays ignored, for both.
+            if !is_ignored(signal) {
+                // SAFETY: the handler is async-signal-safe and lives as long as the program.
+                unsafe { libc::sigaction(signal, action, std::ptr::null_mut()) };
+            }
+        }
+        change_mask(libc::SIG_BLOCK, &set_of(&JOB_STOPS));
+        Job(())
+    }
+
+    /// Stops this process too, when the terminal stopped the whole job: call it when the program is in group-stop.
+    ///
+    /// Returns at once when the stop was meant for the program alone (`kill -TSTP`): stopping ourselves then would
+    /// keep the program from being continued from outside. Otherwise returns after SIGCONT.
+    pub fn stop_too(&self) {
+        let mut pending = empty_set();
+        // SAFETY: a valid place for the answer.
+        unsafe { libc::sigpending(&mut pending) };
+        // SAFETY: an initialised set and valid numbers.
+        let job_stopped = JOB_STOPS.iter().any(|s| unsafe { libc::sigismember(&pending, *s) } == 1);
+        if job_stopped {
+            let stops = set_of(&JOB_STOPS);
+            // The pending signal acts here, with its default action, and SIGCONT brings us back.
+            change_mask(libc::SIG_UNBLOCK, &stops);
+            change_mask(libc::SIG_BLOCK, &stops);
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        FORWARD_TO.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The name of a signal (`SIGTERM`), or its number.
+pub fn name(signal: i32) -> String {
+    const NAMES: [(i32, &str); 31] = [
+        (libc::SIGHUP, "SIGHUP"),
+        (libc::SIGINT, "SIGINT"),
+        (libc::SIGQUIT, "SIGQUIT"),
+        (libc::SIGILL, "SIGILL"),
+        (libc::SIGTRAP, "SIGTRAP"),
+        (libc::SIGABRT, "SIGABRT"),
+        (libc::SIGBUS, "SIGBUS"),
+        (libc::SIGFPE, "SIGFPE"),
+        (libc::SIGKILL, "SIGKILL"),
+        (libc::SIGUSR1, "SIGUSR1"),
+        (libc::SIGSEGV, "SIGSEGV"),
+        (libc::SIGUSR2, "SIGUSR2"),
+        (libc::SIGPIPE, "SIGPIPE"),
+        (libc::SIGALRM, "SIGALRM"),
+        (libc::SIGTERM, "SIGTERM"),
+        (libc::SIGSTKFLT, "SIGSTKFLT"),
+        (libc::SIGCHLD, "SIGCHLD"),
+        (libc::SIGCONT, "SIGCONT"),
+        (libc::SIGSTOP, "SIGSTOP"),
+        (libc::SIGTSTP, "SIGTSTP"),
+        (libc::SIGTTIN, "SIGTTIN"),
+        (libc::SIGTTOU, "SIGTTOU"),
+        (libc::SIGURG, "SIGURG"),
+        (libc::SIGXCPU, "SIGXCPU"),
+        (libc::SIGXFSZ, "SIGXFSZ"),
+        (libc::SIGVTALRM, "SIGVTALRM"),
+        (libc::SIGPROF, "SIGPROF"),
+        (libc::SIGWINCH, "SIGWINCH"),
+        (libc::SIGIO, "SIGIO"),
+        (libc::SIGPWR, "SIGPWR"),
+        (libc::SIGSYS, "SIGSYS"),
+    ];
+    match NAMES.iter().find(|(n, _)| *n == signal) {
+        Some((_, name)) => (*name).to_owned(),
+        None => format!("signal {signal}"),
+    }
+}

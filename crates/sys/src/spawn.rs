@@ -1,0 +1,170 @@
+//! Starting a program that waits for its tracer before it runs.
+
+use crate::errno::{check, last_errno};
+use crate::seccomp::{self, Insn};
+use crate::signal::Inherited;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use vmatlas_event::{Errno, Pid};
+
+/// A program to start: everything is prepared here, because a forked child may not allocate.
+#[derive(Debug)]
+pub struct Program<'a> {
+    /// The file to execute.
+    pub path: &'a CStr,
+    /// Its arguments, the name first.
+    pub args: &'a [CString],
+    /// Its environment; `None` hands on our own.
+    pub env: Option<&'a [CString]>,
+    /// The seccomp filter to install, with or without no_new_privs.
+    pub filter: Option<(&'a [Insn], bool)>,
+    /// The signal state to start it with.
+    pub signals: Inherited,
+    /// Descriptors to hand on: (ours, the number it shall have).
+    pub fds: &'a [(RawFd, RawFd)],
+}
+
+/// A started child that waits for [`Spawned::go`].
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its PID.
+    pub pid: Pid,
+    go: OwnedFd,
+    report: OwnedFd,
+}
+
+/// Why the program never ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecFailure {
+    /// execve(2) failed.
+    Exec(Errno),
+    /// The seccomp filter could not be installed.
+    Filter(Errno),
+    /// A descriptor could not be handed on.
+    Setup(Errno),
+}
+
+impl Spawned {
+    /// Lets the child go on to its exec.
+    pub fn go(&self) {
+        // SAFETY: one byte of a constant; a broken pipe means that the child is gone, which waiting will tell.
+        unsafe { libc::write(self.go.as_raw_fd(), c"g".as_ptr().cast(), 1) };
+    }
+
+    /// What stopped the child before its program ran; `None` when it ran. Call it only after the child ended or exec'ed.
+    pub fn failure(&self) -> Option<ExecFailure> {
+        let mut report = [0u8; 5];
+        // SAFETY: reads at most the array's length into it.
+        let n = unsafe { libc::read(self.report.as_raw_fd(), report.as_mut_ptr().cast(), report.len()) };
+        if n != report.len() as isize {
+            return None;
+        }
+        let errno = Errno(i32::from_ne_bytes([report[1], report[2], report[3], report[4]]));
+        Some(match report[0] {
+            b'e' => ExecFailure::Exec(errno),
+            b'f' => ExecFailure::Filter(errno),
+            _ => ExecFailure::Setup(errno),
+        })
+    }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let mut fds = [0; 2];
+    // SAFETY: a valid array of two.
+    check(i64::from(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }))?;
+    // SAFETY: descriptors that were just made for us.
+    let read = unsafe { OwnedFd::from_raw_fd(fds[0]) };
+    // SAFETY: as above.
+    let write = unsafe { OwnedFd::from_raw_fd(fds[1]) };
+    Ok((read, write))
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// Forks a child that waits for its tracer, then installs the filter and executes the program.
+///
+/// The child is ours alone: a file without `#!` that the kernel does not know runs with /bin/sh, as a shell would.
+///
+/// # Errors
+/// EAGAIN or ENOMEM when no process can be made, EMFILE when no pipe can.
+pub fn spawn(program: &Program<'_>) -> Result<Spawned, Errno> {
+    let (go_read, go_write) = pipe()?;
+    let (report_read, report_write) = pipe()?;
+    let argv = pointers(program.args);
+    let env = program.env.map(pointers);
+    let mut sh_argv = vec![c"sh".as_ptr(), program.path.as_ptr()];
+    sh_argv.extend(argv.iter().skip(1));
+
+    // SAFETY: the child calls async-signal-safe functions only (no allocation, no locks), then execs or exits.
+    match unsafe { libc::fork() } {
+        -1 => Err(last_errno()),
+        0 => child(
+            program,
+            ChildPlan {
+                argv: &argv,
+                sh_argv: &sh_argv,
+                env: env.as_deref(),
+                go: go_read.as_raw_fd(),
+                go_write: go_write.as_raw_fd(),
+                report: report_write.as_raw_fd(),
+            },
+        ),
+        pid => Ok(Spawned { pid: Pid(pid), go: go_write, report: report_read }),
+    }
+}
+
+struct ChildPlan<'a> {
+    argv: &'a [*const libc::c_char],
+    sh_argv: &'a [*const libc::c_char],
+    env: Option<&'a [*const libc::c_char]>,
+    go: RawFd,
+    go_write: RawFd,
+    report: RawFd,
+}
+
+unsafe extern "C" {
+    static environ: *const *const libc::c_char;
+}
+
+fn child(program: &Program<'_>, plan: ChildPlan<'_>) -> ! {
+    let fail = |stage: u8, errno: Errno| -> ! {
+        let e = errno.0.to_ne_bytes();
+        let report = [stage, e[0], e[1], e[2], e[3]];
+        // SAFETY: writes a stack array to the parent's pipe.
+        unsafe { libc::write(plan.report, report.as_ptr().cast(), report.len()) };
+        crate::exit_now(127)
+    };
+    // Our own copy of the writing end would keep the read below from seeing the parent's death.
+    // SAFETY: a descriptor of this process that nothing here uses.
+    unsafe { libc::close(plan.go_write) };
+    let mut byte = 0u8;
+    // SAFETY: reads one byte into a local.
+    if unsafe { libc::read(plan.go, (&raw mut byte).cast(), 1) } != 1 {
+        crate::exit_now(125);
+    }
+    for (from, to) in program.fds {
+        // SAFETY: dup2 takes two numbers; the copy has no close-on-exec.
+        if unsafe { libc::dup2(*from, *to) } < 0 {
+            fail(b's', last_errno());
+        }
+    }
+    program.signals.restore();
+    if let Some((filter, no_new_privs)) = program.filter
+        && let Err(errno) = seccomp::install(filter, no_new_privs)
+    {
+        fail(b'f', errno);
+    }
+    // SAFETY: `environ` is libc's own, not changed since the fork.
+    let env = plan.env.map_or(unsafe { environ }, <[_]>::as_ptr);
+    // SAFETY: NULL-terminated arrays of C strings that live in the parent's copied memory.
+    unsafe { libc::execve(program.path.as_ptr(), plan.argv.as_ptr(), env) };
+    let mut errno = last_errno();
+    if errno == Errno(libc::ENOEXEC) {
+        // SAFETY: as above.
+        unsafe { libc::execve(c"/bin/sh".as_ptr(), plan.sh_argv.as_ptr(), env) };
+        errno = last_errno();
+    }
+    fail(b'e', errno)
+}

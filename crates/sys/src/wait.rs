@@ -1,0 +1,89 @@
+//! Waiting for children and tracees, ending them, ending ourselves.
+
+use crate::errno::{check, last_errno};
+use vmatlas_event::{Errno, Pid, Tid};
+
+/// What waitpid(2) reported of one task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitStatus {
+    /// It exited with this status.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+    /// It is stopped: the signal, and above it the PTRACE_EVENT_* number (0 for none).
+    Stopped {
+        /// The stop signal; SIGTRAP|0x80 for a system-call stop.
+        signal: i32,
+        /// PTRACE_EVENT_*.
+        event: i32,
+    },
+    /// It was continued.
+    Continued,
+}
+
+fn decode(status: i32) -> WaitStatus {
+    if libc::WIFEXITED(status) {
+        WaitStatus::Exited(libc::WEXITSTATUS(status))
+    } else if libc::WIFSIGNALED(status) {
+        WaitStatus::Signaled(libc::WTERMSIG(status))
+    } else if libc::WIFSTOPPED(status) {
+        WaitStatus::Stopped { signal: libc::WSTOPSIG(status), event: status >> 16 }
+    } else {
+        WaitStatus::Continued
+    }
+}
+
+fn wait(pid: i32, flags: i32) -> Result<Option<(Tid, WaitStatus)>, Errno> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is a valid place for the answer.
+        match unsafe { libc::waitpid(pid, &mut status, flags) } {
+            0 => return Ok(None),
+            tid if tid > 0 => return Ok(Some((Tid(tid), decode(status)))),
+            _ => match last_errno() {
+                Errno(libc::EINTR) => {}
+                errno => return Err(errno),
+            },
+        }
+    }
+}
+
+/// Waits for any child or tracee of the calling thread (never of another thread of ours).
+///
+/// # Errors
+/// ECHILD when there is none left.
+pub fn wait_my_children() -> Result<(Tid, WaitStatus), Errno> {
+    match wait(-1, libc::__WALL | libc::__WNOTHREAD)? {
+        Some(answer) => Ok(answer),
+        None => Err(Errno(libc::ECHILD)),
+    }
+}
+
+/// Waits until one child of ours ends.
+///
+/// # Errors
+/// ECHILD when it is none of ours.
+pub fn wait_for(pid: Pid) -> Result<WaitStatus, Errno> {
+    match wait(pid.0, libc::__WALL)? {
+        Some((_, status)) => Ok(status),
+        None => Err(Errno(libc::ECHILD)),
+    }
+}
+
+/// Sends a signal to one process that we started.
+///
+/// # Errors
+/// ESRCH when it is gone.
+pub fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
+    if pid.0 <= 0 {
+        return Err(Errno(libc::ESRCH));
+    }
+    // SAFETY: kill takes two numbers; the PID is positive, so it names one process, never a group.
+    check(i64::from(unsafe { libc::kill(pid.0, signal) })).map(|_| ())
+}
+
+/// Ends the calling process at once, without running anything of ours (no allocation, no exit handlers).
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit never returns and runs no code of ours.
+    unsafe { libc::_exit(status) }
+}

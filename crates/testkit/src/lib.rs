@@ -1,0 +1,3 @@
+//! Helpers for the tests of vmatlas; never part of the product.
+
+#![forbid(unsafe_code)]
