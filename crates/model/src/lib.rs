@@ -2,7 +2,32 @@
 //!
 //! You give it events (`vmatlas-event`) and rows the kernel reported; you get changes and verdicts. No I/O, no clock:
 //! everything is an argument.
+//!
+//! # How a call becomes a change
+//!
+//! [`AddressSpace::apply`] predicts what a call did to every page (mapped or not, protection, sharing) and says which
+//! ranges it cannot be sure about: where one VMA ends is decided by the kernel from more than the calls (which pages
+//! were touched, which file descriptors were the same open file). The kernel is asked about exactly those ranges while
+//! the task is stopped, and the answer (an `Observed` event) takes the place of the prediction. [`Spaces`] does this
+//! for a whole tree of processes, and gives one [`Change`] for each call: rows of the map replaced by rows.
+//!
+//! Two layers are kept: VMAs, which merge as the kernel merges them, and origins (which event made these pages), which
+//! never merge.
 
 #![forbid(unsafe_code)]
 
+mod apply;
+mod change;
+mod diff;
+mod interval;
 pub mod kind;
+mod space;
+mod spaces;
+mod summary;
+
+pub use change::{Change, PageChange};
+pub use diff::page_changes;
+pub use interval::{IntervalMap, Piece};
+pub use space::{AddressSpace, Applied, Origin};
+pub use spaces::{Done, Progress, Spaces};
+pub use summary::{CallCount, Largest, Summary};

@@ -1,0 +1,301 @@
+use super::*;
+use crate::space::tests::{anon, r};
+use crate::{PageChange, Spaces};
+use vmatlas_event::{
+    Advice, Dev, Errno, MapFlags, MmId, MonoNs, Name, Pid, Prot, ProtArg, Sharing, SnapshotReason, Source, TaskId, Tid,
+};
+
+const PAGE: u64 = 4096;
+
+struct World {
+    spaces: Spaces,
+    seq: u64,
+}
+
+impl World {
+    fn with(rows: Vec<VmaRow>) -> World {
+        let mut world = World { spaces: Spaces::new(PageSize::FOUR_KIB), seq: 0 };
+        world.send(Op::Snapshot { reason: SnapshotReason::Exec, rows }, Outcome::Done(0));
+        world
+    }
+
+    fn event(&mut self, op: Op, outcome: Outcome) -> Event {
+        self.seq += 1;
+        Event {
+            seq: Seq(self.seq),
+            entered: MonoNs(0),
+            left: MonoNs(0),
+            task: TaskId { pid: Pid(1), tid: Tid(1), started: None },
+            mm: MmId(1),
+            op,
+            outcome,
+            stack: None,
+            source: Source::Ptrace,
+        }
+    }
+
+    fn send(&mut self, op: Op, outcome: Outcome) -> crate::Progress {
+        let event = self.event(op, outcome);
+        self.spaces.event(&event)
+    }
+
+    /// Sends a call and answers what it asks with `rows`.
+    fn call(&mut self, op: Op, outcome: Outcome, rows: &[VmaRow]) -> Change {
+        let mut progress = self.send(op, outcome);
+        for asked in std::mem::take(&mut progress.ask) {
+            let rows = rows.iter().filter(|r| r.range.intersects(asked)).cloned().collect();
+            progress = self.send(Op::Observed { rows, asked, late: false, in_flight: vec![] }, Outcome::Done(0));
+        }
+        progress.done.unwrap().change
+    }
+
+    fn rows(&self) -> Vec<VmaRow> {
+        self.spaces.get(MmId(1)).unwrap().vmas().cloned().collect()
+    }
+}
+
+fn mmap(pages: u64, prot: u64, flags: u64) -> Op {
+    Op::Mmap {
+        addr: Addr(0),
+        len: Bytes(pages * PAGE),
+        prot: ProtArg(prot),
+        flags: MapFlags(flags),
+        fd: -1,
+        offset: 0,
+    }
+}
+
+fn done(page: u64) -> Outcome {
+    Outcome::Done(page * PAGE)
+}
+
+/// Checks that one byte maps one page, and that the origin is the call.
+#[test]
+fn one_byte_is_a_page() {
+    let mut world = World::with(vec![anon(1, 2, Prot::RW)]);
+    let op = Op::Mmap {
+        addr: Addr(0),
+        len: Bytes(1),
+        prot: ProtArg(3),
+        flags: MapFlags(0x22),
+        fd: -1,
+        offset: 0,
+    };
+    let change = world.call(op, done(10), &[anon(10, 11, Prot::RW)]);
+    assert_eq!(change.pages(), [PageChange::Added(anon(10, 11, Prot::RW))]);
+    assert_eq!(world.spaces.get(MmId(1)).unwrap().size(), Bytes(2 * PAGE));
+    assert_eq!(world.spaces.get(MmId(1)).unwrap().origin_of(Addr(10 * PAGE)), Some(Seq(2)));
+}
+
+/// Checks that a mapping the kernel merged shows the old row out, the larger one in, and only the new pages added.
+#[test]
+fn a_merge_is_seen_in_the_answer() {
+    let mut world = World::with(vec![anon(1, 2, Prot::RW)]);
+    let change = world.call(mmap(3, 3, 0x22), done(2), &[anon(1, 5, Prot::RW)]);
+    assert_eq!(change.before, [anon(1, 2, Prot::RW)]);
+    assert_eq!(change.after, [anon(1, 5, Prot::RW)]);
+    assert_eq!(change.pages(), [PageChange::Added(anon(2, 5, Prot::RW))]);
+    assert_eq!(world.rows(), [anon(1, 5, Prot::RW)]);
+    assert_eq!(world.spaces.drift(), 0);
+    // The VMA is one, the origins are two.
+    let space = world.spaces.get(MmId(1)).unwrap();
+    assert_eq!((space.origin_of(Addr(PAGE)), space.origin_of(Addr(3 * PAGE))), (Some(Seq(1)), Some(Seq(2))));
+}
+
+/// Checks that MAP_FIXED over an equal mapping is removed and added, though the map looks the same afterwards.
+#[test]
+fn map_fixed_over_a_mapping_is_removed_and_added() {
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    let change = world.call(mmap(2, 3, 0x32), done(3), &[anon(1, 9, Prot::RW)]);
+    assert_eq!(
+        change.pages(),
+        [PageChange::Removed(anon(3, 5, Prot::RW)), PageChange::Added(anon(3, 5, Prot::RW))]
+    );
+    assert_eq!(world.rows(), [anon(1, 9, Prot::RW)]);
+}
+
+/// Checks that a file mapping gets its identity from the answer, without counting as drift.
+#[test]
+fn a_file_is_known_by_the_answer() {
+    let file = VmaRow {
+        range: r(5, 7),
+        prot: Prot::READ,
+        sharing: Sharing::Private,
+        offset: 0x3000,
+        dev: Dev { major: 8, minor: 1 },
+        inode: 42,
+        name: Some(Name::new(b"/lib/x.so")),
+    };
+    let mut world = World::with(vec![anon(1, 2, Prot::RW)]);
+    let op = Op::Mmap {
+        addr: Addr(0),
+        len: Bytes(2 * PAGE),
+        prot: ProtArg(1),
+        flags: MapFlags(2),
+        fd: 3,
+        offset: 0x3000,
+    };
+    let change = world.call(op, done(5), std::slice::from_ref(&file));
+    assert_eq!(change.pages(), [PageChange::Added(file)]);
+    assert_eq!(world.spaces.drift(), 0);
+}
+
+/// Checks that munmap in the middle leaves two VMAs, with nothing to ask.
+#[test]
+fn munmap_in_the_middle_splits() {
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    let progress = world.send(Op::Munmap { addr: Addr(3 * PAGE), len: Bytes(PAGE + 1) }, Outcome::Done(0));
+    assert!(progress.ask.is_empty());
+    let change = progress.done.unwrap().change;
+    assert_eq!(change.pages(), [PageChange::Removed(anon(3, 5, Prot::RW))]);
+    assert_eq!(world.rows(), [anon(1, 3, Prot::RW), anon(5, 9, Prot::RW)]);
+    assert_eq!(world.spaces.get(MmId(1)).unwrap().size(), Bytes(6 * PAGE));
+}
+
+/// Checks that mprotect of the middle is one alteration and three VMAs.
+#[test]
+fn mprotect_of_the_middle_splits() {
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    let op = Op::Mprotect { addr: Addr(3 * PAGE), len: Bytes(2 * PAGE), prot: ProtArg(1), pkey: None };
+    let change = world.call(op, Outcome::Done(0), &[anon(3, 5, Prot::READ)]);
+    assert_eq!(change.pages().len(), 1);
+    assert_eq!((change.before.len(), change.after.len()), (1, 3));
+    assert_eq!(world.rows(), [anon(1, 3, Prot::RW), anon(3, 5, Prot::READ), anon(5, 9, Prot::RW)]);
+}
+
+/// Checks that a failed call's range is read again: munmap into a sealed VMA leaves the first one split (KERNEL-FACTS).
+#[test]
+fn a_failed_call_is_read_again() {
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    let op = Op::Munmap { addr: Addr(3 * PAGE), len: Bytes(9 * PAGE) };
+    let change =
+        world.call(op, Outcome::Failed(Errno(1)), &[anon(1, 3, Prot::RW), anon(3, 9, Prot::RW)]);
+    assert_eq!(change.pages(), []);
+    assert_eq!(change.after.len(), 2);
+    assert_eq!(world.spaces.drift(), 0);
+}
+
+/// Checks that a failed mmap without MAP_FIXED asks nothing and changes nothing.
+#[test]
+fn a_failed_mmap_changes_nothing() {
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    let progress = world.send(mmap(0, 3, 0x22), Outcome::Failed(Errno(22)));
+    assert!(progress.ask.is_empty() && progress.done.unwrap().change.is_empty());
+}
+
+/// Checks that the break grows and shrinks the heap by whole pages, and that asking where it is changes nothing.
+#[test]
+fn the_break_moves_whole_pages() {
+    let heap = |a, b| VmaRow { name: Some(Name::new(b"[heap]")), ..anon(a, b, Prot::RW) };
+    let mut world = World::with(vec![anon(1, 2, Prot::RW)]);
+    assert!(world.call(Op::Brk { addr: Addr(0) }, Outcome::Done(10 * PAGE + 5), &[]).is_empty());
+    let change = world.call(Op::Brk { addr: Addr(12 * PAGE) }, Outcome::Done(12 * PAGE), &[heap(11, 12)]);
+    assert_eq!(change.pages(), [PageChange::Added(heap(11, 12))]);
+    let change = world.call(Op::Brk { addr: Addr(12 * PAGE - 1) }, Outcome::Done(12 * PAGE - 1), &[]);
+    assert!(change.is_empty());
+    // Refused: the break stays.
+    let change = world.call(Op::Brk { addr: Addr(1 << 60) }, Outcome::Done(12 * PAGE - 1), &[]);
+    assert!(change.is_empty());
+    let change = world.call(Op::Brk { addr: Addr(11 * PAGE) }, Outcome::Done(11 * PAGE), &[]);
+    assert_eq!(change.pages(), [PageChange::Removed(heap(11, 12))]);
+}
+
+/// Checks that a break whose past is unknown is asked about, not guessed.
+#[test]
+fn an_unknown_break_is_asked_about() {
+    let mut world = World::with(vec![anon(1, 2, Prot::RW)]);
+    let progress = world.send(Op::Brk { addr: Addr(12 * PAGE) }, Outcome::Done(12 * PAGE));
+    assert_eq!(progress.ask, [AddrRange::ALL]);
+}
+
+/// Checks that a moved mapping keeps its origin, and that what it grew has the call as its own.
+#[test]
+fn mremap_moves_and_grows() {
+    let mut world = World::with(vec![anon(1, 3, Prot::RW)]);
+    let op = Op::Mremap {
+        old: Addr(PAGE),
+        old_len: Bytes(2 * PAGE),
+        new_len: Bytes(4 * PAGE),
+        flags: 1,
+        new: Addr(0),
+    };
+    let change = world.call(op, done(20), &[anon(20, 24, Prot::RW)]);
+    assert_eq!(
+        change.pages(),
+        [PageChange::Moved { from: r(1, 3), to: r(20, 22) }, PageChange::Added(anon(22, 24, Prot::RW))]
+    );
+    assert_eq!(world.rows(), [anon(20, 24, Prot::RW)]);
+    let space = world.spaces.get(MmId(1)).unwrap();
+    assert_eq!((space.origin_of(Addr(20 * PAGE)), space.origin_of(Addr(23 * PAGE))), (Some(Seq(1)), Some(Seq(2))));
+    assert_eq!(space.origin_of(Addr(PAGE)), None);
+}
+
+/// Checks that shrinking in place removes the tail.
+#[test]
+fn mremap_shrinks_in_place() {
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    let op = Op::Mremap {
+        old: Addr(PAGE),
+        old_len: Bytes(8 * PAGE),
+        new_len: Bytes(PAGE),
+        flags: 0,
+        new: Addr(0),
+    };
+    let change = world.call(op, done(1), &[anon(1, 2, Prot::RW)]);
+    assert_eq!(change.pages(), [PageChange::Removed(anon(2, 9, Prot::RW))]);
+}
+
+/// Checks that advice on pages asks nothing and advice that splits is known by the answer alone.
+#[test]
+fn madvise_is_asked_about_when_it_can_split() {
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    let advise = |advice| Op::Madvise { addr: Addr(3 * PAGE), len: Bytes(PAGE), advice: Advice(advice) };
+    assert!(world.send(advise(4), Outcome::Done(0)).ask.is_empty());
+    let change = world.call(advise(16), Outcome::Done(0), &[anon(3, 4, Prot::RW)]);
+    assert_eq!((change.pages(), change.after.len()), (vec![], 3));
+    assert_eq!(world.spaces.drift(), 0);
+}
+
+/// Checks that a System V segment has the size the kernel tells, and that only its own pieces go again.
+#[test]
+fn shared_segments_come_and_go() {
+    let shm = |a, b| VmaRow {
+        dev: Dev { major: 0, minor: 1 },
+        inode: 7,
+        name: Some(Name::new(b"/SYSV00000000 (deleted)")),
+        sharing: Sharing::Shared,
+        ..anon(a, b, Prot::RW)
+    };
+    let mut world = World::with(vec![anon(1, 2, Prot::RW)]);
+    let op = Op::Shmat { id: 3, addr: Addr(0), flags: 0 };
+    let change = world.call(op, done(30), &[shm(30, 40)]);
+    assert_eq!(change.pages(), [PageChange::Added(shm(30, 40))]);
+    let change = world.call(Op::Shmdt { addr: Addr(30 * PAGE) }, Outcome::Done(0), &[]);
+    assert_eq!(change.pages(), [PageChange::Removed(shm(30, 40))]);
+    assert_eq!(world.rows(), [anon(1, 2, Prot::RW)]);
+}
+
+/// Checks that an answer which contradicts the prediction is believed and counted.
+#[test]
+fn contradictions_are_counted() {
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    world.call(mmap(2, 3, 0x22), done(20), &[anon(20, 22, Prot::READ)]);
+    assert_eq!(world.spaces.drift(), 1);
+    assert_eq!(world.rows()[1], anon(20, 22, Prot::READ));
+}
+
+/// Checks that a change can be taken back.
+#[test]
+fn a_change_can_be_taken_back() {
+    let mut world = World::with(vec![anon(1, 9, Prot::RW), anon(20, 22, Prot::READ)]);
+    let start = world.rows();
+    let mut space = world.spaces.get(MmId(1)).unwrap().clone();
+    let event = world.event(
+        Op::Mremap { old: Addr(3 * PAGE), old_len: Bytes(2 * PAGE), new_len: Bytes(3 * PAGE), flags: 3, new: Addr(21 * PAGE) },
+        done(21),
+    );
+    let change = space.apply(&event).change;
+    assert_ne!(space.vmas().cloned().collect::<Vec<_>>(), start);
+    space.replace(&change.after, &change.before);
+    assert_eq!(space.vmas().cloned().collect::<Vec<_>>(), start);
+}

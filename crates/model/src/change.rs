@@ -1,0 +1,197 @@
+//! What an event did to a map.
+
+use crate::diff::page_changes;
+use crate::space::Origin;
+use vmatlas_event::{AddrRange, Bytes, VmaRow};
+
+/// Rows of the map replaced by rows: enough to do it again, to undo it, and to tell what happened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Change {
+    /// Rows that went, in address order.
+    pub before: Vec<VmaRow>,
+    /// Rows that came in their place, in address order.
+    pub after: Vec<VmaRow>,
+    /// Origins that went.
+    pub origins_before: Vec<Origin>,
+    /// Origins that came.
+    pub origins_after: Vec<Origin>,
+    /// Pages that are new even where something equal was mapped before.
+    pub fresh: Vec<AddrRange>,
+    /// Pages that kept their content and got another address (mremap(2)): from, to.
+    pub moved: Option<(AddrRange, AddrRange)>,
+}
+
+/// What happened to some pages.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PageChange {
+    /// They are mapped now.
+    Added(VmaRow),
+    /// They are not mapped any more.
+    Removed(VmaRow),
+    /// They allow something else now.
+    Altered {
+        /// As it was.
+        from: VmaRow,
+        /// As it is.
+        to: VmaRow,
+    },
+    /// They are the same pages at another address.
+    Moved {
+        /// Where they were.
+        from: AddrRange,
+        /// Where they are.
+        to: AddrRange,
+    },
+}
+
+impl Change {
+    /// Whether nothing about the map is different: no page, and no boundary.
+    pub fn is_empty(&self) -> bool {
+        self.before == self.after && self.fresh.is_empty() && self.moved.is_none()
+    }
+
+    /// What happened to the pages; empty when only boundaries or labels are different, or nothing.
+    pub fn pages(&self) -> Vec<PageChange> {
+        let changes = page_changes(&self.before, &self.after, &self.fresh);
+        let Some((from, to)) = self.moved else { return changes };
+        // The move itself shows as removed here and added there: say it as one, and keep what it grew, shrank or hit.
+        let kept = from.len().0.min(to.len().0);
+        let part = |r: AddrRange| AddrRange::from_len(r.start(), Bytes(kept));
+        let (Some(from_kept), Some(to_kept)) = (part(from), part(to)) else { return changes };
+        let mut out = vec![PageChange::Moved { from: from_kept, to: to_kept }];
+        for change in changes {
+            let (rest, of): (Vec<AddrRange>, fn(VmaRow) -> PageChange) = match &change {
+                PageChange::Added(row) => (minus(row.range, to_kept), PageChange::Added),
+                PageChange::Removed(row) => (minus(row.range, from_kept), PageChange::Removed),
+                _ => (Vec::new(), PageChange::Added),
+            };
+            match change {
+                PageChange::Added(row) | PageChange::Removed(row) => {
+                    out.extend(rest.into_iter().filter_map(|r| row.clip(r)).map(of));
+                }
+                other => out.push(other),
+            }
+        }
+        out
+    }
+
+    /// How many bytes were mapped and unmapped, (added, removed).
+    pub fn bytes(&self) -> (Bytes, Bytes) {
+        let mut sums = (Bytes(0), Bytes(0));
+        for change in self.pages() {
+            match change {
+                PageChange::Added(row) => sums.0 += row.range.len(),
+                PageChange::Removed(row) => sums.1 += row.range.len(),
+                PageChange::Altered { .. } | PageChange::Moved { .. } => {}
+            }
+        }
+        sums
+    }
+
+    /// The two changes as one: this one, then `later`.
+    pub fn then(self, later: Change) -> Change {
+        let (before, after) = compose((self.before, self.after), (later.before, later.after));
+        let (origins_before, origins_after) =
+            compose((self.origins_before, self.origins_after), (later.origins_before, later.origins_after));
+        let mut fresh = self.fresh;
+        fresh.extend(later.fresh);
+        Change { before, after, origins_before, origins_after, fresh, moved: self.moved.or(later.moved) }.settled()
+    }
+
+    /// Without rows that are the same on both sides, but for those with fresh pages.
+    pub(crate) fn settled(mut self) -> Change {
+        let fresh = std::mem::take(&mut self.fresh);
+        drop_equal(&mut self.before, &mut self.after, |row| fresh.iter().any(|f| f.intersects(row.range)));
+        drop_equal(&mut self.origins_before, &mut self.origins_after, |_| false);
+        self.fresh = fresh;
+        self
+    }
+}
+
+fn minus(range: AddrRange, cut: AddrRange) -> Vec<AddrRange> {
+    [
+        AddrRange::new(range.start(), cut.start().min(range.end())),
+        AddrRange::new(cut.end().max(range.start()), range.end()),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|r| !r.is_empty())
+    .collect()
+}
+
+type Sides<T> = (Vec<T>, Vec<T>);
+
+/// What the second step consumed of the first one's result never shows outside.
+fn compose<T: PartialEq + crate::Piece>(first: Sides<T>, second: Sides<T>) -> Sides<T> {
+    let (mut before, mut after) = first;
+    for piece in second.0 {
+        match after.iter().position(|a| *a == piece) {
+            Some(at) => {
+                after.remove(at);
+            }
+            None => before.push(piece),
+        }
+    }
+    after.extend(second.1);
+    before.sort_by_key(|p| p.range());
+    after.sort_by_key(|p| p.range());
+    (before, after)
+}
+
+fn drop_equal<T: PartialEq>(before: &mut Vec<T>, after: &mut Vec<T>, keep: impl Fn(&T) -> bool) {
+    before.retain(|b| match after.iter().position(|a| a == b) {
+        Some(at) if !keep(b) => {
+            after.remove(at);
+            false
+        }
+        _ => true,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::tests::{anon, r};
+    use vmatlas_event::Prot;
+
+    /// Checks that a predicted row which the kernel's answer merged away does not show in the joined change.
+    #[test]
+    fn what_a_later_step_consumed_does_not_show() {
+        let predicted = Change { after: vec![anon(3, 5, Prot::RW)], fresh: vec![r(3, 5)], ..Change::default() };
+        let observed = Change {
+            before: vec![anon(1, 3, Prot::RW), anon(3, 5, Prot::RW)],
+            after: vec![anon(1, 5, Prot::RW)],
+            ..Change::default()
+        };
+        let joined = predicted.then(observed);
+        assert_eq!(joined.before, [anon(1, 3, Prot::RW)]);
+        assert_eq!(joined.after, [anon(1, 5, Prot::RW)]);
+        assert_eq!(joined.pages(), [PageChange::Added(anon(3, 5, Prot::RW))]);
+        assert_eq!(joined.bytes(), (Bytes(0x2000), Bytes(0)));
+    }
+
+    /// Checks that a move that grew is told as a move and an addition, and one that shrank as a move and a removal.
+    #[test]
+    fn moves_are_told_as_moves() {
+        let change = Change {
+            before: vec![anon(1, 3, Prot::RW)],
+            after: vec![anon(10, 14, Prot::RW)],
+            moved: Some((r(1, 3), r(10, 14))),
+            ..Change::default()
+        };
+        assert_eq!(
+            change.pages(),
+            [PageChange::Moved { from: r(1, 3), to: r(10, 12) }, PageChange::Added(anon(12, 14, Prot::RW))]
+        );
+        let change = Change {
+            before: vec![anon(1, 5, Prot::RW)],
+            after: vec![anon(10, 12, Prot::RW)],
+            moved: Some((r(1, 5), r(10, 12))),
+            ..Change::default()
+        };
+        assert_eq!(
+            change.pages(),
+            [PageChange::Moved { from: r(1, 3), to: r(10, 12) }, PageChange::Removed(anon(3, 5, Prot::RW))]
+        );
+    }
+}

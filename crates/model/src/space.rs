@@ -1,0 +1,159 @@
+//! One address space: its VMAs as the kernel merges them, and where each page came from.
+
+use crate::change::Change;
+use crate::interval::{IntervalMap, Piece};
+use vmatlas_event::{Addr, AddrRange, Bytes, Event, PageSize, Seq, VmaRow};
+
+/// Pages and the event that made them; never merged with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The pages.
+    pub range: AddrRange,
+    /// The event that mapped them; a snapshot for what was there before anybody looked.
+    pub seq: Seq,
+}
+
+impl Piece for Origin {
+    fn range(&self) -> AddrRange {
+        self.range
+    }
+    fn clip(&self, range: AddrRange) -> Option<Origin> {
+        self.range.intersect(range).map(|range| Origin { range, seq: self.seq })
+    }
+}
+
+/// The model of one address space.
+#[derive(Clone, Debug)]
+pub struct AddressSpace {
+    pub(crate) page: PageSize,
+    pub(crate) vmas: IntervalMap<VmaRow>,
+    pub(crate) origins: IntervalMap<Origin>,
+    /// The program break; `None` until the first brk(2) is seen.
+    pub(crate) brk: Option<Addr>,
+    size: Bytes,
+    peak: Bytes,
+}
+
+/// The result of [`AddressSpace::apply`].
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// What the event did, as far as it can be predicted.
+    pub change: Change,
+    /// What the kernel must be asked to be sure.
+    pub ask: Vec<AddrRange>,
+    /// Whether the kernel's answer contradicted the prediction about some page.
+    pub drifted: bool,
+}
+
+impl AddressSpace {
+    /// An empty one.
+    pub fn new(page: PageSize) -> AddressSpace {
+        AddressSpace {
+            page,
+            vmas: IntervalMap::default(),
+            origins: IntervalMap::default(),
+            brk: None,
+            size: Bytes(0),
+            peak: Bytes(0),
+        }
+    }
+
+    /// The VMAs in address order.
+    pub fn vmas(&self) -> impl DoubleEndedIterator<Item = &VmaRow> {
+        self.vmas.iter()
+    }
+
+    /// How many VMAs there are, the kernel's pseudo mapping [vsyscall] counted where it was seen.
+    pub fn vma_count(&self) -> usize {
+        self.vmas.len()
+    }
+
+    /// The VMA that holds `addr`.
+    pub fn vma_at(&self, addr: Addr) -> Option<&VmaRow> {
+        self.vmas.at(addr)
+    }
+
+    /// The event that mapped `addr`.
+    pub fn origin_of(&self, addr: Addr) -> Option<Seq> {
+        self.origins.at(addr).map(|o| o.seq)
+    }
+
+    /// The virtual size now, as VmSize of proc_pid_status(5) counts it.
+    pub fn size(&self) -> Bytes {
+        self.size
+    }
+
+    /// The largest virtual size so far.
+    pub fn peak(&self) -> Bytes {
+        self.peak
+    }
+
+    /// Applies an event to the map.
+    ///
+    /// The answer's `ask` names the ranges the prediction is not sure about. Give the kernel's answer back as an
+    /// `Observed` event; until then the map holds the prediction.
+    pub fn apply(&mut self, event: &Event) -> Applied {
+        let applied = crate::apply::apply(self, event);
+        self.peak = self.peak.max(self.size);
+        applied
+    }
+
+    /// Applies a change that another model of the same space made (or, swapped, takes it back).
+    pub fn replace(&mut self, before: &[VmaRow], after: &[VmaRow]) {
+        for row in before {
+            self.take(row.range);
+        }
+        for row in after {
+            self.put(row.clone());
+        }
+    }
+
+    /// The rows that meet `range`, whole.
+    pub(crate) fn rows(&self, range: AddrRange) -> Vec<VmaRow> {
+        self.vmas.meeting(range).cloned().collect()
+    }
+
+    pub(crate) fn take(&mut self, range: AddrRange) -> Vec<VmaRow> {
+        let taken = self.vmas.take(range);
+        let gone: u64 = taken.iter().map(counted).sum();
+        self.size = Bytes(self.size.0.saturating_sub(gone));
+        taken
+    }
+
+    pub(crate) fn put(&mut self, row: VmaRow) {
+        if self.vmas.meeting(row.range).next().is_some() {
+            self.take(row.range);
+        }
+        self.size += Bytes(counted(&row));
+        self.vmas.put(row);
+    }
+}
+
+/// What a row adds to the virtual size: [vsyscall] is no VMA.
+fn counted(row: &VmaRow) -> u64 {
+    if row.special() == Some(b"vsyscall") { 0 } else { row.range.len().0 }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use vmatlas_event::{Dev, Prot, Sharing};
+
+    /// Pages `[a, b)` as a range.
+    pub(crate) fn r(a: u64, b: u64) -> AddrRange {
+        AddrRange::new(Addr(a << 12), Addr(b << 12)).unwrap()
+    }
+
+    /// A private anonymous row over pages `[a, b)`.
+    pub(crate) fn anon(a: u64, b: u64, prot: Prot) -> VmaRow {
+        VmaRow {
+            range: r(a, b),
+            prot,
+            sharing: Sharing::Private,
+            offset: 0,
+            dev: Dev::default(),
+            inode: 0,
+            name: None,
+        }
+    }
+}
