@@ -1,1 +1,56 @@
-fn main() {}
+//! The vmatlas command: arguments become a wiring of readers, tracer, model and views.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod context;
+mod lab;
+mod output;
+mod run;
+mod show;
+mod target;
+mod texts;
+
+use args::{Cli, Command, NOT_YET};
+use clap::Parser;
+use context::{Context, Stream};
+use std::process::ExitCode;
+
+/// Wrong usage, as clap has it.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    // The lab's subject: nothing may be allocated for it, so it comes before everything.
+    vmatlas_lab::child_if_asked();
+    let cli = Cli::parse();
+    let context = Context::new(cli.lang, cli.color);
+    let result = match cli.command {
+        Command::Show(args) => show::run(args, &context),
+        Command::Run(args) => return run::run(args, &context),
+        Command::Lab(args) => lab::run(args, &context),
+        Command::Other(words) => return unknown(&words, &context),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&context, &format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line on standard error, ours by its prefix.
+pub(crate) fn complain(context: &Context, message: &str) {
+    use vmatlas_view::{Paint, escape};
+    let style = context.style(Stream::Stderr);
+    let line = format!("{} {}\n", style.paint(Paint::Failed, "vmatlas:"), escape::terminal(message.as_bytes()));
+    // With nobody to tell there is nothing else to do.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+}
+
+fn unknown(words: &[std::ffi::OsString], context: &Context) -> ExitCode {
+    let name = words.first().map(|w| w.to_string_lossy().into_owned()).unwrap_or_default();
+    let text = if NOT_YET.contains(&name.as_str()) { texts::NOT_YET } else { texts::NO_SUCH_COMMAND };
+    complain(context, &text.fill(context.lang, &[("name", &name)]));
+    ExitCode::from(USAGE)
+}

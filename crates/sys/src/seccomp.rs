@@ -39,13 +39,23 @@ pub const OFFSET_ARCH: u32 = 4;
 
 /// Installs a filter on the calling thread for good. Async-signal-safe.
 ///
+/// no_new_privs is set only when the kernel refuses the filter without: it takes set-user-ID programs their privilege
+/// (which a tracer without CAP_SYS_PTRACE takes them anyway, execve(2)).
+///
 /// # Errors
-/// EACCES without `no_new_privs` or CAP_SYS_ADMIN, EINVAL for a bad program or a kernel without filters.
-pub(crate) fn install(program: &[Insn], no_new_privs: bool) -> Result<(), Errno> {
-    if no_new_privs {
-        // SAFETY: prctl with numbers only.
-        check(i64::from(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }))?;
+/// EINVAL for a bad program or a kernel without filters.
+pub(crate) fn install(program: &[Insn]) -> Result<(), Errno> {
+    match set_filter(program) {
+        Err(Errno(libc::EACCES)) => {
+            // SAFETY: prctl with numbers only.
+            check(i64::from(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }))?;
+            set_filter(program)
+        }
+        answer => answer,
     }
+}
+
+fn set_filter(program: &[Insn]) -> Result<(), Errno> {
     let prog = libc::sock_fprog {
         len: program.len() as u16,
         // The kernel only reads it.

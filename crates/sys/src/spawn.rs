@@ -16,8 +16,8 @@ pub struct Program<'a> {
     pub args: &'a [CString],
     /// Its environment; `None` hands on our own.
     pub env: Option<&'a [CString]>,
-    /// The seccomp filter to install, with or without no_new_privs.
-    pub filter: Option<(&'a [Insn], bool)>,
+    /// The seccomp filter to install; with no_new_privs where the kernel asks for it.
+    pub filter: Option<&'a [Insn]>,
     /// The signal state to start it with.
     pub signals: Inherited,
     /// Descriptors to hand on: (ours, the number it shall have).
@@ -151,8 +151,8 @@ fn child(program: &Program<'_>, plan: ChildPlan<'_>) -> ! {
         }
     }
     program.signals.restore();
-    if let Some((filter, no_new_privs)) = program.filter
-        && let Err(errno) = seccomp::install(filter, no_new_privs)
+    if let Some(filter) = program.filter
+        && let Err(errno) = seccomp::install(filter)
     {
         fail(b'f', errno);
     }

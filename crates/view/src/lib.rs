@@ -1,1 +1,23 @@
-//! x
+//! What every face of vmatlas shows: texts in two languages, units, tables, pictures and JSON shapes.
+//!
+//! You give it rows, verdicts, events and changes; you get text, SVG and serialisable values. It writes to no file and
+//! asks no system: a face (the command line, later a terminal or web page) does that.
+
+#![forbid(unsafe_code)]
+
+pub mod call;
+pub mod change;
+pub mod escape;
+pub mod json;
+mod lang;
+pub mod kind_text;
+pub mod picture;
+pub mod run;
+pub mod show;
+pub mod style;
+pub mod table;
+pub mod texts;
+pub mod units;
+
+pub use lang::{Lang, Text, gaps};
+pub use style::{Paint, Style};

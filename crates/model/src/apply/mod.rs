@@ -67,6 +67,24 @@ fn argument_ranges(op: &Op, page: PageSize) -> Vec<AddrRange> {
     }
 }
 
+/// The ranges a call acted on, by its arguments and result; for a segment or heap only where it starts.
+pub(crate) fn affected_ranges(op: &Op, outcome: Outcome, page: PageSize) -> Vec<AddrRange> {
+    let at = match outcome {
+        Outcome::Done(value) => Addr(value),
+        Outcome::Failed(_) | Outcome::NoReturn => return argument_ranges(op, page),
+    };
+    match *op {
+        Op::Mmap { len, .. } => vec![pages_of(page, at, len)],
+        Op::Mremap { old, old_len, new_len, .. } => {
+            vec![pages_of(page, old, old_len), pages_of(page, at, new_len)]
+        }
+        Op::Brk { addr } if addr.0 != 0 => vec![pages_of(page, at, Bytes(1))],
+        Op::Shmat { .. } => vec![pages_of(page, at, Bytes(1))],
+        Op::Shmdt { addr } => vec![pages_of(page, addr, Bytes(1))],
+        _ => argument_ranges(op, page),
+    }
+}
+
 /// The whole pages that `[addr, addr + len)` touches; cut at the end of the address space.
 fn pages_of(page: PageSize, addr: Addr, len: Bytes) -> AddrRange {
     let start = page.floor(addr);

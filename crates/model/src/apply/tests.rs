@@ -299,3 +299,38 @@ fn a_change_can_be_taken_back() {
     space.replace(&change.after, &change.before);
     assert_eq!(space.vmas().cloned().collect::<Vec<_>>(), start);
 }
+
+/// Checks that a call which overlapped another in time and range is asked about even where its effect is exact.
+#[test]
+fn overlapping_calls_are_read_again() {
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    let timed = |world: &mut World, tid, entered, left, op, outcome| {
+        let event = world.event(op, outcome);
+        let task = TaskId { tid: Tid(tid), ..event.task };
+        Event { entered: MonoNs(entered), left: MonoNs(left), task, ..event }
+    };
+    // One thread's munmap is seen late: the other one got the same address meanwhile.
+    let mmap = timed(&mut world, 1, 10, 20, mmap(2, 3, 0x22), done(3));
+    let munmap = timed(&mut world, 2, 5, 30, Op::Munmap { addr: Addr(3 * PAGE), len: Bytes(2 * PAGE) }, Outcome::Done(0));
+    assert_eq!(world.spaces.event(&mmap).ask, [r(3, 5)]);
+    assert_eq!(world.spaces.event(&munmap).ask, [r(3, 5)]);
+    assert_eq!(world.spaces.overlaps(), 1);
+    // Later calls have nothing to do with them.
+    let later = timed(&mut world, 2, 40, 50, Op::Munmap { addr: Addr(3 * PAGE), len: Bytes(2 * PAGE) }, Outcome::Done(0));
+    assert!(world.spaces.event(&later).ask.is_empty());
+}
+
+/// Checks that an address space lives as long as one task uses it, through threads and exec.
+#[test]
+fn an_address_space_ends_with_its_last_task() {
+    use vmatlas_event::ForkKind;
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    let child = TaskId { pid: Pid(1), tid: Tid(2), started: None };
+    world.send(Op::Fork { kind: ForkKind::Thread, child, child_mm: MmId(1) }, Outcome::Done(2));
+    let exit = Op::Exit { status: Some(0), signal: None, last: false };
+    assert!(world.send(exit.clone(), Outcome::Done(0)).done.unwrap().change.is_empty());
+    assert!(world.spaces.get(MmId(1)).is_some());
+    let change = world.send(exit, Outcome::Done(0)).done.unwrap().change;
+    assert_eq!(change.before, [anon(1, 9, Prot::RW)]);
+    assert!(world.spaces.get(MmId(1)).is_none());
+}

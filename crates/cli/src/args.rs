@@ -1,0 +1,201 @@
+//! What was typed; no system is asked while it is parsed.
+
+use crate::context::Color;
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use vmatlas_event::{Addr, Bytes, OpKind, PROT, Prot, ProtArg, parse_flags};
+use vmatlas_model::kind::Kind;
+use vmatlas_view::{Lang, show::Sort, units};
+
+/// See how a process gets its memory: its map, every call that changed it, and what was really touched.
+#[derive(Debug, Parser)]
+#[command(name = "vmatlas", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Language: en or ja (else LC_ALL, LC_MESSAGES, LANG)
+    #[arg(long, global = true, value_name = "LANG", value_parser = parse_lang)]
+    pub(crate) lang: Option<Lang>,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the map of a process: its VMAs, what each is for, and how much of it is resident
+    Show(ShowArgs),
+    /// Start a program and watch its memory calls: each with what it changed
+    Run(RunArgs),
+    /// Run an experiment step by step: the map before, the call, the map after, a picture
+    Lab(crate::lab::LabArgs),
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShowArgs {
+    /// A PID or a process name
+    #[arg(value_name = "PID|NAME", required_unless_present = "pid")]
+    pub(crate) target: Option<OsString>,
+    /// The process by its PID
+    #[arg(short, long, value_name = "PID", conflicts_with = "target")]
+    pub(crate) pid: Option<i32>,
+    /// Only the header and the totals per kind
+    #[arg(long)]
+    pub(crate) summary: bool,
+    /// Do not read which pages are resident
+    #[arg(long)]
+    pub(crate) no_resident: bool,
+    /// Tell for each VMA how its kind is known
+    #[arg(long)]
+    pub(crate) why_kind: bool,
+    /// Only these kinds (image, heap, malloc-arena, thread-stack, ... as in --json)
+    #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = parse_kind)]
+    pub(crate) kind: Vec<Kind>,
+    /// Only VMAs that allow all of this (letters of rwx)
+    #[arg(long, value_name = "RWX", value_parser = parse_rwx)]
+    pub(crate) prot: Option<Prot>,
+    /// Only VMAs of at least this size (4096, 64KiB, 1.5GiB)
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) min_size: Option<Bytes>,
+    /// Only VMAs whose name contains this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<OsString>,
+    /// Only the VMA that holds this address (hexadecimal)
+    #[arg(long, value_name = "ADDR", value_parser = parse_addr)]
+    pub(crate) addr: Option<Addr>,
+    /// Order: address, size or resident (largest first)
+    #[arg(long, value_name = "ORDER", default_value = "address", value_parser = parse_sort)]
+    pub(crate) sort: Sort,
+    /// One JSON document instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Draw the address space to scale, gaps folded, into this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Do not use a pager
+    #[arg(long)]
+    pub(crate) no_pager: bool,
+}
+
+/// The program's memory calls stop it for a moment each; nothing else does. It is ended when vmatlas is ended, because
+/// its memory calls would fail without us. vmatlas waits for every process the program leaves behind. Exit status: the
+/// program's own, 128+N when signal N ended it, 127 not found, 126 not executable, 125 when vmatlas itself fails.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Only the summary at the end
+    #[arg(short = 'c', long)]
+    pub(crate) count: bool,
+    /// Only these calls (mmap, munmap, mremap, mprotect, pkey_mprotect, brk, madvise, shmat, shmdt)
+    #[arg(short = 'e', long, value_name = "CALL,...", value_delimiter = ',', value_parser = parse_call)]
+    pub(crate) expr: Vec<OpKind>,
+    /// Only calls that mapped or unmapped at least this much
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) min_size: Option<Bytes>,
+    /// Do not show what child processes do (they are traced all the same)
+    #[arg(long)]
+    pub(crate) no_children: bool,
+    /// Write lines to this file instead of standard error
+    #[arg(long, value_name = "FILE", conflicts_with = "jsonl")]
+    pub(crate) log: Option<PathBuf>,
+    /// One JSON object per event on standard error (or to FILE), the summary last
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub(crate) jsonl: Option<PathBuf>,
+    /// Share one CPU with the program: cheaper for short programs, but the program then sees one CPU
+    #[arg(long)]
+    pub(crate) same_cpu: bool,
+    /// How to watch: auto or ptrace
+    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = ["auto", "ptrace"])]
+    pub(crate) backend: String,
+    /// Call stacks: off (others not yet)
+    #[arg(long, value_name = "HOW", default_value = "off", value_parser = ["off"])]
+    pub(crate) stacks: String,
+    /// The program and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Commands of the design that do not exist yet, each with what it will do.
+pub(crate) const NOT_YET: &[&str] = &[
+    "ps", "rss", "pages", "attach", "watch", "info", "log", "verify", "pack", "mark", "diff", "why", "origins",
+    "export", "tui", "serve", "report", "doctor",
+];
+
+fn parse_lang(text: &str) -> Result<Lang, String> {
+    Lang::from_locale(text).ok_or_else(|| "en or ja".to_owned())
+}
+
+fn parse_kind(text: &str) -> Result<Kind, String> {
+    Kind::from_id(text).ok_or_else(|| {
+        let ids: Vec<&str> = Kind::ALL.iter().map(|kind| kind.id()).collect();
+        format!("kinds are {}", ids.join(", "))
+    })
+}
+
+fn parse_rwx(text: &str) -> Result<Prot, String> {
+    if text.is_empty() || !text.chars().all(|c| "rwx-".contains(c)) {
+        return Err("letters of rwx".to_owned());
+    }
+    Ok(Prot::new(text.contains('r'), text.contains('w'), text.contains('x')))
+}
+
+pub(crate) fn parse_size(text: &str) -> Result<Bytes, String> {
+    units::parse_size(text).ok_or_else(|| "a size such as 4096, 64KiB or 1.5GiB".to_owned())
+}
+
+pub(crate) fn parse_addr(text: &str) -> Result<Addr, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u64::from_str_radix(digits, 16).map(Addr).map_err(|_| "a hexadecimal address such as 0x7f001000".to_owned())
+}
+
+fn parse_sort(text: &str) -> Result<Sort, String> {
+    match text {
+        "address" => Ok(Sort::Address),
+        "size" => Ok(Sort::Size),
+        "resident" => Ok(Sort::Resident),
+        _ => Err("address, size or resident".to_owned()),
+    }
+}
+
+fn parse_call(text: &str) -> Result<OpKind, String> {
+    OpKind::CALLS.iter().copied().find(|kind| kind.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = OpKind::CALLS.iter().map(|kind| kind.name()).collect();
+        format!("calls are {}", names.join(", "))
+    })
+}
+
+/// `PROT_*` names or a number.
+pub(crate) fn parse_prot(text: &str) -> Result<ProtArg, String> {
+    parse_flags(PROT, "PROT_", text).map(ProtArg).map_err(|word| format!("{word}: no PROT_ flag"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that the options are consistent (clap's own check) and that everything after the program is the program's.
+    #[test]
+    fn options_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["vmatlas", "run", "-c", "--", "ls", "-c", "--lang", "x"]).unwrap();
+        let Command::Run(run) = cli.command else { panic!() };
+        assert!(run.count);
+        assert_eq!(run.command, ["ls", "-c", "--lang", "x"]);
+    }
+
+    /// Checks that wrong values are refused with the values there are.
+    #[test]
+    fn wrong_values_are_refused() {
+        for words in [
+            ["vmatlas", "show", "1", "--kind=nonsense"],
+            ["vmatlas", "show", "1", "--min-size=much"],
+            ["vmatlas", "show", "1", "--prot=q"],
+            ["vmatlas", "run", "--expr=open", "ls"],
+        ] {
+            assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
+        }
+    }
+}

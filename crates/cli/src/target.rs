@@ -1,0 +1,55 @@
+//! Which process is meant, and what to say when it cannot be read.
+
+use crate::context::Context;
+use crate::texts;
+use anyhow::{Result, anyhow};
+use std::ffi::OsStr;
+use vmatlas_event::Pid;
+use vmatlas_proc::{ErrorKind, ProcError, ProcRoot, Process};
+
+/// Opens the process that a PID or a name means.
+pub(crate) fn open(root: &ProcRoot, target: &OsStr, context: &Context) -> Result<Process> {
+    let lang = context.lang;
+    let text = target.to_string_lossy();
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if is_number {
+        let pid = text.parse().map_err(|_| anyhow!(texts::BAD_PID.fill(lang, &[("pid", &text)])))?;
+        return by_pid(root, Pid(pid), context);
+    }
+    let found = root.find_by_name(target.as_encoded_bytes())?;
+    match found.as_slice() {
+        [] => Err(anyhow!(texts::NO_NAME.fill(lang, &[("name", &text)]))),
+        [one] => by_pid(root, one.pid, context),
+        several => {
+            const MOST: usize = 20;
+            let mut pids: Vec<String> = several.iter().take(MOST).map(|c| c.pid.to_string()).collect();
+            if several.len() > MOST {
+                pids.push("…".to_owned());
+            }
+            let values: [(&str, &dyn std::fmt::Display); 3] =
+                [("name", &text), ("n", &several.len()), ("pids", &pids.join(" "))];
+            Err(anyhow!(texts::AMBIGUOUS.fill(lang, &values)))
+        }
+    }
+}
+
+/// Opens a process by its number.
+pub(crate) fn by_pid(root: &ProcRoot, pid: Pid, context: &Context) -> Result<Process> {
+    if pid.0 <= 0 {
+        return Err(anyhow!(texts::BAD_PID.fill(context.lang, &[("pid", &pid)])));
+    }
+    root.process(pid).map_err(|error| explain(&error, context))
+}
+
+/// One line that says which of the ways to fail it was, and what to do.
+pub(crate) fn explain(error: &ProcError, context: &Context) -> anyhow::Error {
+    let text = match error.kind() {
+        ErrorKind::NoSuchProcess => texts::NO_PROCESS,
+        ErrorKind::Gone => texts::GONE,
+        ErrorKind::Zombie => texts::ZOMBIE,
+        ErrorKind::KernelThread => texts::KERNEL_THREAD,
+        ErrorKind::NotPermitted => texts::NOT_PERMITTED,
+        ErrorKind::Unsupported | ErrorKind::Malformed | ErrorKind::Io => return anyhow!("{error}"),
+    };
+    anyhow!(text.fill(context.lang, &[("pid", &error.pid())]))
+}

@@ -1,0 +1,47 @@
+//! What the command line itself says, in both languages.
+
+vmatlas_view::texts! {
+    /// A command of the design that does not exist yet.
+    NOT_YET: "'{name}' is not yet there", "'{name}' はまだありません";
+    /// A command that was never planned.
+    NO_SUCH_COMMAND: "there is no command '{name}'; see vmatlas --help", "'{name}' というコマンドはありません (vmatlas --help)";
+    /// No process of that number.
+    NO_PROCESS: "there is no process {pid}", "PID {pid} のプロセスはありません";
+    /// No process of that name.
+    NO_NAME: "no process is called '{name}'; give a PID, or see 'ps -e'",
+        "'{name}' という名前のプロセスはありません (PID を指定するか 'ps -e' で確認してください)";
+    /// Several of them.
+    AMBIGUOUS: "'{name}' means {n} processes; give one of these PIDs: {pids}",
+        "'{name}' は {n} 個のプロセスに当てはまります。次の PID から 1 つ選んでください: {pids}";
+    /// Ended while being read.
+    GONE: "process {pid} ended while it was read", "プロセス {pid} は読み取り中に終了しました";
+    /// Only its exit status is left.
+    ZOMBIE: "process {pid} has ended (zombie): it has no memory any more; its parent has not collected its status",
+        "プロセス {pid} は終了しています (ゾンビ): もうメモリはありません。親プロセスが終了ステータスを回収していません";
+    /// No memory of its own.
+    KERNEL_THREAD: "{pid} is a kernel thread: it has no memory map of its own",
+        "{pid} はカーネルスレッドです: 自分のメモリマップはありません";
+    /// Not ours to read.
+    NOT_PERMITTED: "not permitted to read process {pid}: it belongs to another user or is protected; run as root (sudo), or give CAP_SYS_PTRACE",
+        "プロセス {pid} を読む権限がありません: ほかのユーザーのプロセスか、保護されています。root (sudo) で実行するか、CAP_SYS_PTRACE を与えてください";
+    /// A bad PID.
+    BAD_PID: "{pid} is no PID", "{pid} は PID ではありません";
+    /// The program cannot be found.
+    NOT_FOUND: "{program}: not found", "{program}: 見つかりません";
+    /// The program cannot be executed.
+    NOT_EXECUTABLE: "{program}: cannot be executed: {why}", "{program}: 実行できません: {why}";
+    /// Somebody else traces.
+    TRACE_NOT_PERMITTED: "tracing is not permitted: another tracer (strace, gdb) has us already, or the system forbids it (kernel.yama.ptrace_scope)",
+        "トレースできません: 別のトレーサー (strace, gdb) にトレースされているか、システムが禁止しています (kernel.yama.ptrace_scope)";
+    /// A file of ours cannot be written.
+    CANNOT_WRITE: "cannot write {path}: {why}", "{path} に書き込めません: {why}";
+}
+
+#[cfg(test)]
+mod tests {
+    /// Checks that every text has both languages with the same values.
+    #[test]
+    fn both_languages_are_there() {
+        assert_eq!(vmatlas_view::gaps(super::ALL), Vec::<String>::new());
+    }
+}

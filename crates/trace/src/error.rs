@@ -1,0 +1,53 @@
+//! What can go wrong when a program is started and traced.
+
+use vmatlas_event::Errno;
+use vmatlas_sys::{errno_name, errno_text};
+
+/// Why a program could not be watched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TraceError {
+    /// There is no such program.
+    #[error("{program}: not found")]
+    NotFound {
+        /// As it was typed.
+        program: String,
+    },
+    /// It is there but cannot be executed.
+    #[error("{program}: cannot be executed: {}", describe(*errno))]
+    NotExecutable {
+        /// As it was typed.
+        program: String,
+        /// The kernel's reason.
+        errno: Errno,
+    },
+    /// The name or an argument holds a NUL byte.
+    #[error("{program}: a name or argument holds a NUL byte")]
+    NulByte {
+        /// As it was typed.
+        program: String,
+    },
+    /// The kernel does not let us trace.
+    #[error("tracing is not permitted: {}", describe(*errno))]
+    NotPermitted {
+        /// The kernel's reason; EPERM also when another tracer has the program already.
+        errno: Errno,
+    },
+    /// This kernel lacks what tracing needs.
+    #[error("this kernel cannot tell system calls to a tracer (PTRACE_GET_SYSCALL_INFO, Linux 5.3)")]
+    TooOld,
+    /// Another system call failed.
+    #[error("{what}: {}", describe(*errno))]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// The kernel's reason.
+        errno: Errno,
+    },
+}
+
+fn describe(errno: Errno) -> String {
+    match errno_name(errno) {
+        Some(name) => format!("{} ({name})", errno_text(errno)),
+        None => errno_text(errno),
+    }
+}

@@ -1,0 +1,31 @@
+//! What the tracer knows of each task.
+
+use vmatlas_event::{MmId, MonoNs, Op, TaskId};
+use vmatlas_sys::ptrace::Resume;
+
+/// One traced task.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    pub(crate) mm: MmId,
+    /// The memory call it is inside of.
+    pub(crate) call: Option<Call>,
+    /// Whether it has the map of a program that we know: not before its first exec.
+    pub(crate) known: bool,
+    /// Whether its map is a copy that was not read yet.
+    pub(crate) unread_copy: bool,
+}
+
+/// A memory call between its two stops.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) entered: MonoNs,
+    pub(crate) op: Op,
+}
+
+impl Task {
+    /// How it goes on: to the exit of the call it is in, or to the next event.
+    pub(crate) fn resume_how(&self, filtered: bool) -> Resume {
+        if self.call.is_some() || !filtered { Resume::ToSyscall } else { Resume::Continue }
+    }
+}

@@ -1,0 +1,1 @@
+//! Pictures as SVG, and the same for a terminal.

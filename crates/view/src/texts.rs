@@ -1,0 +1,120 @@
+//! The words of the views, in both languages.
+
+crate::texts! {
+    /// Column: addresses.
+    ADDRESS: "ADDRESS", "アドレス";
+    /// Column: size.
+    SIZE: "SIZE", "サイズ";
+    /// Column: resident size.
+    RESIDENT: "RESIDENT", "常駐";
+    /// Column: swapped size.
+    SWAPPED: "SWAPPED", "スワップ";
+    /// Column: protection.
+    PROT: "PROT", "保護";
+    /// Column: kind.
+    KIND: "KIND", "種類";
+    /// Column: name.
+    NAME: "NAME", "名前";
+    /// Column: how the kind is known.
+    WHY: "WHY THIS KIND", "種類の根拠";
+    /// Column: count of VMAs.
+    COUNT: "COUNT", "個数";
+    /// Column: calls.
+    CALLS: "CALLS", "回数";
+    /// Column: failed calls.
+    FAILED: "FAILED", "失敗";
+    /// Column: bytes mapped.
+    MAPPED: "MAPPED", "マップ";
+    /// Column: bytes unmapped.
+    UNMAPPED: "UNMAPPED", "マップ解除";
+    /// Row: sums.
+    TOTAL: "total", "合計";
+    /// A gap between VMAs.
+    GAP: "{size} unallocated", "未割当 {size}";
+    /// Header: process.
+    PROCESS: "{name} (PID {pid})", "{name} (PID {pid})";
+    /// Header: VMAs out of the limit.
+    VMAS_OF: "{n} of {max} VMAs", "領域 {n} / 上限 {max}";
+    /// Header: VMAs without a known limit.
+    VMAS: "{n} VMAs", "領域 {n}";
+    /// Header: virtual size.
+    VIRTUAL: "virtual {size}", "仮想 {size}";
+    /// Header: resident size.
+    RESIDENT_SIZE: "resident {size}", "常駐 {size}";
+    /// Header: swapped size.
+    SWAPPED_SIZE: "swapped {size}", "スワップ {size}";
+    /// Header: hugetlb, which RSS does not count.
+    HUGETLB_SIZE: "huge pages outside of RSS {size}", "RSS に含まれないヒュージページ {size}";
+    /// Header: threads.
+    THREADS: "{n} threads", "スレッド {n}";
+    /// Header: the first thread has ended.
+    LEADER_ENDED: "its first thread has ended; the others run on", "最初のスレッドは終了し、ほかのスレッドが動いています";
+    /// Rows were filtered.
+    SHOWN: "{n} of {all} VMAs shown", "{all} 領域のうち {n} を表示";
+    /// The map changed while it was read.
+    TORN: "the map changed while it was read: {n} lines overlapped, the later ones are shown",
+        "読み取り中にメモリマップが変わりました: {n} 行が重なり、あとの行を表示しています";
+    /// The reading itself.
+    NOT_ATOMIC: "each line was true at its own moment; the process kept running",
+        "各行はそれぞれの瞬間に正しい値です (プロセスは動き続けています)";
+    /// Residency by the older interface.
+    ZERO_PAGES_COUNTED: "this kernel cannot tell the shared zero page apart: resident sizes may be too large",
+        "このカーネルではゼロページを見分けられないため、常駐サイズは大きめに出ることがあります";
+    /// What a change did: nothing.
+    NO_CHANGE: "no change", "変化なし";
+    /// What a change did: a VMA became larger.
+    GREW: "grew {what} by {size}", "{what} が {size} 拡張";
+    /// What a change did: a VMA became smaller.
+    SHRANK: "shrank {what} by {size}", "{what} が {size} 縮小";
+    /// What a change did: one VMA became several.
+    SPLIT: "split {from} into {to}", "{from} 領域が {to} 領域に分割";
+    /// What a change did: several VMAs became one.
+    MERGED: "merged {from} into {to}", "{from} 領域が {to} 領域に結合";
+    /// What a change did: pages got another address.
+    MOVED: "moved {size} {from} to {to}", "{size} を {from} から {to} へ移動";
+    /// What a change did: the whole map.
+    NEW_MAP: "a new map: {n} VMAs, {size}", "新しいメモリマップ: {n} 領域, {size}";
+    /// What a change did: only flags or labels that the map does not show.
+    FLAGS_ONLY: "no page changed", "ページの変化なし";
+    /// The kernel could not be asked.
+    UNCONFIRMED: "(not confirmed: the task ended)", "(未確認: タスクが終了)";
+    /// Anonymous memory.
+    ANONYMOUS: "anonymous", "無名";
+    /// Shared anonymous memory.
+    SHARED_ANONYMOUS: "shared anonymous", "共有無名";
+    /// A process was forked.
+    FORKED: "process {pid}: a copy of the map", "プロセス {pid}: メモリマップの複製";
+    /// A process that shares the map.
+    FORKED_SHARED: "process {pid}: shares this map", "プロセス {pid}: このメモリマップを共有";
+    /// A thread.
+    THREAD: "thread {tid}: shares this map", "スレッド {tid}: このメモリマップを共有";
+    /// The end of a task.
+    EXITED: "exited with {status}", "終了ステータス {status} で終了";
+    /// The end by a signal.
+    SIGNALED: "ended by {signal}", "{signal} により終了";
+    /// The end of a task that had no say: its process executed another program.
+    SUPERSEDED: "ended by an exec of its process", "同じプロセスの exec により終了";
+    /// The last task left: the map is gone.
+    MAP_GONE: "its map is gone: {n} VMAs, {size}", "メモリマップ消滅: {n} 領域, {size}";
+    /// Summary heading.
+    SUMMARY: "memory calls of {program}", "{program} のメモリ関連システムコール";
+    /// Summary: the largest.
+    LARGEST: "largest", "大きい順";
+    /// Summary: peak.
+    PEAK: "peak virtual size of one process: {size}", "1 プロセスの仮想メモリサイズの最大値: {size}";
+    /// Summary: processes.
+    TREE: "processes: {processes}, further threads: {threads}, programs executed: {execs}",
+        "プロセス {processes}, 追加スレッド {threads}, 実行したプログラム {execs}";
+    /// Summary: drift.
+    DRIFT: "the kernel contradicted the model {n} times; what the kernel said is shown",
+        "カーネルの答えとモデルの食い違い: {n} 回 (カーネルの値を表示しています)";
+}
+
+#[cfg(test)]
+mod tests {
+    /// Checks that every text has both languages with the same values.
+    #[test]
+    fn both_languages_are_there() {
+        assert_eq!(crate::lang::gaps(super::ALL), Vec::<String>::new());
+    }
+}

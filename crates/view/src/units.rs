@@ -1,0 +1,117 @@
+//! Numbers as a person reads them.
+
+use vmatlas_event::{Bytes, MonoNs};
+
+/// A size in the largest binary unit that leaves a number of at most four digits: `4 KiB`, `1.5 MiB`, `1.0 GiB`.
+pub fn size(bytes: Bytes) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes.0 < 1024 {
+        return format!("{} B", bytes.0);
+    }
+    let mut unit = 0;
+    let mut scale = 1024u64;
+    while unit + 1 < UNITS.len() && bytes.0 / scale >= 1024 {
+        unit += 1;
+        scale *= 1024;
+    }
+    let value = bytes.0 as f64 / scale as f64;
+    let whole = bytes.0.is_multiple_of(scale);
+    // Pages are whole KiB, so those need no decimal; larger sizes show one while it says something.
+    let decimals = usize::from(match unit {
+        0 => !whole && value < 100.0,
+        _ => value < 10.0 || !whole && value < 100.0,
+    });
+    format!("{value:.decimals$} {}", UNITS[unit])
+}
+
+/// A count with a comma after each three digits: `65,530`.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Seconds with microseconds since a start: `0.001234`.
+pub fn seconds(from: MonoNs, to: MonoNs) -> String {
+    let us = to.0.saturating_sub(from.0) / 1000;
+    format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
+}
+
+/// Reads `1GiB`, `1.5 MiB`, `64k`, `4096` (units of 1024) into bytes; `None` when it is no size.
+///
+/// ```
+/// use vmatlas_view::units::parse_size;
+/// assert_eq!(parse_size("1MiB").map(|b| b.0), Some(1 << 20));
+/// assert_eq!(parse_size("1.5k").map(|b| b.0), Some(1536));
+/// assert_eq!(parse_size("a lot"), None);
+/// ```
+pub fn parse_size(text: &str) -> Option<Bytes> {
+    let text = text.trim();
+    if let Some(hex) = text.strip_prefix("0x") {
+        return u64::from_str_radix(hex, 16).ok().map(Bytes);
+    }
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = (&text[..split], text[split..].trim().to_ascii_lowercase());
+    let shift = match unit.as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        "p" | "pb" | "pib" => 50,
+        "e" | "eb" | "eib" => 60,
+        _ => return None,
+    };
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(1 << shift).map(Bytes);
+    }
+    let value = number.parse::<f64>().ok()? * (1u64 << shift) as f64;
+    (value >= 0.0 && value < u64::MAX as f64).then_some(Bytes(value as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks the sizes a reader meets, and the ends of the range.
+    #[test]
+    fn sizes_read_well() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (4096, "4 KiB"),
+            (135_168, "132 KiB"),
+            (1536, "1.5 KiB"),
+            (1 << 20, "1.0 MiB"),
+            (100 << 20, "100 MiB"),
+            (1 << 30, "1.0 GiB"),
+            ((12 << 30) + (1 << 29), "12.5 GiB"),
+            (1 << 47, "128 TiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(size(Bytes(bytes)), text);
+        }
+        assert_eq!(count(65_530), "65,530");
+        assert_eq!(count(7), "7");
+        assert_eq!(count(1_000_000), "1,000,000");
+        assert_eq!(seconds(MonoNs(1_000), MonoNs(1_234_568_000)), "1.234567");
+    }
+
+    /// Checks that sizes are read with and without units, and nonsense is refused.
+    #[test]
+    fn sizes_are_read() {
+        for (text, bytes) in [("0", 0), ("1", 1), ("1 GiB", 1 << 30), ("64K", 65536), ("0x1000", 4096)] {
+            assert_eq!(parse_size(text), Some(Bytes(bytes)), "{text}");
+        }
+        for text in ["", "x", "1x", "-1", "99999999999999999999", "16777216T", "1.2.3"] {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
+        assert_eq!(parse_size("16E"), None);
+    }
+}
