@@ -127,7 +127,7 @@ impl Watcher<'_> {
         // Writing to a String does not fail.
         let _ = match self.args.jsonl {
             Some(_) => {
-                let value = json::event(&done.event, &done.change, done.confirmed, self.options.errno_name);
+                let value = json::event(done, self.options.errno_name);
                 std::fmt::Write::write_fmt(&mut self.line, format_args!("{value}\n"))
             }
             None => write_line(&mut self.line, done, &self.options),
@@ -146,7 +146,7 @@ impl Watcher<'_> {
         }
         match self.args.min_size {
             Some(min) if is_call => {
-                let (added, removed) = done.change.bytes();
+                let (added, removed) = done.bytes();
                 added.max(removed) >= min
             }
             Some(_) => false,

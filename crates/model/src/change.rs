@@ -75,19 +75,6 @@ impl Change {
         out
     }
 
-    /// How many bytes were mapped and unmapped, (added, removed).
-    pub fn bytes(&self) -> (Bytes, Bytes) {
-        let mut sums = (Bytes(0), Bytes(0));
-        for change in self.pages() {
-            match change {
-                PageChange::Added(row) => sums.0 += row.range.len(),
-                PageChange::Removed(row) => sums.1 += row.range.len(),
-                PageChange::Altered { .. } | PageChange::Moved { .. } => {}
-            }
-        }
-        sums
-    }
-
     /// The two changes as one: this one, then `later`.
     pub fn then(self, later: Change) -> Change {
         let (before, after) = compose((self.before, self.after), (later.before, later.after));
@@ -167,7 +154,6 @@ mod tests {
         assert_eq!(joined.before, [anon(1, 3, Prot::RW)]);
         assert_eq!(joined.after, [anon(1, 5, Prot::RW)]);
         assert_eq!(joined.pages(), [PageChange::Added(anon(3, 5, Prot::RW))]);
-        assert_eq!(joined.bytes(), (Bytes(0x2000), Bytes(0)));
     }
 
     /// Checks that a move that grew is told as a move and an addition, and one that shrank as a move and a removal.

@@ -1,11 +1,11 @@
 //! All address spaces of a traced tree, and the joining of each call with the kernel's answer to it.
 
 use crate::apply::affected_ranges;
-use crate::change::Change;
+use crate::change::{Change, PageChange};
 use crate::space::AddressSpace;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use vmatlas_event::{AddrRange, Event, ForkKind, MmId, MonoNs, Op, PageSize, TaskId};
+use vmatlas_event::{AddrRange, Bytes, Event, ForkKind, MmId, MonoNs, Op, PageSize, TaskId};
 
 /// The models of all address spaces, by [`MmId`].
 #[derive(Debug)]
@@ -44,8 +44,30 @@ pub struct Done {
     pub event: Event,
     /// What it did to the map, the kernel's answers included.
     pub change: Change,
+    /// What happened to the pages: [`Change::pages`] of it.
+    pub pages: Vec<PageChange>,
     /// Whether the kernel confirmed what could not be predicted; `false` when the task was gone before it could be asked.
     pub confirmed: bool,
+}
+
+impl Done {
+    fn new(event: Event, change: Change, confirmed: bool) -> Done {
+        let pages = change.pages();
+        Done { event, change, pages, confirmed }
+    }
+
+    /// How many bytes were mapped and unmapped, (added, removed).
+    pub fn bytes(&self) -> (Bytes, Bytes) {
+        let mut sums = (Bytes(0), Bytes(0));
+        for change in &self.pages {
+            match change {
+                PageChange::Added(row) => sums.0 += row.range.len(),
+                PageChange::Removed(row) => sums.1 += row.range.len(),
+                PageChange::Altered { .. } | PageChange::Moved { .. } => {}
+            }
+        }
+        sums
+    }
 }
 
 /// The result of [`Spaces::event`].
@@ -95,18 +117,14 @@ impl Spaces {
                 return Progress::default();
             }
             let Pending { event, change, .. } = pending;
-            return Progress { done: Some(Done { event, change, confirmed: true }), ..Progress::default() };
+            return Progress { done: Some(Done::new(event, change, true)), ..Progress::default() };
         }
-        let unanswered = self.pending.remove(&event.task).map(|p| Done {
-            event: p.event,
-            change: p.change,
-            confirmed: false,
-        });
+        let unanswered = self.pending.remove(&event.task).map(|p| Done::new(p.event, p.change, false));
         let overlaps_before = self.overlaps;
         let (change, ask) = self.apply(event);
         let overlapped = self.overlaps > overlaps_before;
         if ask.is_empty() {
-            let done = Some(Done { event: event.clone(), change, confirmed: true });
+            let done = Some(Done::new(event.clone(), change, true));
             return Progress { unanswered, done, ask };
         }
         self.pending

@@ -56,7 +56,7 @@ impl Summary {
         if !done.event.op.is_call() {
             return;
         }
-        let (mapped, unmapped) = done.change.bytes();
+        let (mapped, unmapped) = done.bytes();
         let count = self.calls.entry(done.event.op.kind()).or_default();
         count.calls += 1;
         count.failed += u64::from(matches!(done.event.outcome, Outcome::Failed(_)));

@@ -1,6 +1,6 @@
 //! The loop: one stop after the other, events out, answers in.
 
-use crate::decode::decode;
+use crate::decode::{decode, decode_returned};
 use crate::error::TraceError;
 use crate::filter::memory_calls;
 use crate::launch::Launch;
@@ -182,11 +182,32 @@ impl Tracer {
             return Ok(());
         }
         match (event, signal) {
-            (event::SECCOMP, _) => self.entered(tid, kernel, sink),
+            (event::SECCOMP, _) => {
+                // The filter marks memory calls only, and the return tells all about them: nothing to read here.
+                let entered = now();
+                if let Some(task) = self.tasks.get_mut(&tid) {
+                    task.call = Some(Call { entered, op: None });
+                }
+                self.read_copy(tid, kernel, sink);
+                self.go_on(tid, 0);
+                Ok(())
+            }
+            (0, SYSCALL_STOP) if self.filtered => {
+                if let Some((op, outcome)) = ptrace::returned(tid).ok().as_ref().and_then(decode_returned) {
+                    self.left(tid, op, outcome, kernel, sink);
+                }
+                self.go_on(tid, 0);
+                Ok(())
+            }
             (0, SYSCALL_STOP) => match ptrace::syscall_stop(tid) {
                 Ok(SyscallStop::Entry(_)) => self.entered(tid, kernel, sink),
                 Ok(SyscallStop::Exit(result)) => {
-                    self.left(tid, result, kernel, sink);
+                    let op = self.tasks.get_mut(&tid).and_then(|task| task.call.as_mut()?.op.take());
+                    if let Some(op) = op {
+                        let outcome = result.map_or_else(Outcome::Failed, Outcome::Done);
+                        self.left(tid, op, outcome, kernel, sink);
+                    }
+                    self.go_on(tid, 0);
                     Ok(())
                 }
                 Err(EIO) => Err(TraceError::TooOld),
@@ -233,7 +254,7 @@ impl Tracer {
             Ok(SyscallStop::Entry(entry)) => {
                 let op = decode(&entry);
                 if let Some(task) = self.tasks.get_mut(&tid) {
-                    task.call = op.map(|op| Call { entered, op });
+                    task.call = op.map(|op| Call { entered, op: Some(op) });
                 }
             }
             Err(EIO) => return Err(TraceError::TooOld),
@@ -244,21 +265,17 @@ impl Tracer {
         Ok(())
     }
 
-    fn left(&mut self, tid: Tid, result: Result<u64, Errno>, kernel: &mut dyn Kernel, sink: &mut dyn Sink) {
+    /// A memory call returned.
+    fn left(&mut self, tid: Tid, op: Op, outcome: Outcome, kernel: &mut dyn Kernel, sink: &mut dyn Sink) {
         let left = now();
         if let Some(task) = self.tasks.get_mut(&tid)
             && let Some(call) = task.call.take()
             && task.known
         {
-            let outcome = match result {
-                Ok(value) => Outcome::Done(value),
-                Err(errno) => Outcome::Failed(errno),
-            };
             let (id, mm) = (task.id, task.mm);
-            let next = self.send(sink, id, mm, (call.entered, left), call.op, outcome);
+            let next = self.send(sink, id, mm, (call.entered, left), op, outcome);
             self.answer(next, id, mm, kernel, sink);
         }
-        self.go_on(tid, 0);
     }
 
     fn forked(&mut self, tid: Tid, event: i32, kernel: &mut dyn Kernel, sink: &mut dyn Sink) {
@@ -360,7 +377,9 @@ impl Tracer {
         }
         let at = now();
         if let Some(call) = task.call {
-            self.send(sink, task.id, task.mm, (call.entered, at), call.op, Outcome::NoReturn);
+            // It ended inside a memory call; which one, only its return would have told.
+            let op = call.op.unwrap_or(Op::Other { arch: 0, nr: 0, args: [0; 6] });
+            self.send(sink, task.id, task.mm, (call.entered, at), op, Outcome::NoReturn);
         }
         self.send(sink, task.id, task.mm, (at, at), Op::Exit { status, signal, last }, Outcome::Done(0));
     }

@@ -12,8 +12,8 @@ use vmatlas_sys::seccomp::{
 /// From here on numbers are x32 calls, which share the 64-bit architecture.
 const X32: u32 = 0x4000_0000;
 
-/// Builds the program.
-pub(crate) fn memory_calls() -> Vec<Insn> {
+/// Builds the filter that stops a program at its memory calls, of both architectures, and lets everything else run.
+pub fn memory_calls() -> Vec<Insn> {
     let op = |code, k| Insn { code, jt: 0, jf: 0, k };
     let mut program = vec![op(LOAD_WORD, OFFSET_ARCH)];
     for (arch, numbers, is_x86_64) in

@@ -19,4 +19,5 @@ mod task;
 pub use decode::decode;
 pub use engine::{End, Tracer};
 pub use error::TraceError;
+pub use filter::memory_calls;
 pub use launch::Launch;

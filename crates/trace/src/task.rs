@@ -20,7 +20,8 @@ pub(crate) struct Task {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) entered: MonoNs,
-    pub(crate) op: Op,
+    /// What it is; `None` where only its return tells (see `decode_returned`).
+    pub(crate) op: Option<Op>,
 }
 
 impl Task {

@@ -75,6 +75,7 @@ pub fn text(op: &Op) -> String {
             format!("{name}({id}, {}, {})", addr(*a), flags(SHM, u64::from(*f as u32), "0"))
         }
         Op::Shmdt { addr: a } => format!("{name}({})", addr(*a)),
+        Op::Other { arch: 0, .. } => "memory call".to_owned(),
         Op::Other { arch, nr, .. } => format!("call {nr} (arch {arch:#x})"),
         other => other.kind().name().to_owned(),
     }

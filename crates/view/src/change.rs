@@ -19,16 +19,15 @@ pub fn what(row: &VmaRow, lang: Lang) -> String {
     }
 }
 
-/// The change in one line: `+1.0 GiB anonymous rw- 0x7f12…`, `grew [heap] by 132 KiB`, `split 1 into 3`, `no change`.
-pub fn describe(change: &Change, lang: Lang, style: Style) -> String {
+/// The change and its [`pages`](Change::pages) in one line: `+1.0 GiB anonymous rw- 0x7f12…`, `grew [heap] by 132 KiB`, `split 1 into 3`, `no change`.
+pub fn describe(change: &Change, pages: &[PageChange], lang: Lang, style: Style) -> String {
     const MOST: usize = 6;
     if change.is_empty() {
         return style.paint(Paint::Faint, texts::NO_CHANGE.get(lang));
     }
-    let pages = change.pages();
     let mut parts: Vec<(Paint, String)> =
         pages.iter().map(|page| describe_pages(page, change, lang)).collect();
-    if let Some(part) = boundaries(&pages, change, lang) {
+    if let Some(part) = boundaries(pages, change, lang) {
         parts.push((Paint::Changed, part));
     }
     if parts.is_empty() {
@@ -151,7 +150,7 @@ mod tests {
     }
 
     fn say(change: &Change) -> String {
-        describe(change, Lang::En, Style::default())
+        describe(change, &change.pages(), Lang::En, Style::default())
     }
 
     /// Checks the words for what calls do: new, grown, shrunk, split, replaced, altered, nothing.

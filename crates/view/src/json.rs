@@ -1,8 +1,8 @@
 //! JSON shapes: addresses as "0x..." strings, sizes in bytes, missing values `null` with a `..._why`.
 
 use serde_json::{Map, Value, json};
-use vmatlas_event::{Addr, Event, Op, Outcome, Sharing, VmaRow};
-use vmatlas_model::{Change, PageChange};
+use vmatlas_event::{Addr, Op, Outcome, Sharing, VmaRow};
+use vmatlas_model::{Change, Done, PageChange};
 
 /// An address.
 pub fn addr(addr: Addr) -> Value {
@@ -41,9 +41,8 @@ pub fn vma(row: &VmaRow) -> Map<String, Value> {
 }
 
 /// What a change did: to the pages, and to the VMAs.
-pub fn change(change: &Change) -> Value {
-    let pages: Vec<Value> = change
-        .pages()
+pub fn change(change: &Change, pages: &[PageChange]) -> Value {
+    let pages: Vec<Value> = pages
         .iter()
         .map(|page| match page {
             PageChange::Added(row) => with(vma(row), "what", "added".into()),
@@ -99,12 +98,8 @@ pub fn args(op: &Op) -> Value {
 }
 
 /// One event with its change, as a line of `--jsonl`.
-pub fn event(
-    event: &Event,
-    change_made: &Change,
-    confirmed: bool,
-    errno_name: impl Fn(vmatlas_event::Errno) -> Option<&'static str>,
-) -> Value {
+pub fn event(done: &Done, errno_name: impl Fn(vmatlas_event::Errno) -> Option<&'static str>) -> Value {
+    let event = &done.event;
     let (result, error) = match event.outcome {
         Outcome::Done(value) => (json!(format!("{value:#x}")), Value::Null),
         Outcome::Failed(errno) => (Value::Null, json!(errno_name(errno).unwrap_or("?"))),
@@ -122,8 +117,8 @@ pub fn event(
         "args": args(&event.op),
         "result": result,
         "error": error,
-        "confirmed": confirmed,
-        "change": change(change_made),
+        "confirmed": done.confirmed,
+        "change": change(&done.change, &done.pages),
     })
 }
 

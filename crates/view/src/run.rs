@@ -9,6 +9,7 @@ use crate::table::{Align, Cell, width, write_table};
 use crate::texts;
 use crate::units::{count, seconds, size};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use vmatlas_event::{Bytes, Errno, ForkKind, MonoNs, Op, Outcome};
 use vmatlas_model::{Done, Summary};
@@ -44,7 +45,7 @@ pub fn write_line(out: &mut dyn Write, done: &Done, options: &LineOptions) -> fm
             let result = call::result(op, event.outcome, options.errno_name);
             let paint = if matches!(event.outcome, Outcome::Failed(_)) { Paint::Failed } else { Paint::Plain };
             let text = call::text(op);
-            (format!("{text} = {}", style.paint(paint, &result)), describe(&done.change, lang, style))
+            (format!("{text} = {}", style.paint(paint, &result)), describe(&done.change, &done.pages, lang, style))
         }
         Op::Exec { .. } => ("execve".to_owned(), String::new()),
         Op::Fork { kind, child, .. } => {
@@ -97,7 +98,10 @@ pub fn write_line(out: &mut dyn Write, done: &Done, options: &LineOptions) -> fm
 }
 
 /// The text without our own colour codes; nothing else in it is an escape, since names were escaped.
-fn strip_colors(text: &str) -> String {
+fn strip_colors(text: &str) -> Cow<'_, str> {
+    if !text.contains('\x1b') {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('\x1b') {
@@ -105,7 +109,7 @@ fn strip_colors(text: &str) -> String {
         rest = after.split_once('m').map_or("", |(_, rest)| rest);
     }
     out.push_str(rest);
-    out
+    Cow::Owned(out)
 }
 
 /// What stands beside the sums at the end.

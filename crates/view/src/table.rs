@@ -37,7 +37,8 @@ impl Cell {
 
 /// How many columns of a terminal a text takes.
 pub fn width(text: &str) -> usize {
-    UnicodeWidthStr::width(text)
+    // Nearly all text is ASCII without controls (it was escaped), where a byte is a column.
+    if text.is_ascii() { text.len() } else { UnicodeWidthStr::width(text) }
 }
 
 /// The text cut to `columns`, the middle left out (`/usr/lib…/libc.so.6`): the end of a path says most.

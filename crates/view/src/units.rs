@@ -14,14 +14,18 @@ pub fn size(bytes: Bytes) -> String {
         unit += 1;
         scale *= 1024;
     }
-    let value = bytes.0 as f64 / scale as f64;
     let whole = bytes.0.is_multiple_of(scale);
+    let tenths = ((u128::from(bytes.0) * 10 + u128::from(scale) / 2) / u128::from(scale)) as u64;
     // Pages are whole KiB, so those need no decimal; larger sizes show one while it says something.
-    let decimals = usize::from(match unit {
-        0 => !whole && value < 100.0,
-        _ => value < 10.0 || !whole && value < 100.0,
-    });
-    format!("{value:.decimals$} {}", UNITS[unit])
+    let decimal = match unit {
+        0 => !whole && tenths < 1000,
+        _ => tenths < 100 || !whole && tenths < 1000,
+    };
+    if decimal {
+        format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+    } else {
+        format!("{} {}", (tenths + 5) / 10, UNITS[unit])
+    }
 }
 
 /// A count with a comma after each three digits: `65,530`.

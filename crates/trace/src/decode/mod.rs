@@ -3,8 +3,8 @@
 mod i386;
 mod x86_64;
 
-use vmatlas_event::Op;
-use vmatlas_sys::ptrace::Entry;
+use vmatlas_event::{Errno, Op, Outcome};
+use vmatlas_sys::ptrace::{Entry, Returned};
 
 pub(crate) use i386::{ARCH as ARCH_I386, NUMBERS as NUMBERS_I386};
 pub(crate) use x86_64::{ARCH as ARCH_X86_64, NUMBERS as NUMBERS_X86_64};
@@ -21,6 +21,62 @@ pub fn decode(call: &Entry) -> Option<Op> {
     }
 }
 
+/// Tells a call that our filter marked from its registers after the return: what it was, and how it ended.
+///
+/// The registers do not say whether it was a 64-bit or a 32-bit call, but its number does: the filter marks no number
+/// on both architectures (a test holds the two tables to that).
+pub(crate) fn decode_returned(call: &Returned) -> Option<(Op, Outcome)> {
+    let is_32 = u32::try_from(call.nr).is_ok_and(|nr| NUMBERS_I386.contains(&nr));
+    let (arch, args, value) = match is_32 {
+        // A 32-bit result is negative as 32 bits.
+        true => (ARCH_I386, call.args_32, call.value as u32 as i32 as i64),
+        false => (ARCH_X86_64, call.args, call.value as i64),
+    };
+    let op = decode(&Entry { arch, nr: call.nr, args })?;
+    // IS_ERR_VALUE of the kernel: the last page of numbers.
+    let outcome = match value {
+        -4095..=-1 => Outcome::Failed(Errno(-value as i32)),
+        _ if is_32 => Outcome::Done(u64::from(call.value as u32)),
+        value => Outcome::Done(value as u64),
+    };
+    Some((op, outcome))
+}
+
 fn other(call: &Entry) -> Op {
     Op::Other { arch: call.arch, nr: call.nr, args: call.args }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vmatlas_event::{Addr, Bytes};
+
+    fn returned(nr: u64, value: u64) -> Returned {
+        Returned { nr, args: [1, 2, 3, 4, 5, 6], args_32: [11, 12, 13, 14, 15, 16], value }
+    }
+
+    /// Checks that a marked number belongs to one architecture only, which decoding after the return rests on.
+    #[test]
+    fn marked_numbers_tell_the_architecture() {
+        assert!(NUMBERS_X86_64.iter().all(|nr| !NUMBERS_I386.contains(nr)));
+        assert!(NUMBERS_I386.iter().all(|nr| u64::from(*nr) < x86_64::X32_BIT));
+    }
+
+    /// Checks results and errors of both widths.
+    #[test]
+    fn results_of_both_widths() {
+        let munmap = |addr, len| Op::Munmap { addr: Addr(addr), len: Bytes(len) };
+        assert_eq!(decode_returned(&returned(11, 0)), Some((munmap(1, 2), Outcome::Done(0))));
+        assert_eq!(decode_returned(&returned(11, -22i64 as u64)), Some((munmap(1, 2), Outcome::Failed(Errno(22)))));
+        assert_eq!(decode_returned(&returned(91, 0)), Some((munmap(11, 12), Outcome::Done(0))));
+        // 32 bits of -22, whatever stands above them.
+        assert_eq!(
+            decode_returned(&returned(91, 0xffff_ffea)),
+            Some((munmap(11, 12), Outcome::Failed(Errno(22))))
+        );
+        let Some((_, outcome)) = decode_returned(&returned(192, 0xf700_0000)) else { panic!() };
+        assert_eq!(outcome, Outcome::Done(0xf700_0000));
+        assert!(matches!(decode_returned(&returned(0x4000_0009, 0)), Some((Op::Other { .. }, _))));
+        assert_eq!(decode_returned(&returned(0, 0)), None);
+    }
 }
