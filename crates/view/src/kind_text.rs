@@ -3,7 +3,7 @@
 use crate::lang::Lang;
 use vmatlas_model::kind::{Kind, Why};
 
-/// The name of a kind as a table shows it: at most 14 columns wide.
+/// The name of a kind as a table shows it: at most 16 columns wide.
 pub fn kind_name(kind: Kind, lang: Lang) -> &'static str {
     let (en, ja) = match kind {
         Kind::Image => ("image", "実行イメージ"),
@@ -11,7 +11,7 @@ pub fn kind_name(kind: Kind, lang: Lang) -> &'static str {
         Kind::MallocArena => ("malloc arena", "mallocアリーナ"),
         Kind::Allocator => ("allocator", "アロケータ"),
         Kind::ManagedHeap => ("managed heap", "GCヒープ"),
-        Kind::ThreadStack => ("thread stack", "スレッドstack"),
+        Kind::ThreadStack => ("thread stack", "スレッドスタック"),
         Kind::MainStack => ("main stack", "メインスタック"),
         Kind::Guard => ("guard", "ガードページ"),
         Kind::MappedFile => ("mapped file", "ファイル"),
@@ -118,7 +118,7 @@ mod tests {
         for lang in [Lang::En, Lang::Ja] {
             let names: BTreeSet<&str> = Kind::ALL.into_iter().map(|kind| kind_name(kind, lang)).collect();
             assert_eq!(names.len(), Kind::ALL.len());
-            assert!(names.iter().all(|name| (1..=14).contains(&name.width())), "{names:?}");
+            assert!(names.iter().all(|name| (1..=16).contains(&name.width())), "{names:?}");
         }
     }
 

@@ -1,0 +1,179 @@
+//! Layouts of other runtimes and allocators: Go, V8, Python, mimalloc, jemalloc, tcmalloc.
+
+use super::facts::Facts;
+use super::sheet::{Sheet, size};
+use super::{Confidence, Kind, Why};
+use vmatlas_event::{Addr, Prot, Sharing};
+
+/// Claims Go's heap: whole arenas of 64 MiB from an address only Go asks for.
+///
+/// runtime/malloc.go:mallocinit() tries `i << 40 | 0xc0 << 32` (0x40 << 32 on arm64), under the race detector
+/// `i << 32` from 0xc0 to 0xe0; the higher half of the hints, which is tried last, lies where the kernel places memory
+/// by itself and is left out. Each arena is heapArenaBytes, reserved whole and made accessible from its start. What Go
+/// keeps beside it (page summaries, spans, its own threads' stacks) has no such mark. Go 1.25 and later name everything.
+pub(super) fn go(sheet: &mut Sheet<'_>) {
+    const ARENA: u64 = 64 << 20;
+    let mut at = 0;
+    while at < sheet.rows.len() {
+        let start = sheet.rows[at].range.start();
+        if !is_go_hint(start) || sheet.open(at).is_none() {
+            at += 1;
+            continue;
+        }
+        let end = sheet.run(at, |i| {
+            let row = &sheet.rows[i];
+            row.sharing == Sharing::Private
+                && !row.has_file()
+                && (row.prot == Prot::RW || row.prot == Prot::NONE)
+        });
+        let span =
+            end.checked_sub(1).map_or(0, |last| sheet.rows[last].range.end().0.saturating_sub(start.0));
+        if span > 0 && span.is_multiple_of(ARENA) {
+            for row in at..end {
+                sheet.claim(row, Kind::ManagedHeap, Confidence::Evidence, Why::GoArena);
+            }
+        }
+        at = end.max(at + 1);
+    }
+}
+
+fn is_go_hint(start: Addr) -> bool {
+    let high = start.0 >> 32;
+    let in_first = high & 0xff;
+    start.0 & 0xffff_ffff == 0
+        && (high >> 8) < 0x40
+        && (in_first == 0xc0 || in_first == 0x40 || (0xc0..0xe0).contains(&high))
+}
+
+/// Claims V8's heap: chunks of 256 KiB (or larger, for one large object) at addresses chosen by chance.
+///
+/// base/platform/platform-posix.cc:OS::GetRandomMmapAddr() masks hints to 46 bits, which keeps them below everything
+/// the kernel itself places; chunks are aligned to MemoryChunk::kAlignment (1 << kPageSizeBits, 18). The kernel may
+/// refuse a hint; such a chunk is not recognised.
+pub(super) fn v8(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
+    const CHUNK: u64 = 256 << 10;
+    const HINT_MAX: Addr = Addr(1 << 46);
+    if !facts.v8 {
+        return;
+    }
+    for at in 0..sheet.rows.len() {
+        let Some(row) = sheet.open(at) else { continue };
+        // Its read-only space ends up `r--`.
+        let used = row.prot == Prot::RW || row.prot == Prot::READ;
+        if used && row.range.start().0.is_multiple_of(CHUNK) && row.range.end() <= HINT_MAX {
+            sheet.claim(at, Kind::ManagedHeap, Confidence::Evidence, Why::V8Chunk);
+        }
+    }
+}
+
+/// Claims mimalloc's segments: it asks for addresses between 2 and 30 TiB (src/os.c:_mi_os_get_aligned_hint(),
+/// MI_HINT_BASE, MI_HINT_MAX), whole multiples of 4 MiB.
+///
+/// Linked in, as in most Rust programs that use it, it leaves no file to see. Then it is a guess, and only where the
+/// kernel itself places memory higher up: a segment with its reserve can look just like an arena of glibc.
+pub(super) fn mimalloc(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
+    const HINTS: std::ops::Range<u64> = 2 << 40..30 << 40;
+    const SEGMENT: u64 = 4 << 20;
+    let confidence = match facts.mimalloc {
+        true => Confidence::Evidence,
+        false if facts.wide && !facts.v8 && !facts.jvm => Confidence::Guess,
+        false => return,
+    };
+    let mut at = sheet.rows.partition_point(|row| row.range.start().0 < HINTS.start);
+    while at < sheet.rows.len() && sheet.rows[at].range.end().0 <= HINTS.end {
+        let end = sheet.run(at, |i| sheet.open(i).is_some());
+        if end > at {
+            let (first, last) = (sheet.rows[at].range.start(), sheet.rows[end - 1].range.end());
+            if [first, last].iter().all(|edge| edge.0.is_multiple_of(SEGMENT)) {
+                for row in at..end {
+                    sheet.claim(row, Kind::Allocator, confidence, Why::MimallocAddress);
+                }
+            }
+        }
+        at = end.max(at + 1);
+    }
+}
+
+/// Guesses blocks of an allocator library, and pymalloc's arenas, by size.
+pub(super) fn allocators(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
+    /// 256 KiB up to Python 3.9, 1 MiB from 3.10 (Objects/obmalloc.c: ARENA_SIZE); neighbours merge.
+    const PYTHON_ARENA: u64 = 256 << 10;
+    /// jemalloc maps whole multiples of its huge page and trims to 64 KiB or more, tcmalloc whole spans.
+    const BLOCK: u64 = 64 << 10;
+    if !facts.allocator && !facts.python {
+        return;
+    }
+    for at in 0..sheet.rows.len() {
+        let Some(row) = sheet.open_with(at, Prot::RW) else { continue };
+        let whole = |unit: u64| row.range.start().0.is_multiple_of(BLOCK) && size(row).is_multiple_of(unit);
+        if facts.allocator && size(row) >= 8 * BLOCK && whole(BLOCK) {
+            sheet.claim(at, Kind::Allocator, Confidence::Guess, Why::AllocatorLibrary);
+        } else if facts.python && size(row) > 0 && size(row).is_multiple_of(PYTHON_ARENA) {
+            sheet.claim(at, Kind::Allocator, Confidence::Guess, Why::Pymalloc);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{kinds, kinds_of, nothing_known, parse, verdicts};
+    use super::*;
+    use Kind::{Allocator, Anonymous, Image, ManagedHeap, Reserved};
+    use vmatlas_event::Tid;
+
+    /// Checks that Go's arenas are known by address and size, and that a goroutine's stack in them changes nothing.
+    #[test]
+    fn go_asks_for_its_own_addresses() {
+        for start in ["c000000000", "1c000000000", "4000000000", "c100000000"] {
+            let base = u64::from_str_radix(start, 16).unwrap();
+            let (used, end) = (base + 0x680_0000, base + 0x800_0000);
+            let text = format!("{start}-{used:x} rw-p 0 00:00 0\n{used:x}-{end:x} ---p 0 00:00 0\n");
+            let mut evidence = nothing_known();
+            evidence.threads = vec![(Tid(1), Some(Addr(base + 0x1000)))];
+            assert_eq!(kinds_of(&parse(&text), &evidence), [ManagedHeap, ManagedHeap], "{start}");
+        }
+        let short = "c000000000-c000001000 rw-p 0 00:00 0\nc000001000-c001000000 ---p 0 00:00 0\n";
+        assert_eq!(kinds(short), [Anonymous, Reserved]);
+        assert_eq!(kinds("7fc000000000-7fc004000000 rw-p 0 00:00 0\n"), [Anonymous]);
+    }
+
+    /// Checks that chance addresses are V8's only where V8 is, aligned, and not where the kernel places memory.
+    #[test]
+    fn v8_chunks_lie_at_chance_addresses() {
+        let text = |program: &str| {
+            format!(
+                "1000-2000 r-xp 0 08:01 7 {program}\n2cabd40000-2cabd80000 rw-p 0 00:00 0\n\
+                 3b8d77640000-3b8d7764d000 r--p 0 00:00 0\n3b8d77641000-3b8d77681000 rw-p 0 00:00 0\n\
+                 7f0000040000-7f0000080000 rw-p 0 00:00 0\n"
+            )
+        };
+        assert_eq!(
+            kinds(&text("/usr/bin/node (deleted)")),
+            [Image, ManagedHeap, ManagedHeap, Anonymous, Anonymous]
+        );
+        assert_eq!(kinds(&text("/usr/bin/nodes")), [Image, Anonymous, Anonymous, Anonymous, Anonymous]);
+    }
+
+    /// Checks that allocators are guessed only in processes that load them, by size, and mimalloc by address.
+    #[test]
+    fn allocators_are_guessed_where_they_are_loaded() {
+        let text = |library: &str| {
+            format!(
+                "51530000000-51532100000 rw-p 0 00:00 0\n51532100000-51534000000 ---p 0 00:00 0\n\
+                 7f0000200000-7f0000400000 rw-p 0 00:00 0\n7f0000500000-7f0000501000 rw-p 0 00:00 0\n\
+                 7f0000600000-7f0000601000 r-xp 0 08:01 7 /usr/lib/{library}\n"
+            )
+        };
+        assert_eq!(kinds(&text("libmimalloc.so.2.0"))[..4], [Allocator, Allocator, Allocator, Anonymous]);
+        assert_eq!(kinds(&text("libjemalloc.so.2"))[2..4], [Allocator, Anonymous]);
+        assert_eq!(kinds(&text("libpython3.11.so.1.0"))[2..4], [Allocator, Anonymous]);
+        assert_eq!(kinds(&text("libz.so.1"))[2..4], [Anonymous, Anonymous]);
+        // Linked in, mimalloc is known by its addresses alone, and never taken for glibc.
+        assert_eq!(verdicts(&text("libz.so.1"))[0].confidence, Confidence::Guess);
+        assert_eq!(kinds(&text("libz.so.1"))[..2], [Allocator, Allocator]);
+        assert_eq!(
+            kinds("51530001000-51532100000 rw-p 0 00:00 0\n7f0000000000-7f0000001000 rw-p 0 00:00 0\n")[0],
+            Anonymous
+        );
+    }
+}
