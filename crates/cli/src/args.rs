@@ -10,7 +10,13 @@ use vmatlas_view::{Lang, show::Sort, units};
 
 /// See how a process gets its memory: its map, every call that changed it, and what was really touched.
 #[derive(Debug, Parser)]
-#[command(name = "vmatlas", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "vmatlas",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     /// Language: en or ja (else LC_ALL, LC_MESSAGES, LANG)
     #[arg(long, global = true, value_name = "LANG", value_parser = parse_lang)]
@@ -119,8 +125,8 @@ pub(crate) struct RunArgs {
 
 /// Commands of the design that do not exist yet, each with what it will do.
 pub(crate) const NOT_YET: &[&str] = &[
-    "ps", "rss", "pages", "attach", "watch", "info", "log", "verify", "pack", "mark", "diff", "why", "origins",
-    "export", "tui", "serve", "report", "doctor",
+    "ps", "rss", "pages", "attach", "watch", "info", "log", "verify", "pack", "mark", "diff", "why",
+    "origins", "export", "tui", "serve", "report", "doctor",
 ];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
@@ -147,7 +153,9 @@ pub(crate) fn parse_size(text: &str) -> Result<Bytes, String> {
 
 pub(crate) fn parse_addr(text: &str) -> Result<Addr, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
-    u64::from_str_radix(digits, 16).map(Addr).map_err(|_| "a hexadecimal address such as 0x7f001000".to_owned())
+    u64::from_str_radix(digits, 16)
+        .map(Addr)
+        .map_err(|_| "a hexadecimal address such as 0x7f001000".to_owned())
 }
 
 fn parse_sort(text: &str) -> Result<Sort, String> {

@@ -45,7 +45,9 @@ impl Context {
             Color::Never => false,
             Color::Auto => {
                 let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
-                is_terminal(stream) && !set("NO_COLOR") && std::env::var_os("TERM").as_deref() != Some(OsStr::new("dumb"))
+                is_terminal(stream)
+                    && !set("NO_COLOR")
+                    && std::env::var_os("TERM").as_deref() != Some(OsStr::new("dumb"))
             }
         };
         Style { color }

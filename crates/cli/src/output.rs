@@ -45,7 +45,10 @@ pub(crate) fn print(write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) -> a
 }
 
 /// Writes a text to standard output, through a pager when it is longer than the terminal.
-pub(crate) fn page(context: &Context, write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) -> anyhow::Result<()> {
+pub(crate) fn page(
+    context: &Context,
+    write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result,
+) -> anyhow::Result<()> {
     if !is_terminal(Stream::Stdout) {
         return print(write);
     }
@@ -71,8 +74,8 @@ fn text_to_pager(text: &str) -> bool {
 
 /// Starts PAGER, or less. With another user's rights the environment is not trusted to name a program.
 fn start_pager() -> Option<Child> {
-    let borrowed_rights = vmatlas_sys::effective_uid() != vmatlas_sys::real_uid()
-        || std::env::var_os("SUDO_UID").is_some();
+    let borrowed_rights =
+        vmatlas_sys::effective_uid() != vmatlas_sys::real_uid() || std::env::var_os("SUDO_UID").is_some();
     let named = std::env::var("VMATLAS_PAGER").or_else(|_| std::env::var("PAGER")).ok();
     let command = match named {
         Some(command) if !borrowed_rights => command,

@@ -197,7 +197,8 @@ impl Log {
         let (out, at_once): (Box<dyn Write + Send>, bool) = match file {
             Some(path) => {
                 let file = File::create(path).map_err(|e| {
-                    let values: [(&str, &dyn std::fmt::Display); 2] = [("path", &path.display()), ("why", &e)];
+                    let values: [(&str, &dyn std::fmt::Display); 2] =
+                        [("path", &path.display()), ("why", &e)];
                     anyhow!(texts::CANNOT_WRITE.fill(context.lang, &values))
                 })?;
                 (Box::new(file), false)
@@ -258,4 +259,3 @@ fn shares_output() -> bool {
     let out = id(io::stdout().as_fd().try_clone_to_owned());
     out.is_some() && out == id(io::stderr().as_fd().try_clone_to_owned())
 }
-

@@ -82,7 +82,8 @@ impl Change {
             compose((self.origins_before, self.origins_after), (later.origins_before, later.origins_after));
         let mut fresh = self.fresh;
         fresh.extend(later.fresh);
-        Change { before, after, origins_before, origins_after, fresh, moved: self.moved.or(later.moved) }.settled()
+        Change { before, after, origins_before, origins_after, fresh, moved: self.moved.or(later.moved) }
+            .settled()
     }
 
     /// Without rows that are the same on both sides, but for those with fresh pages.
@@ -144,7 +145,8 @@ mod tests {
     /// Checks that a predicted row which the kernel's answer merged away does not show in the joined change.
     #[test]
     fn what_a_later_step_consumed_does_not_show() {
-        let predicted = Change { after: vec![anon(3, 5, Prot::RW)], fresh: vec![r(3, 5)], ..Change::default() };
+        let predicted =
+            Change { after: vec![anon(3, 5, Prot::RW)], fresh: vec![r(3, 5)], ..Change::default() };
         let observed = Change {
             before: vec![anon(1, 3, Prot::RW), anon(3, 5, Prot::RW)],
             after: vec![anon(1, 5, Prot::RW)],

@@ -37,7 +37,9 @@ pub fn page_changes(before: &[VmaRow], after: &[VmaRow], fresh: &[AddrRange]) ->
         if i >= before.len() && j >= after.len() {
             return out;
         }
-        let Some(piece) = AddrRange::new(vmatlas_event::Addr(at), vmatlas_event::Addr(end)) else { return out };
+        let Some(piece) = AddrRange::new(vmatlas_event::Addr(at), vmatlas_event::Addr(end)) else {
+            return out;
+        };
         let is_fresh = fresh.iter().any(|f| f.covers(piece));
         let old = before.get(i).and_then(|r| r.clip(piece));
         let new = after.get(j).and_then(|r| r.clip(piece));
@@ -49,7 +51,9 @@ pub fn page_changes(before: &[VmaRow], after: &[VmaRow], fresh: &[AddrRange]) ->
                 add(&mut out, PageChange::Removed(old));
                 add(&mut out, PageChange::Added(new));
             }
-            (Some(old), Some(new)) if old.prot != new.prot => add(&mut out, PageChange::Altered { from: old, to: new }),
+            (Some(old), Some(new)) if old.prot != new.prot => {
+                add(&mut out, PageChange::Altered { from: old, to: new })
+            }
             _ => {}
         }
         at = end;
@@ -115,12 +119,12 @@ mod tests {
     /// Checks that pages mapped afresh over equal ones are removed and added, each in one piece.
     #[test]
     fn fresh_pages_replace_equal_ones() {
-        let changes = page_changes(
-            &[anon(1, 3, Prot::RW), anon(3, 9, Prot::RW)],
-            &[anon(1, 9, Prot::RW)],
-            &[r(2, 5)],
+        let changes =
+            page_changes(&[anon(1, 3, Prot::RW), anon(3, 9, Prot::RW)], &[anon(1, 9, Prot::RW)], &[r(2, 5)]);
+        assert_eq!(
+            changes,
+            [PageChange::Removed(anon(2, 5, Prot::RW)), PageChange::Added(anon(2, 5, Prot::RW))]
         );
-        assert_eq!(changes, [PageChange::Removed(anon(2, 5, Prot::RW)), PageChange::Added(anon(2, 5, Prot::RW))]);
     }
 
     /// Checks that a protection change over a hole is two alterations.

@@ -63,7 +63,7 @@ impl AddressSpace {
         self.vmas.iter()
     }
 
-    /// How many VMAs there are, the kernel's pseudo mapping [vsyscall] counted where it was seen.
+    /// How many VMAs there are, the kernel's pseudo mapping `[vsyscall]` counted where it was seen.
     pub fn vma_count(&self) -> usize {
         self.vmas.len()
     }
@@ -129,7 +129,7 @@ impl AddressSpace {
     }
 }
 
-/// What a row adds to the virtual size: [vsyscall] is no VMA.
+/// What a row adds to the virtual size: `[vsyscall]` is no VMA.
 fn counted(row: &VmaRow) -> u64 {
     if row.special() == Some(b"vsyscall") { 0 } else { row.range.len().0 }
 }

@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
 use vmatlas_event::{Addr, Dev, Name, PageSize, Prot, Tid, VmaRow};
 use vmatlas_model::kind::{Confidence, Evidence, Kind, Verdict, Why, classify};
 use vmatlas_proc::parse::maps::{Parsed, parse_at};
@@ -52,7 +51,7 @@ fn nothing_known() -> Evidence {
 
 impl Capture {
     fn open(name: &str) -> Capture {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/maps").join(name);
+        let folder = vmatlas_testkit::fixtures().join("maps").join(name);
         let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
         let rows = rows(&fs::read(folder.join("maps")).unwrap());
         let resident: Vec<u64> = read("smaps")

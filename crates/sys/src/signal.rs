@@ -1,43 +1,79 @@
 //! Signals: what was inherited, what a tracer forwards, and stopping together with the traced program.
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use vmatlas_event::Pid;
 
 /// The signals a terminal stops a whole job with.
 const JOB_STOPS: [i32; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 
-/// 1 when SIGPIPE was ignored before Rust's runtime set it so, 0 when not, -1 when unknown.
-static SIGPIPE_WAS_IGNORED: AtomicI32 = AtomicI32::new(-1);
+/// The signals that were ignored when the process started, bit N-1 for signal N.
+static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
+
+/// The kernel's own `struct sigaction` of x86_64 and aarch64 (libc's wrapper hides the two signals that it uses itself).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct KernelSigaction {
+    handler: usize,
+    flags: u64,
+    restorer: usize,
+    mask: u64,
+}
 
 fn is_ignored(signal: i32) -> bool {
-    let mut old = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a NULL new action only asks; `old` is a valid place for the answer.
-    let ret = unsafe { libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr()) };
-    // SAFETY: zeroed before, plain data.
-    ret == 0 && unsafe { old.assume_init() }.sa_sigaction == libc::SIG_IGN
+    let mut old = KernelSigaction { handler: 0, flags: 0, restorer: 0, mask: 0 };
+    // SAFETY: a NULL new action only asks; `old` is a valid place for the answer, and the mask's size is given.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            std::ptr::null::<KernelSigaction>(),
+            &raw mut old,
+            size_of::<u64>(),
+        )
+    };
+    ret == 0 && old.handler == libc::SIG_IGN
 }
 
-extern "C" fn remember_sigpipe() {
-    SIGPIPE_WAS_IGNORED.store(i32::from(is_ignored(libc::SIGPIPE)), Ordering::Relaxed);
+/// Sets a signal to be ignored, or to its default. Async-signal-safe.
+fn set_action(signal: i32, ignore: bool) {
+    let handler = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
+    let new = KernelSigaction { handler, flags: 0, restorer: 0, mask: 0 };
+    // SAFETY: neither action runs code; the old action is not wanted, and the mask's size is given.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &raw const new,
+            std::ptr::null::<KernelSigaction>(),
+            size_of::<u64>(),
+        )
+    };
 }
 
-/// Runs before Rust's runtime, which ignores SIGPIPE for itself: a program we start must get what we got.
+extern "C" fn remember_ignored() {
+    let ignored =
+        (1..=64).filter(|signal| is_ignored(*signal)).fold(0u64, |set, signal| set | 1 << (signal - 1));
+    IGNORED_AT_START.store(ignored, Ordering::Relaxed);
+}
+
+/// Runs before Rust's runtime, which ignores SIGPIPE, and before the first thread, which makes libc take two signals
+/// for itself: a program we start must get what we got.
 #[used]
-// SAFETY: .init_array holds pointers to functions of this type; this one only reads a disposition and stores a number.
+// SAFETY: .init_array holds pointers to functions of this type; this one only asks and stores a number.
 #[unsafe(link_section = ".init_array")]
-static REMEMBER_SIGPIPE: extern "C" fn() = remember_sigpipe;
+static REMEMBER_IGNORED: extern "C" fn() = remember_ignored;
 
 /// The signal state a program was started with, to be handed on to one that it starts.
 #[derive(Clone, Copy)]
 pub struct Inherited {
     mask: libc::sigset_t,
-    ignore_sigpipe: bool,
+    ignored: u64,
 }
 
 impl std::fmt::Debug for Inherited {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inherited").field("ignore_sigpipe", &self.ignore_sigpipe).finish_non_exhaustive()
+        f.debug_struct("Inherited").field("ignored", &self.ignored).finish_non_exhaustive()
     }
 }
 
@@ -70,15 +106,16 @@ impl Inherited {
     pub fn now() -> Inherited {
         Inherited {
             mask: change_mask(libc::SIG_BLOCK, &empty_set()),
-            ignore_sigpipe: SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) == 1,
+            ignored: IGNORED_AT_START.load(Ordering::Relaxed),
         }
     }
 
     /// Puts it back, between fork and exec. Handlers need no care: exec resets them. Async-signal-safe.
     pub(crate) fn restore(&self) {
-        let action = if self.ignore_sigpipe { libc::SIG_IGN } else { libc::SIG_DFL };
-        // SAFETY: signal(2) with a constant action.
-        unsafe { libc::signal(libc::SIGPIPE, action) };
+        set_action(libc::SIGPIPE, false);
+        for signal in (1..=64).filter(|signal| self.ignored >> (signal - 1) & 1 == 1) {
+            set_action(signal, true);
+        }
         // SAFETY: an initialised set; the old one is not wanted.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.mask, std::ptr::null_mut()) };
     }

@@ -1,3 +1,20 @@
 //! Helpers for the tests of vmatlas; never part of the product.
+//!
+//! You get: gates that skip a test aloud where the machine cannot run it ([`need_root`], [`need`]), a made-up /proc
+//! ([`FakeProc`]), a second and simpler reader of maps to compare ours with ([`oracle`]), programs that end with the
+//! test that started them ([`Tracee`]), and the places of the binary and the fixtures ([`vmatlas_binary`],
+//! [`fixtures`]). docs/TESTING.md says when to use which.
 
 #![forbid(unsafe_code)]
+
+mod fake_proc;
+mod gate;
+mod places;
+mod tracee;
+
+pub mod oracle;
+
+pub use fake_proc::{FakeProc, FakeProcess, FakeThread};
+pub use gate::{Capability, need, need_root};
+pub use places::{fixtures, vmatlas_binary};
+pub use tracee::{Tracee, wait_until};

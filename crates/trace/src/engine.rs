@@ -7,12 +7,14 @@ use crate::launch::Launch;
 use crate::task::{Call, Task};
 use rustc_hash::{FxHashMap, FxHashSet};
 use vmatlas_event::{
-    AddrRange, Errno, Event, ForkKind, Kernel, MmId, MonoNs, Next, Op, Outcome, Pid, Seq, Sink, SnapshotReason,
-    Source, TaskId, Tid,
+    AddrRange, Errno, Event, ForkKind, Kernel, MmId, MonoNs, Next, Op, Outcome, Pid, Seq, Sink,
+    SnapshotReason, Source, TaskId, Tid,
 };
 use vmatlas_sys::ptrace::{self, Options, Resume, SYSCALL_STOP, SyscallStop, event};
 use vmatlas_sys::signal::{Inherited, Job};
-use vmatlas_sys::{ExecFailure, Program, Spawned, WaitStatus, now, same_address_space, spawn, wait_my_children};
+use vmatlas_sys::{
+    ExecFailure, Program, Spawned, WaitStatus, now, same_address_space, spawn, wait_my_children,
+};
 
 const EPERM: Errno = Errno(1);
 const ESRCH: Errno = Errno(3);
@@ -83,7 +85,8 @@ impl Tracer {
             signals: Inherited::now(),
             fds: &launch.fds,
         };
-        let spawned = spawn(&program).map_err(|errno| TraceError::System { what: "starting a process", errno })?;
+        let spawned =
+            spawn(&program).map_err(|errno| TraceError::System { what: "starting a process", errno })?;
         let tid = Tid(spawned.pid.0);
         let options = Options { exit_kill: true, seccomp: filtered };
         if let Err(errno) = ptrace::seize(tid, options) {
@@ -331,8 +334,12 @@ impl Tracer {
         let (pid, old_mm) = (old.id.pid, old.mm);
         // An exec ends all other threads; the leader among them (and the calling one, which takes the leader's
         // number) without a word.
-        let ended: Vec<Tid> =
-            self.tasks.iter().filter(|(t, task)| task.id.pid == pid && **t != former).map(|(t, _)| *t).collect();
+        let ended: Vec<Tid> = self
+            .tasks
+            .iter()
+            .filter(|(t, task)| task.id.pid == pid && **t != former)
+            .map(|(t, _)| *t)
+            .collect();
         for other in ended {
             self.gone(other, (None, None), kernel, sink);
         }

@@ -16,8 +16,7 @@ const X32: u32 = 0x4000_0000;
 pub fn memory_calls() -> Vec<Insn> {
     let op = |code, k| Insn { code, jt: 0, jf: 0, k };
     let mut program = vec![op(LOAD_WORD, OFFSET_ARCH)];
-    for (arch, numbers, is_x86_64) in
-        [(ARCH_X86_64, NUMBERS_X86_64, true), (ARCH_I386, NUMBERS_I386, false)]
+    for (arch, numbers, is_x86_64) in [(ARCH_X86_64, NUMBERS_X86_64, true), (ARCH_I386, NUMBERS_I386, false)]
     {
         // The block: load the number, one jump for each call, allow, trace.
         let jumps = numbers.len() + usize::from(is_x86_64);

@@ -30,7 +30,9 @@ impl Judge {
         let settled = |row: &VmaRow| row.special() != Some(b"stack");
         let ours: Vec<VmaRow> = space.vmas().filter(|r| settled(r)).cloned().collect();
         let theirs: Vec<VmaRow> = maps.rows.iter().filter(|r| settled(r)).cloned().collect();
-        let ranges = |rows: &[VmaRow]| rows.iter().map(|r| (r.range, r.prot, r.sharing, r.inode, r.offset)).collect::<Vec<_>>();
+        let ranges = |rows: &[VmaRow]| {
+            rows.iter().map(|r| (r.range, r.prot, r.sharing, r.inode, r.offset)).collect::<Vec<_>>()
+        };
         if ranges(&ours) != ranges(&theirs) && self.wrong.len() < 5 {
             let pages: Vec<PageChange> = page_changes(&ours, &theirs, &[]);
             let missing: Vec<_> = theirs.iter().filter(|r| !ours.contains(r)).collect();

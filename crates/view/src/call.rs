@@ -87,13 +87,21 @@ pub fn advice_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The result: an address where the call returns one, `0`, or the error's name; `?` when the task ended inside it.
-pub fn result(op: &Op, outcome: Outcome, errno_name: impl Fn(vmatlas_event::Errno) -> Option<&'static str>) -> String {
+pub fn result(
+    op: &Op,
+    outcome: Outcome,
+    errno_name: impl Fn(vmatlas_event::Errno) -> Option<&'static str>,
+) -> String {
     match outcome {
         Outcome::Done(value) => match op {
-            Op::Munmap { .. } | Op::Mprotect { .. } | Op::Madvise { .. } | Op::Shmdt { .. } => value.to_string(),
+            Op::Munmap { .. } | Op::Mprotect { .. } | Op::Madvise { .. } | Op::Shmdt { .. } => {
+                value.to_string()
+            }
             _ => format!("{value:#x}"),
         },
-        Outcome::Failed(errno) => errno_name(errno).map_or_else(|| format!("error {}", errno.0), str::to_owned),
+        Outcome::Failed(errno) => {
+            errno_name(errno).map_or_else(|| format!("error {}", errno.0), str::to_owned)
+        }
         Outcome::NoReturn => "?".to_owned(),
     }
 }
@@ -117,7 +125,10 @@ mod tests {
         assert_eq!(text(&mmap(1 << 30, 0x22, 0)), "mmap(NULL, 1.0 GiB, READ|WRITE, PRIVATE|ANONYMOUS)");
         assert_eq!(text(&mmap(1, 0x8022, 0)), "mmap(NULL, 1, READ|WRITE, PRIVATE|ANONYMOUS|POPULATE)");
         assert_eq!(text(&mmap(0, 1, 4096)), "mmap(NULL, 0, READ|WRITE, SHARED, fd 3, offset 0x1000)");
-        assert_eq!(text(&mmap(4096, 0x8_0000_0002, 0)), "mmap(NULL, 4 KiB, READ|WRITE, PRIVATE|0x800000000, fd 3, offset 0x0)");
+        assert_eq!(
+            text(&mmap(4096, 0x8_0000_0002, 0)),
+            "mmap(NULL, 4 KiB, READ|WRITE, PRIVATE|0x800000000, fd 3, offset 0x0)"
+        );
         let advise = Op::Madvise { addr: Addr(0x1000), len: Bytes(8192), advice: Advice(4) };
         assert_eq!(text(&advise), "madvise(0x1000, 8 KiB, DONTNEED)");
         let name = |_| Some("EINVAL");

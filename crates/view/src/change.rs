@@ -56,10 +56,8 @@ fn describe_pages(page: &PageChange, change: &Change, lang: Lang) -> (Paint, Str
                     && !change.before.iter().any(|b| b.range.intersects(row.range))
             });
             let text = match grown {
-                Some(holder) => texts::GREW.fill(
-                    lang,
-                    &[("what", &place(holder, lang)), ("size", &size(row.range.len()))],
-                ),
+                Some(holder) => texts::GREW
+                    .fill(lang, &[("what", &place(holder, lang)), ("size", &size(row.range.len()))]),
                 None => plain("+", row),
             };
             (Paint::Added, text)
@@ -72,10 +70,8 @@ fn describe_pages(page: &PageChange, change: &Change, lang: Lang) -> (Paint, Str
                     && !change.after.iter().any(|a| a.range.intersects(row.range))
             };
             let text = match holder.filter(one_end) {
-                Some(holder) => texts::SHRANK.fill(
-                    lang,
-                    &[("what", &place(holder, lang)), ("size", &size(row.range.len()))],
-                ),
+                Some(holder) => texts::SHRANK
+                    .fill(lang, &[("what", &place(holder, lang)), ("size", &size(row.range.len()))]),
                 None => plain("-", row),
             };
             (Paint::Removed, text)

@@ -61,7 +61,10 @@ mod tests {
     /// Checks controls of both ranges, bidi overrides and broken UTF-8, and that Japanese stays as it is.
     #[test]
     fn nothing_acts_on_the_terminal() {
-        assert_eq!(terminal("a\u{202e}b\u{9b}c\x7f\r\n\t".as_bytes()), "a\\u{202e}b\\x9bc\\x7f\\x0d\\x0a\\x09");
+        assert_eq!(
+            terminal("a\u{202e}b\u{9b}c\x7f\r\n\t".as_bytes()),
+            "a\\u{202e}b\\x9bc\\x7f\\x0d\\x0a\\x09"
+        );
         assert_eq!(terminal("領域".as_bytes()), "領域");
         assert_eq!(terminal(b"\xe3\x81"), "\\xe3\\x81");
         let all: Vec<u8> = (0..=255).collect();

@@ -1,7 +1,7 @@
 //! JSON shapes: addresses as "0x..." strings, sizes in bytes, missing values `null` with a `..._why`.
 
 use serde_json::{Map, Value, json};
-use vmatlas_event::{Addr, Op, Outcome, Sharing, VmaRow};
+use vmatlas_event::{Addr, ForkKind, Op, Outcome, Sharing, VmaRow};
 use vmatlas_model::{Change, Done, PageChange};
 
 /// An address.
@@ -90,7 +90,14 @@ pub fn args(op: &Op) -> Value {
         Op::Shmat { id, addr: a, flags } => json!({ "id": id, "addr": addr(*a), "flags": flags }),
         Op::Shmdt { addr: a } => json!({ "addr": addr(*a) }),
         Op::Other { arch, nr, args } => json!({ "arch": arch, "nr": nr, "raw": args }),
-        Op::Fork { child, child_mm, .. } => json!({ "pid": child.pid.0, "tid": child.tid.0, "mm": child_mm.0 }),
+        Op::Fork { kind, child, child_mm } => json!({
+            "how": match kind {
+                ForkKind::Process => "process",
+                ForkKind::SharedProcess => "shared-process",
+                ForkKind::Thread => "thread",
+            },
+            "pid": child.pid.0, "tid": child.tid.0, "mm": child_mm.0,
+        }),
         Op::Exec { old_mm } => json!({ "old_mm": old_mm.0 }),
         Op::Exit { status, signal, last } => json!({ "status": status, "signal": signal, "last": last }),
         _ => json!({}),

@@ -91,11 +91,15 @@ macro_rules! texts {
 
 /// What is wrong with a table of texts: a missing language, or a value that only one of the two shows.
 ///
-/// For tests of every table made with [`texts!`](crate::texts).
+/// For tests of every table made with `texts!`.
 pub fn gaps(table: &[(&str, Text)]) -> Vec<String> {
     let names = |text: &str| -> Vec<String> {
-        let mut names: Vec<String> =
-            text.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(n, _)| n.to_owned()).collect();
+        let mut names: Vec<String> = text
+            .split('{')
+            .skip(1)
+            .filter_map(|part| part.split_once('}'))
+            .map(|(n, _)| n.to_owned())
+            .collect();
         names.sort();
         names.dedup();
         names
@@ -109,7 +113,8 @@ pub fn gaps(table: &[(&str, Text)]) -> Vec<String> {
             found.push(format!("{name}: the two languages show different values"));
         }
         // A word of Japanese has a Japanese letter, unless the text is only symbols and units.
-        let words: String = text.en.split('{').map(|part| part.split_once('}').map_or(part, |(_, rest)| rest)).collect();
+        let words: String =
+            text.en.split('{').map(|part| part.split_once('}').map_or(part, |(_, rest)| rest)).collect();
         let has_words = words.split(|c: char| !c.is_alphabetic()).any(|w| w.len() > 3);
         if has_words && text.en == text.ja && text.ja.is_ascii() {
             found.push(format!("{name}: not translated"));

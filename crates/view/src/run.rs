@@ -43,9 +43,13 @@ pub fn write_line(out: &mut dyn Write, done: &Done, options: &LineOptions) -> fm
     let (what, mut effect) = match &event.op {
         op if op.is_call() => {
             let result = call::result(op, event.outcome, options.errno_name);
-            let paint = if matches!(event.outcome, Outcome::Failed(_)) { Paint::Failed } else { Paint::Plain };
+            let paint =
+                if matches!(event.outcome, Outcome::Failed(_)) { Paint::Failed } else { Paint::Plain };
             let text = call::text(op);
-            (format!("{text} = {}", style.paint(paint, &result)), describe(&done.change, &done.pages, lang, style))
+            (
+                format!("{text} = {}", style.paint(paint, &result)),
+                describe(&done.change, &done.pages, lang, style),
+            )
         }
         Op::Exec { .. } => ("execve".to_owned(), String::new()),
         Op::Fork { kind, child, .. } => {
@@ -59,7 +63,9 @@ pub fn write_line(out: &mut dyn Write, done: &Done, options: &LineOptions) -> fm
         Op::Exit { status, signal, last } => {
             let what = match (status, signal) {
                 (Some(status), _) => texts::EXITED.fill(lang, &[("status", status)]),
-                (None, Some(signal)) => texts::SIGNALED.fill(lang, &[("signal", &(options.signal_name)(*signal))]),
+                (None, Some(signal)) => {
+                    texts::SIGNALED.fill(lang, &[("signal", &(options.signal_name)(*signal))])
+                }
                 (None, None) => texts::SUPERSEDED.get(lang).to_owned(),
             };
             let rows = &done.change.before;
@@ -187,10 +193,13 @@ pub fn write_summary(
 }
 
 /// The summary as a JSON document.
-pub fn summary_json(summary: &Summary, context: &SummaryContext, options: &LineOptions, status: i32) -> Value {
-    let count_json = |c: &vmatlas_model::CallCount| {
-        json!({ "calls": c.calls, "failed": c.failed, "mapped": c.mapped.0, "unmapped": c.unmapped.0 })
-    };
+pub fn summary_json(
+    summary: &Summary,
+    context: &SummaryContext,
+    options: &LineOptions,
+    status: i32,
+) -> Value {
+    let count_json = |c: &vmatlas_model::CallCount| json!({ "calls": c.calls, "failed": c.failed, "mapped": c.mapped.0, "unmapped": c.unmapped.0 });
     let calls: serde_json::Map<String, Value> =
         summary.calls.iter().map(|(kind, c)| (kind.name().to_owned(), count_json(c))).collect();
     let largest: Vec<Value> = summary

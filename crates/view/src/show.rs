@@ -327,7 +327,8 @@ impl MapView {
             let gap = previous
                 .filter(|_| options.sort == Sort::Address && options.filter.is_all())
                 .and_then(|p| vmatlas_event::AddrRange::new(p.vma.range.end(), row.vma.range.start()))
-                .filter(|gap| !gap.is_empty());
+                // What lies below [vsyscall] is no address space of the process but the hole of the architecture.
+                .filter(|gap| !gap.is_empty() && row.vma.special() != Some(b"vsyscall"));
             if let Some(gap) = gap {
                 let text = texts::GAP.fill(lang, &[("size", &size(gap.len()))]);
                 writeln!(out, "{}", options.style.paint(Paint::Faint, &format!("  · {text}")))?;
@@ -352,7 +353,9 @@ impl MapView {
         cells.extend(swap.then(|| amount(row.pages.map(|p| p.swapped))));
         cells.push(Cell::new(format!("{}{sharing}", row.vma.prot)));
         cells.push(Cell::new(kind_label(&row.verdict, lang)).paint(paint));
-        cells.extend(options.why_kind.then(|| Cell::new(why_text(&row.verdict.why, lang)).paint(Paint::Faint)));
+        cells.extend(
+            options.why_kind.then(|| Cell::new(why_text(&row.verdict.why, lang)).paint(Paint::Faint)),
+        );
         let name = if row.vma.name.is_some() { what(&row.vma, lang) } else { String::new() };
         cells.push(Cell::new(name));
         cells
@@ -365,7 +368,9 @@ impl MapView {
         aligns.extend(pages.then_some(Align::Right));
         aligns.extend(swap.then_some(Align::Right));
         let line = |label: Cell, n: u64, bytes: Bytes, sum: Option<PageCounts>| {
-            let of = |pick: fn(PageCounts) -> Bytes| Cell::new(sum.map_or_else(|| "-".to_owned(), |p| size(pick(p))));
+            let of = |pick: fn(PageCounts) -> Bytes| {
+                Cell::new(sum.map_or_else(|| "-".to_owned(), |p| size(pick(p))))
+            };
             let mut cells = vec![label, Cell::new(count(n)), Cell::new(size(bytes))];
             cells.extend(pages.then(|| of(|p| p.resident + p.hugetlb)));
             cells.extend(swap.then(|| of(|p| p.swapped)));

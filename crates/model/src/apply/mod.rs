@@ -35,9 +35,13 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
         (&Op::Mremap { old, old_len, new_len, flags, .. }, Outcome::Done(at)) => {
             mremap::apply(&mut edit, old, old_len, Addr(at), new_len, flags);
         }
-        (&Op::Mprotect { addr, len, prot, .. }, Outcome::Done(_)) => mprotect::apply(&mut edit, addr, len, prot),
+        (&Op::Mprotect { addr, len, prot, .. }, Outcome::Done(_)) => {
+            mprotect::apply(&mut edit, addr, len, prot)
+        }
         (&Op::Brk { addr }, Outcome::Done(at)) => brk::apply(&mut edit, addr, Addr(at)),
-        (&Op::Madvise { addr, len, advice }, Outcome::Done(_)) => madvise::apply(&mut edit, addr, len, advice),
+        (&Op::Madvise { addr, len, advice }, Outcome::Done(_)) => {
+            madvise::apply(&mut edit, addr, len, advice)
+        }
         (&Op::Shmat { .. }, Outcome::Done(at)) => shm::attach(&mut edit, Addr(at)),
         (&Op::Shmdt { addr }, Outcome::Done(_)) => shm::detach(&mut edit, addr),
         (Op::Other { .. }, Outcome::Done(_)) => edit.ask(AddrRange::ALL),
@@ -51,7 +55,9 @@ fn argument_ranges(op: &Op, page: PageSize) -> Vec<AddrRange> {
     let span = |addr: Addr, len: Bytes| pages_of(page, addr, len);
     match *op {
         // Without MAP_FIXED a failed mmap has touched nothing.
-        Op::Mmap { addr, len, flags, .. } if flags.has(vmatlas_event::MapFlags::FIXED) => vec![span(addr, len)],
+        Op::Mmap { addr, len, flags, .. } if flags.has(vmatlas_event::MapFlags::FIXED) => {
+            vec![span(addr, len)]
+        }
         Op::Munmap { addr, len } | Op::Mprotect { addr, len, .. } => vec![span(addr, len)],
         Op::Madvise { addr, len, advice } if advice.changes_vmas() => vec![span(addr, len)],
         Op::Mremap { old, old_len, new, new_len, flags } => {
@@ -165,7 +171,8 @@ impl<'a> Edit<'a> {
 
     fn finish(mut self) -> Applied {
         self.change.after = after(&self.windows, |w| self.space.vmas.meeting(w).cloned().collect());
-        self.change.origins_after = after(&self.origin_windows, |w| self.space.origins.meeting(w).cloned().collect());
+        self.change.origins_after =
+            after(&self.origin_windows, |w| self.space.origins.meeting(w).cloned().collect());
         self.change.before.sort_by_key(|row| row.range);
         self.change.origins_before.sort_by_key(|o| o.range);
         Applied { change: self.change.settled(), ask: self.ask, drifted: false }

@@ -41,8 +41,7 @@ fn moved(edit: &mut Edit<'_>, from: AddrRange, to: AddrRange, keep_old: bool) {
         return;
     }
     let rows: Vec<VmaRow> = edit.space.rows(from).iter().filter_map(|r| r.clip(from)).collect();
-    let origins: Vec<_> =
-        edit.space.origins.meeting(from).filter_map(|o| o.clip(from)).collect();
+    let origins: Vec<_> = edit.space.origins.meeting(from).filter_map(|o| o.clip(from)).collect();
     if !keep_old {
         edit.clear(from);
     }

@@ -7,7 +7,8 @@ use vmatlas_event::{AddrRange, Seq, VmaRow};
 
 /// Puts the kernel's rows in place of the model's, wherever they or `asked` reach.
 pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows: &[VmaRow]) -> Applied {
-    let window = if asked == AddrRange::ALL { asked } else { rows.iter().fold(asked, |w, row| w.hull(row.range)) };
+    let window =
+        if asked == AddrRange::ALL { asked } else { rows.iter().fold(asked, |w, row| w.hull(row.range)) };
     // Fast and common: the answer is what the model has.
     let mut model_rows = space.vmas.meeting(window);
     if rows.iter().all(|row| model_rows.next() == Some(row)) && model_rows.next().is_none() {

@@ -15,7 +15,8 @@ pub(super) fn detach(edit: &mut Edit<'_>, addr: Addr) {
         edit.ask(AddrRange::ALL);
         return;
     };
-    let same = |r: &&vmatlas_event::VmaRow| r.dev == row.dev && r.inode == row.inode && r.range.start() >= addr;
+    let same =
+        |r: &&vmatlas_event::VmaRow| r.dev == row.dev && r.inode == row.inode && r.range.start() >= addr;
     let hull = edit.space.vmas.iter().filter(same).fold(row.range, |hull, r| hull.hull(r.range));
     edit.ask(hull);
 }

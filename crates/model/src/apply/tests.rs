@@ -2,7 +2,8 @@ use super::*;
 use crate::space::tests::{anon, r};
 use crate::{PageChange, Spaces};
 use vmatlas_event::{
-    Advice, Dev, Errno, MapFlags, MmId, MonoNs, Name, Pid, Prot, ProtArg, Sharing, SnapshotReason, Source, TaskId, Tid,
+    Advice, Dev, Errno, MapFlags, MmId, MonoNs, Name, Pid, Prot, ProtArg, Sharing, SnapshotReason, Source,
+    TaskId, Tid,
 };
 
 const PAGE: u64 = 4096;
@@ -44,7 +45,8 @@ impl World {
         let mut progress = self.send(op, outcome);
         for asked in std::mem::take(&mut progress.ask) {
             let rows = rows.iter().filter(|r| r.range.intersects(asked)).cloned().collect();
-            progress = self.send(Op::Observed { rows, asked, late: false, in_flight: vec![] }, Outcome::Done(0));
+            progress =
+                self.send(Op::Observed { rows, asked, late: false, in_flight: vec![] }, Outcome::Done(0));
         }
         progress.done.unwrap().change
     }
@@ -73,14 +75,8 @@ fn done(page: u64) -> Outcome {
 #[test]
 fn one_byte_is_a_page() {
     let mut world = World::with(vec![anon(1, 2, Prot::RW)]);
-    let op = Op::Mmap {
-        addr: Addr(0),
-        len: Bytes(1),
-        prot: ProtArg(3),
-        flags: MapFlags(0x22),
-        fd: -1,
-        offset: 0,
-    };
+    let op =
+        Op::Mmap { addr: Addr(0), len: Bytes(1), prot: ProtArg(3), flags: MapFlags(0x22), fd: -1, offset: 0 };
     let change = world.call(op, done(10), &[anon(10, 11, Prot::RW)]);
     assert_eq!(change.pages(), [PageChange::Added(anon(10, 11, Prot::RW))]);
     assert_eq!(world.spaces.get(MmId(1)).unwrap().size(), Bytes(2 * PAGE));
@@ -168,8 +164,7 @@ fn mprotect_of_the_middle_splits() {
 fn a_failed_call_is_read_again() {
     let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
     let op = Op::Munmap { addr: Addr(3 * PAGE), len: Bytes(9 * PAGE) };
-    let change =
-        world.call(op, Outcome::Failed(Errno(1)), &[anon(1, 3, Prot::RW), anon(3, 9, Prot::RW)]);
+    let change = world.call(op, Outcome::Failed(Errno(1)), &[anon(1, 3, Prot::RW), anon(3, 9, Prot::RW)]);
     assert_eq!(change.pages(), []);
     assert_eq!(change.after.len(), 2);
     assert_eq!(world.spaces.drift(), 0);
@@ -226,7 +221,10 @@ fn mremap_moves_and_grows() {
     );
     assert_eq!(world.rows(), [anon(20, 24, Prot::RW)]);
     let space = world.spaces.get(MmId(1)).unwrap();
-    assert_eq!((space.origin_of(Addr(20 * PAGE)), space.origin_of(Addr(23 * PAGE))), (Some(Seq(1)), Some(Seq(2))));
+    assert_eq!(
+        (space.origin_of(Addr(20 * PAGE)), space.origin_of(Addr(23 * PAGE))),
+        (Some(Seq(1)), Some(Seq(2)))
+    );
     assert_eq!(space.origin_of(Addr(PAGE)), None);
 }
 
@@ -291,7 +289,13 @@ fn a_change_can_be_taken_back() {
     let start = world.rows();
     let mut space = world.spaces.get(MmId(1)).unwrap().clone();
     let event = world.event(
-        Op::Mremap { old: Addr(3 * PAGE), old_len: Bytes(2 * PAGE), new_len: Bytes(3 * PAGE), flags: 3, new: Addr(21 * PAGE) },
+        Op::Mremap {
+            old: Addr(3 * PAGE),
+            old_len: Bytes(2 * PAGE),
+            new_len: Bytes(3 * PAGE),
+            flags: 3,
+            new: Addr(21 * PAGE),
+        },
         done(21),
     );
     let change = space.apply(&event).change;
@@ -311,12 +315,26 @@ fn overlapping_calls_are_read_again() {
     };
     // One thread's munmap is seen late: the other one got the same address meanwhile.
     let mmap = timed(&mut world, 1, 10, 20, mmap(2, 3, 0x22), done(3));
-    let munmap = timed(&mut world, 2, 5, 30, Op::Munmap { addr: Addr(3 * PAGE), len: Bytes(2 * PAGE) }, Outcome::Done(0));
+    let munmap = timed(
+        &mut world,
+        2,
+        5,
+        30,
+        Op::Munmap { addr: Addr(3 * PAGE), len: Bytes(2 * PAGE) },
+        Outcome::Done(0),
+    );
     assert_eq!(world.spaces.event(&mmap).ask, [r(3, 5)]);
     assert_eq!(world.spaces.event(&munmap).ask, [r(3, 5)]);
     assert_eq!(world.spaces.overlaps(), 1);
     // Later calls have nothing to do with them.
-    let later = timed(&mut world, 2, 40, 50, Op::Munmap { addr: Addr(3 * PAGE), len: Bytes(2 * PAGE) }, Outcome::Done(0));
+    let later = timed(
+        &mut world,
+        2,
+        40,
+        50,
+        Op::Munmap { addr: Addr(3 * PAGE), len: Bytes(2 * PAGE) },
+        Outcome::Done(0),
+    );
     assert!(world.spaces.event(&later).ask.is_empty());
 }
 

@@ -3,7 +3,7 @@
 //! You give the rows of a whole map and what else is known of the process; you get one [`Verdict`] for each row: the
 //! kind, how sure that is, and what it rests on. The kernel does not record purpose, so this is knowledge of programs:
 //! each rule names the source file it comes from. Rules run from the surest to the vaguest, and a row keeps the first
-//! verdict it gets ([`sheet::Sheet`]).
+//! verdict it gets (`sheet.rs`).
 //!
 //! Everything in a map is chosen by the target: names are bytes, a file can be called `[heap]`, a suffix ` (deleted)`
 //! proves nothing. A hostile program can therefore earn any verdict for its own memory, but never make this panic or

@@ -44,7 +44,7 @@ pub enum Method {
 /// The pages of each row that was asked for.
 #[derive(Clone, Debug)]
 pub struct Residency {
-    /// One entry for each row; `None` where the kernel has no page table for it ([vsyscall]).
+    /// One entry for each row; `None` where the kernel has no page table for it (`[vsyscall]`).
     pub per_row: Vec<Option<PageCounts>>,
     /// How they were read.
     pub method: Method,

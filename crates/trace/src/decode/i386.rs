@@ -39,7 +39,9 @@ pub(super) fn decode(call: &Entry) -> Option<Op> {
             offset: f * 4096,
         },
         MPROTECT => Op::Mprotect { addr: Addr(a), len: Bytes(b), prot: ProtArg(c), pkey: None },
-        PKEY_MPROTECT => Op::Mprotect { addr: Addr(a), len: Bytes(b), prot: ProtArg(c), pkey: Some(d as i32) },
+        PKEY_MPROTECT => {
+            Op::Mprotect { addr: Addr(a), len: Bytes(b), prot: ProtArg(c), pkey: Some(d as i32) }
+        }
         MUNMAP => Op::Munmap { addr: Addr(a), len: Bytes(b) },
         BRK => Op::Brk { addr: Addr(a) },
         MREMAP => Op::Mremap { old: Addr(a), old_len: Bytes(b), new_len: Bytes(c), flags: d, new: Addr(e) },

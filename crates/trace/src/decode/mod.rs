@@ -67,7 +67,10 @@ mod tests {
     fn results_of_both_widths() {
         let munmap = |addr, len| Op::Munmap { addr: Addr(addr), len: Bytes(len) };
         assert_eq!(decode_returned(&returned(11, 0)), Some((munmap(1, 2), Outcome::Done(0))));
-        assert_eq!(decode_returned(&returned(11, -22i64 as u64)), Some((munmap(1, 2), Outcome::Failed(Errno(22)))));
+        assert_eq!(
+            decode_returned(&returned(11, -22i64 as u64)),
+            Some((munmap(1, 2), Outcome::Failed(Errno(22))))
+        );
         assert_eq!(decode_returned(&returned(91, 0)), Some((munmap(11, 12), Outcome::Done(0))));
         // 32 bits of -22, whatever stands above them.
         assert_eq!(

@@ -18,7 +18,8 @@ const SHMDT: u32 = 67;
 const PKEY_MPROTECT: u32 = 329;
 
 /// The calls the filter marks.
-pub(crate) const NUMBERS: &[u32] = &[MMAP, MPROTECT, MUNMAP, BRK, MREMAP, MADVISE, SHMAT, SHMDT, PKEY_MPROTECT];
+pub(crate) const NUMBERS: &[u32] =
+    &[MMAP, MPROTECT, MUNMAP, BRK, MREMAP, MADVISE, SHMAT, SHMDT, PKEY_MPROTECT];
 
 /// x32 calls come with the same architecture and this bit.
 pub(crate) const X32_BIT: u64 = 0x4000_0000;
@@ -38,7 +39,9 @@ pub(super) fn decode(call: &Entry) -> Option<Op> {
             offset: f,
         },
         MPROTECT => Op::Mprotect { addr: Addr(a), len: Bytes(b), prot: ProtArg(c), pkey: None },
-        PKEY_MPROTECT => Op::Mprotect { addr: Addr(a), len: Bytes(b), prot: ProtArg(c), pkey: Some(d as i32) },
+        PKEY_MPROTECT => {
+            Op::Mprotect { addr: Addr(a), len: Bytes(b), prot: ProtArg(c), pkey: Some(d as i32) }
+        }
         MUNMAP => Op::Munmap { addr: Addr(a), len: Bytes(b) },
         BRK => Op::Brk { addr: Addr(a) },
         MREMAP => Op::Mremap { old: Addr(a), old_len: Bytes(b), new_len: Bytes(c), flags: d, new: Addr(e) },

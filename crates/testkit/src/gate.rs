@@ -1,0 +1,187 @@
+//! Gates: a test that cannot run here says so aloud, and fails where somebody promised that it can run.
+
+use crate::tracee::Tracee;
+use std::env;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::panic::Location;
+use std::process::Command;
+use vmatlas_event::{Addr, AddrRange, Tid};
+use vmatlas_sys::ptrace;
+
+/// What a test may need of the machine; each is tried, never concluded from a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capability {
+    /// Asking for one VMA of a process (PROCMAP_QUERY).
+    ProcmapQuery,
+    /// Scanning the pages of a process (PAGEMAP_SCAN).
+    PagemapScan,
+    /// Tracing a child of ours (ptrace(2)); a test that runs under a tracer itself may still do it.
+    Ptrace,
+    /// A program in $PATH.
+    Tool(&'static str),
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Capability::ProcmapQuery => f.write_str("PROCMAP_QUERY"),
+            Capability::PagemapScan => f.write_str("PAGEMAP_SCAN"),
+            Capability::Ptrace => f.write_str("ptrace"),
+            Capability::Tool(name) => write!(f, "the program {name}"),
+        }
+    }
+}
+
+/// Whether the test may go on as root; otherwise says why it is skipped.
+///
+/// # Panics
+/// When $VMATLAS_REQUIRE_ROOT_TESTS is 1 and we are not root: then a skip is a failure.
+#[must_use]
+#[track_caller]
+pub fn need_root(reason: &str) -> bool {
+    let promise = Promise::of_root_tests();
+    gate(vmatlas_sys::effective_uid() == 0, "root", reason, promise)
+}
+
+/// Whether the machine can do what the test needs; otherwise says that it is skipped.
+///
+/// # Panics
+/// When a promised thing is missing: a program under $VMATLAS_CI = 1, which installs them; ptrace under
+/// $VMATLAS_REQUIRE_ROOT_TESTS = 1, since root may trace its children. A kernel without the other two is no failure.
+#[must_use]
+#[track_caller]
+pub fn need(capability: Capability) -> bool {
+    let (there, promise) = match capability {
+        Capability::ProcmapQuery => (can_query_maps(), Promise::NONE),
+        Capability::PagemapScan => (can_scan_pages(), Promise::NONE),
+        Capability::Ptrace => (can_trace(), Promise::of_root_tests()),
+        Capability::Tool(name) => (find_program(name, env::var_os("PATH").as_deref()), Promise::of_tools()),
+    };
+    gate(there, &capability.to_string(), "not available here", promise)
+}
+
+/// Whether somebody promised that a need is met, and by which variable.
+#[derive(Clone, Copy)]
+struct Promise(Option<&'static str>);
+
+impl Promise {
+    const NONE: Promise = Promise(None);
+
+    fn of_root_tests() -> Promise {
+        Promise::by("VMATLAS_REQUIRE_ROOT_TESTS")
+    }
+
+    fn of_tools() -> Promise {
+        Promise::by("VMATLAS_CI")
+    }
+
+    fn by(variable: &'static str) -> Promise {
+        Promise(env::var_os(variable).is_some_and(|v| v == "1").then_some(variable))
+    }
+}
+
+#[track_caller]
+fn gate(there: bool, what: &str, why: &str, promise: Promise) -> bool {
+    if there {
+        return true;
+    }
+    if let Promise(Some(variable)) = promise {
+        panic!("this test may not be skipped while {variable}=1: it needs {what} ({why})");
+    }
+    let place = Location::caller();
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    say_skipped(&format!("SKIPPED (needs {what}): {why} [{test}, {}:{}]", place.file(), place.line()));
+    false
+}
+
+/// Says it on the real stderr, which the test harness does not capture, and in the list that `cargo xtask ci` prints.
+fn say_skipped(line: &str) {
+    // A skip that cannot be told is still a skip; the test has no better place to complain.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+    if let Some(list) = env::var_os("VMATLAS_SKIP_LIST") {
+        // One write, so that lines of tests that run at the same time do not mix (O_APPEND).
+        let _ = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(list)
+            .and_then(|mut f| f.write_all(format!("{line}\n").as_bytes()));
+    }
+}
+
+fn can_query_maps() -> bool {
+    let Ok(maps) = File::open("/proc/self/maps") else { return false };
+    vmatlas_sys::procmap_query(maps.as_fd(), Addr(0), vmatlas_sys::QueryMode::CoveringOrNext).is_ok()
+}
+
+fn can_scan_pages() -> bool {
+    let Ok(pagemap) = File::open("/proc/self/pagemap") else { return false };
+    let page = vmatlas_sys::page_size().bytes();
+    let Some(range) = AddrRange::new(Addr(0), Addr(page)) else { return false };
+    let mut runs = [vmatlas_sys::PageRun::default()];
+    vmatlas_sys::pagemap_scan(pagemap.as_fd(), range, 1, &mut runs).is_ok()
+}
+
+fn can_trace() -> bool {
+    let Ok(child) = Tracee::start(Command::new("sleep").arg("60")) else { return false };
+    ptrace::seize(Tid(child.pid().0), ptrace::Options::default()).is_ok()
+}
+
+fn find_program(name: &str, path: Option<&OsStr>) -> bool {
+    let Some(path) = path else { return false };
+    env::split_paths(path).any(|folder| {
+        // Under another user some folders of $PATH cannot be entered: what is in there is missing for us.
+        fs::metadata(folder.join(name)).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that a need that is met lets the test run, whatever was promised.
+    #[test]
+    fn a_need_that_is_met_opens_the_gate() {
+        assert!(gate(true, "nothing", "a test", Promise::NONE));
+        assert!(gate(true, "nothing", "a test", Promise(Some("X"))));
+    }
+
+    /// Checks that a broken promise fails the test and names the variable that made it.
+    #[test]
+    #[should_panic(expected = "may not be skipped while X=1: it needs root (reads PFNs)")]
+    fn a_broken_promise_is_a_failure() {
+        let _ = gate(false, "root", "reads PFNs", Promise(Some("X")));
+    }
+
+    /// Checks that a program is found by $PATH, and that a folder or a plain file does not count.
+    #[test]
+    fn programs_are_looked_for_in_path() {
+        let path = OsStr::new("/nowhere:/usr/bin:/bin");
+        assert!(find_program("sleep", Some(path)));
+        assert!(!find_program("no-such-program-at-all", Some(path)));
+        assert!(!find_program("passwd", Some(OsStr::new("/etc"))));
+        assert!(!find_program("bin", Some(OsStr::new("/usr"))));
+        assert!(!find_program("sleep", None));
+    }
+
+    /// Checks that probing is quiet and repeatable: the same machine gives the same answer twice.
+    #[test]
+    fn probes_agree_with_themselves() {
+        assert_eq!(can_query_maps(), can_query_maps());
+        assert_eq!(can_scan_pages(), can_scan_pages());
+        assert_eq!(can_trace(), can_trace());
+    }
+
+    /// Checks that root passes the root gate; that others do not is seen in the list of skips of every other test.
+    #[test]
+    fn root_passes_the_root_gate() {
+        if vmatlas_sys::effective_uid() == 0 {
+            assert!(need_root("a look at the gate itself"));
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Benchmarks: ours and a peer's do the same work in turns, and the ratio of each pair is what counts.
+//!
+//! Ratios travel from machine to machine; absolute times do not. To add a row, see `rows.rs`.
+
+mod machine;
+mod pairs;
+mod rows;
+mod table;
+
+use crate::root;
+use anyhow::{Context, Result, bail};
+use machine::Machine;
+use pairs::measure;
+use std::fs;
+
+const USAGE: &str = "usage: cargo xtask bench [--rounds N] [--write] [NAME...]";
+
+/// What was typed.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    rounds: usize,
+    write: bool,
+    /// Parts of the names of rows; none means all.
+    names: Vec<String>,
+}
+
+/// Measures the rows that are named, or all, and fails when one does not hold what is asked of it.
+pub(crate) fn run(args: &[&str]) -> Result<()> {
+    let options = options(args)?;
+    let machine = Machine::here();
+    println!("{}", machine.line());
+    for warning in machine.warnings() {
+        eprintln!("WARNING: {warning}");
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("WARNING: xtask is a debug build: rows that measure in this process mean nothing;");
+        eprintln!("         `cargo run --release --package xtask -- bench` makes them mean something");
+    }
+    let control = measure(&mut rows::control(), options.rounds)?;
+    println!("{}", table::control_line(&control));
+    if !control.holds() {
+        eprintln!("WARNING: the same work twice did not take the same time: this machine is too restless");
+    }
+    let mut rows = rows::all()?;
+    rows.retain(|row| {
+        options.names.is_empty() || options.names.iter().any(|n| row.name.contains(n.as_str()))
+    });
+    if rows.is_empty() {
+        if options.names.is_empty() {
+            println!("no rows yet: xtask/src/bench/rows.rs is the place for them");
+            return Ok(());
+        }
+        bail!("no row of that name");
+    }
+    let mut measured = Vec::new();
+    for row in &mut rows {
+        measured.push(measure(row, options.rounds).with_context(|| row.name.clone())?);
+        eprintln!("measured {}", row.name);
+    }
+    let text =
+        format!("{}\n{}\n\n{}", machine.line(), table::control_line(&control), table::markdown(&measured));
+    println!("\n{text}");
+    if options.write {
+        write(&text)?;
+    }
+    let missed: Vec<&str> = measured.iter().filter(|m| !m.holds()).map(|m| m.name.as_str()).collect();
+    if !missed.is_empty() {
+        bail!("not as asked: {}", missed.join(", "));
+    }
+    Ok(())
+}
+
+fn options(args: &[&str]) -> Result<Options> {
+    const ROUNDS: usize = 9;
+    let mut options = Options { rounds: ROUNDS, write: false, names: Vec::new() };
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match *arg {
+            "--write" => options.write = true,
+            "--rounds" => {
+                options.rounds =
+                    args.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).context(USAGE)?;
+            }
+            name if !name.starts_with('-') => options.names.push(name.to_owned()),
+            _ => bail!(USAGE),
+        }
+    }
+    if options.write && !options.names.is_empty() {
+        bail!("--write replaces the whole table, so it measures all rows");
+    }
+    Ok(options)
+}
+
+/// Puts the table into docs/BENCHMARKS.md, between its two marks.
+fn write(table: &str) -> Result<()> {
+    let path = root().join("docs/BENCHMARKS.md");
+    let old = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        text => Some(text.with_context(|| path.display().to_string())?),
+    };
+    let new = table::into_document(old.as_deref(), table).context("docs/BENCHMARKS.md has not both marks")?;
+    fs::write(&path, new).with_context(|| path.display().to_string())?;
+    println!("wrote docs/BENCHMARKS.md");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that what is typed is understood, and that nonsense is refused.
+    #[test]
+    fn options_are_understood() {
+        let understood = options(&["--rounds", "3", "maps"]).unwrap();
+        assert_eq!(understood, Options { rounds: 3, write: false, names: vec!["maps".to_owned()] });
+        assert!(options(&["--write"]).unwrap().write);
+        for bad in [&["--rounds"][..], &["--rounds", "0"], &["--what"], &["--write", "maps"]] {
+            assert!(options(bad).is_err(), "{bad:?}");
+        }
+    }
+}

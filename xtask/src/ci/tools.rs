@@ -1,0 +1,101 @@
+//! The programs that tests need, and where Debian has them.
+
+use super::machine::Powers;
+use super::run_command;
+use anyhow::{Result, bail};
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+/// A program that tests need.
+struct Tool {
+    program: &'static str,
+    /// The Debian packages that bring it.
+    packages: &'static [&'static str],
+    reason: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        program: "cc",
+        packages: &["gcc", "libc6-dev"],
+        reason: "links Rust; builds small programs to trace",
+    },
+    Tool { program: "strace", packages: &["strace"], reason: "the peer whose calls ours are compared with" },
+    Tool {
+        program: "pmap",
+        packages: &["procps"],
+        reason: "pmap and ps, whose numbers ours are compared with",
+    },
+    Tool {
+        program: "tmux",
+        packages: &["tmux"],
+        reason: "a terminal of known size, for keys, colours and pagers",
+    },
+    Tool { program: "go", packages: &["golang-go"], reason: "programs whose memory a Go runtime manages" },
+    Tool {
+        program: "setpriv",
+        packages: &["util-linux"],
+        reason: "runs the tests once more as an ordinary user",
+    },
+];
+
+/// Installs what is missing where we may; otherwise says what is missing, and the tests that need it will fail.
+pub(super) fn provide(powers: Powers) -> Result<()> {
+    let missing = missing(env::var_os("PATH").as_deref());
+    if missing.is_empty() {
+        println!("all there: {}", TOOLS.iter().map(|t| t.program).collect::<Vec<_>>().join(", "));
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().flat_map(|t| t.packages).copied().collect();
+    if powers.is_root() && find("apt-get", env::var_os("PATH").as_deref()) {
+        println!("installing {}", packages.join(", "));
+        run_command(&mut apt(&["update"]))?;
+        run_command(apt(&["install", "-y", "--no-install-recommends"]).args(&packages))?;
+    }
+    let missing = self::missing(env::var_os("PATH").as_deref());
+    for tool in &missing {
+        println!("MISSING: {} (Debian: {}): {}", tool.program, tool.packages.join(" "), tool.reason);
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("install them, on Debian as root: apt-get install {}", packages.join(" "))
+}
+
+fn apt(args: &[&str]) -> Command {
+    let mut apt = Command::new("apt-get");
+    // Another apt may be at work on a machine that was just started.
+    apt.args(["-q", "-o", "DPkg::Lock::Timeout=120"]);
+    apt.args(args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    apt
+}
+
+fn missing(path: Option<&OsStr>) -> Vec<&'static Tool> {
+    TOOLS.iter().filter(|tool| !find(tool.program, path)).collect()
+}
+
+fn find(program: &str, path: Option<&OsStr>) -> bool {
+    path.is_some_and(|path| {
+        env::split_paths(path).any(|folder| {
+            fs::metadata(folder.join(program))
+                .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that a tool is missing exactly where $PATH does not lead to it.
+    #[test]
+    fn what_path_does_not_lead_to_is_missing() {
+        assert_eq!(missing(None).len(), TOOLS.len());
+        assert_eq!(missing(Some(OsStr::new("/nowhere"))).len(), TOOLS.len());
+        assert!(find("sh", Some(OsStr::new("/nowhere:/bin"))));
+        assert!(!find("bin", Some(OsStr::new("/usr"))));
+    }
+}
