@@ -5,6 +5,7 @@
 mod args;
 mod context;
 mod lab;
+mod log;
 mod output;
 mod run;
 mod show;

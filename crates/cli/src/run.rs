@@ -3,6 +3,7 @@
 use crate::args::RunArgs;
 use crate::complain;
 use crate::context::{Context, Stream, is_terminal};
+use crate::log::{Form, Log, When};
 use crate::texts;
 use anyhow::anyhow;
 use std::fs::File;
@@ -10,14 +11,12 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use vmatlas_event::{Event, Next, Op, Pid, Sink};
 use vmatlas_model::{Done, Spaces, Summary};
 use vmatlas_proc::{ProcKernel, ProcRoot};
 use vmatlas_trace::{Launch, TraceError, Tracer};
-use vmatlas_view::run::{LineOptions, SummaryContext, summary_json, write_line, write_summary};
-use vmatlas_view::{Style, escape, json};
+use vmatlas_view::run::{LineOptions, SummaryContext, summary_json, write_summary};
+use vmatlas_view::{Style, escape};
 
 const OWN_FAILURE: u8 = 125;
 const NOT_EXECUTABLE: u8 = 126;
@@ -64,8 +63,6 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     let mut launch = Launch::new(&args.command, path.as_deref()).map_err(|e| failure(&e, context))?;
     launch.same_cpu = args.same_cpu;
     launch.is_job = true;
-    let log = Log::open(args, context)?;
-    let tracer = Tracer::start(&launch).map_err(|e| failure(&e, context))?;
     let options = LineOptions {
         lang: context.lang,
         style: if args.log.is_some() { Style::default() } else { context.style(Stream::Stderr) },
@@ -74,6 +71,8 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
         errno_name: vmatlas_sys::errno_name,
         signal_name: vmatlas_sys::signal::name,
     };
+    let log = open_log(args, options, context)?;
+    let tracer = Tracer::start(&launch).map_err(|e| failure(&e, context))?;
     let mut watcher = Watcher {
         spaces: Spaces::new(vmatlas_sys::page_size()),
         summary: Summary::default(),
@@ -81,7 +80,6 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
         args,
         options,
         log,
-        line: String::new(),
     };
     let mut kernel = ProcKernel::new(ProcRoot::system());
     let end = tracer.run(&launch, &mut kernel, &mut watcher).map_err(|e| failure(&e, context))?;
@@ -98,13 +96,13 @@ struct Watcher<'a> {
     args: &'a RunArgs,
     options: LineOptions,
     log: Log,
-    line: String,
 }
 
 impl Sink for Watcher<'_> {
     fn event(&mut self, event: &Event) -> Next {
         if event.seq.0 == 0 {
             self.options.start = event.entered;
+            self.log.start(event.entered);
         }
         let progress = self.spaces.event(event);
         for done in progress.unanswered.iter().chain(&progress.done) {
@@ -120,19 +118,9 @@ impl Watcher<'_> {
         if let Some(space) = self.spaces.get(done.event.mm) {
             self.summary.seen_size(space.peak());
         }
-        if self.args.count || !self.is_wanted(done) {
-            return;
+        if !self.args.count && self.is_wanted(done) {
+            self.log.event(done);
         }
-        self.line.clear();
-        // Writing to a String does not fail.
-        let _ = match self.args.jsonl {
-            Some(_) => {
-                let value = json::event(done, self.options.errno_name);
-                std::fmt::Write::write_fmt(&mut self.line, format_args!("{value}\n"))
-            }
-            None => write_line(&mut self.line, done, &self.options),
-        };
-        self.log.write(&self.line);
     }
 
     fn is_wanted(&self, done: &Done) -> bool {
@@ -154,99 +142,45 @@ impl Watcher<'_> {
         }
     }
 
-    fn finish(mut self, program: String, status: i32) {
+    fn finish(self, program: String, status: i32) {
         let context = SummaryContext { program, drift: self.spaces.drift() };
-        self.line.clear();
+        let mut text = String::new();
         if self.args.jsonl.is_some() {
             let value = summary_json(&self.summary, &context, &self.options, status);
-            let _ = std::fmt::Write::write_fmt(&mut self.line, format_args!("{value}\n"));
+            text = format!("{value}\n");
         } else {
             if !self.args.count {
-                self.line.push('\n');
+                text.push('\n');
             }
-            let _ = write_summary(&mut self.line, &self.summary, &context, &self.options);
+            // Writing to a String does not fail.
+            let _ = write_summary(&mut text, &self.summary, &context, &self.options);
         }
-        self.log.write(&self.line);
-        self.log.flush();
+        self.log.finish(&text);
     }
 }
 
-/// Where lines go. On a terminal, or where the program writes too, each line goes out at once, so that it stands where
-/// it happened; elsewhere lines are collected, and written when there are many or some time has passed.
-struct Log {
-    shared: Arc<Mutex<Buffer>>,
-    at_once: bool,
-}
-
-struct Buffer {
-    out: Box<dyn Write + Send>,
-    text: Vec<u8>,
-}
-
-impl Buffer {
-    fn flush(&mut self) {
-        // Nobody to read our lines is no reason to disturb the program.
-        let _ = self.out.write_all(&self.text);
-        self.text.clear();
-    }
-}
-
-impl Log {
-    fn open(args: &RunArgs, context: &Context) -> Result<Log, Failure> {
-        let file = args.log.as_deref().or(args.jsonl.as_deref()).filter(|path| *path != Path::new("-"));
-        let (out, at_once): (Box<dyn Write + Send>, bool) = match file {
-            Some(path) => {
-                let file = File::create(path).map_err(|e| {
-                    let values: [(&str, &dyn std::fmt::Display); 2] =
-                        [("path", &path.display()), ("why", &e)];
-                    anyhow!(texts::CANNOT_WRITE.fill(context.lang, &values))
-                })?;
-                (Box::new(file), false)
+fn open_log(args: &RunArgs, options: LineOptions, context: &Context) -> Result<Log, Failure> {
+    let file = args.log.as_deref().or(args.jsonl.as_deref()).filter(|path| *path != Path::new("-"));
+    let form = if args.jsonl.is_some() { Form::JsonLines } else { Form::Text };
+    let (out, when): (Box<dyn Write + Send>, When) = match file {
+        Some(path) => {
+            let file = File::create(path).map_err(|e| {
+                let values: [(&str, &dyn std::fmt::Display); 2] = [("path", &path.display()), ("why", &e)];
+                anyhow!(texts::CANNOT_WRITE.fill(context.lang, &values))
+            })?;
+            (Box::new(file), When::Later)
+        }
+        // A descriptor of our own: the program cannot close it, and exec closes it for the program.
+        None => match io::stderr().as_fd().try_clone_to_owned() {
+            Ok(fd) => {
+                let at_once = is_terminal(Stream::Stderr) || shares_output();
+                (Box::new(File::from(fd)), if at_once { When::AtOnce } else { When::Later })
             }
-            None => {
-                // A descriptor of our own: the program cannot close it, and exec closes it for the program.
-                let own = io::stderr().as_fd().try_clone_to_owned();
-                match own {
-                    Ok(fd) => (Box::new(File::from(fd)), is_terminal(Stream::Stderr) || shares_output()),
-                    // No standard error at all: nothing to write to.
-                    Err(_) => (Box::new(io::sink()), false),
-                }
-            }
-        };
-        let shared = Arc::new(Mutex::new(Buffer { out, text: Vec::new() }));
-        if !at_once {
-            let weak = Arc::downgrade(&shared);
-            let flusher = move || {
-                while let Some(shared) = weak.upgrade() {
-                    if let Ok(mut buffer) = shared.lock()
-                        && !buffer.text.is_empty()
-                    {
-                        buffer.flush();
-                    }
-                    drop(shared);
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-            };
-            // Without the thread lines only wait longer.
-            let _ = std::thread::Builder::new().name("flush".to_owned()).spawn(flusher);
-        }
-        Ok(Log { shared, at_once })
-    }
-
-    fn write(&self, line: &str) {
-        const MANY: usize = 32 * 1024;
-        let Ok(mut buffer) = self.shared.lock() else { return };
-        buffer.text.extend_from_slice(line.as_bytes());
-        if self.at_once || buffer.text.len() >= MANY {
-            buffer.flush();
-        }
-    }
-
-    fn flush(&self) {
-        if let Ok(mut buffer) = self.shared.lock() {
-            buffer.flush();
-        }
-    }
+            // No standard error at all: nothing to write to.
+            Err(_) => (Box::new(io::sink()), When::Later),
+        },
+    };
+    Ok(Log::new(out, when, form, options))
 }
 
 /// Whether standard error and standard output are one file, as after `2>&1`.

@@ -1,6 +1,6 @@
 //! `vmatlas run` as a user runs it: the program must not notice, and every line must be true.
 
-#![allow(missing_docs, reason = "a test binary")]
+#![expect(clippy::unwrap_used, reason = "a test binary")]
 
 use serde_json::Value;
 use std::fs;

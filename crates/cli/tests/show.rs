@@ -1,6 +1,6 @@
 //! `vmatlas show` as a user runs it: on this very test process, and on programs that are hard to show.
 
-#![allow(missing_docs, reason = "a test binary")]
+#![expect(clippy::unwrap_used, reason = "a test binary")]
 
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};

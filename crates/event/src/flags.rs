@@ -30,6 +30,12 @@ impl Prot {
         Prot((arg.0 & 7) as u8)
     }
 
+    /// Three letters as /proc/PID/maps has them: `rw-`, `---`.
+    pub const fn as_str(self) -> &'static str {
+        const TEXT: [&str; 8] = ["---", "r--", "-w-", "rw-", "--x", "r-x", "-wx", "rwx"];
+        TEXT[(self.0 & 7) as usize]
+    }
+
     /// Whether all of `other` is allowed.
     pub const fn has(self, other: Prot) -> bool {
         self.0 & other.0 == other.0
@@ -37,10 +43,8 @@ impl Prot {
 }
 
 impl fmt::Display for Prot {
-    /// Three letters as /proc/PID/maps has them: `rw-`, `---`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const TEXT: [&str; 8] = ["---", "r--", "-w-", "rw-", "--x", "r-x", "-wx", "rwx"];
-        f.pad(TEXT[usize::from(self.0 & 7)])
+        f.pad(self.as_str())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::diff::page_changes;
 use crate::space::Origin;
+use smallvec::SmallVec;
 use vmatlas_event::{AddrRange, Bytes, VmaRow};
 
 /// Rows of the map replaced by rows: enough to do it again, to undo it, and to tell what happened.
@@ -16,7 +17,7 @@ pub struct Change {
     /// Origins that came.
     pub origins_after: Vec<Origin>,
     /// Pages that are new even where something equal was mapped before.
-    pub fresh: Vec<AddrRange>,
+    pub fresh: SmallVec<[AddrRange; 2]>,
     /// Pages that kept their content and got another address (mremap(2)): from, to.
     pub moved: Option<(AddrRange, AddrRange)>,
 }
@@ -111,6 +112,9 @@ type Sides<T> = (Vec<T>, Vec<T>);
 
 /// What the second step consumed of the first one's result never shows outside.
 fn compose<T: PartialEq + crate::Piece>(first: Sides<T>, second: Sides<T>) -> Sides<T> {
+    if second.0.is_empty() && second.1.is_empty() {
+        return first;
+    }
     let (mut before, mut after) = first;
     for piece in second.0 {
         match after.iter().position(|a| *a == piece) {
@@ -146,7 +150,7 @@ mod tests {
     #[test]
     fn what_a_later_step_consumed_does_not_show() {
         let predicted =
-            Change { after: vec![anon(3, 5, Prot::RW)], fresh: vec![r(3, 5)], ..Change::default() };
+            Change { after: vec![anon(3, 5, Prot::RW)], fresh: [r(3, 5)].into_iter().collect(), ..Change::default() };
         let observed = Change {
             before: vec![anon(1, 3, Prot::RW), anon(3, 5, Prot::RW)],
             after: vec![anon(1, 5, Prot::RW)],

@@ -60,6 +60,27 @@ pub fn page_changes(before: &[VmaRow], after: &[VmaRow], fresh: &[AddrRange]) ->
     }
 }
 
+/// Whether two lists of rows say the same of every page; only where one VMA ends may differ.
+pub(crate) fn same_coverage(before: &[VmaRow], after: &[VmaRow]) -> bool {
+    let (mut i, mut j) = (0, 0);
+    // Up to where both lists are known to agree.
+    let mut at = 0u64;
+    loop {
+        let (Some(a), Some(b)) = (before.get(i), after.get(j)) else {
+            return i == before.len() && j == after.len();
+        };
+        let starts = (a.range.start().0.max(at), b.range.start().0.max(at));
+        let offset_at = |row: &VmaRow| row.offset.wrapping_add(starts.0.wrapping_sub(row.range.start().0));
+        let same_file = !a.has_file() || offset_at(a) == offset_at(b);
+        if starts.0 != starts.1 || !a.same_attributes(b) || !same_file {
+            return false;
+        }
+        at = a.range.end().0.min(b.range.end().0);
+        i += usize::from(a.range.end().0 == at);
+        j += usize::from(b.range.end().0 == at);
+    }
+}
+
 /// Whether the same thing is mapped, whatever may be done with it.
 fn same_pages(a: &VmaRow, b: &VmaRow) -> bool {
     a.sharing == b.sharing && a.dev == b.dev && a.inode == b.inode && a.offset == b.offset
@@ -107,6 +128,28 @@ mod tests {
         let before = [anon(1, 3, Prot::RW), anon(3, 5, Prot::RW)];
         assert_eq!(page_changes(&before, &[anon(1, 5, Prot::RW)], &[]), []);
         assert_eq!(page_changes(&[], &[], &[]), []);
+    }
+
+    /// Checks the quick comparison against the full one, on lists that agree and lists that do not.
+    #[test]
+    fn the_quick_comparison_agrees_with_the_full_one() {
+        let file = |a, b, offset: u64| VmaRow { inode: 7, offset, ..anon(a, b, Prot::READ) };
+        let lists: [&[VmaRow]; 9] = [
+            &[],
+            &[anon(1, 3, Prot::RW), anon(3, 5, Prot::RW)],
+            &[anon(1, 5, Prot::RW)],
+            &[anon(1, 5, Prot::READ)],
+            &[anon(1, 4, Prot::RW)],
+            &[anon(1, 3, Prot::RW), anon(4, 5, Prot::RW)],
+            &[file(1, 5, 0x2000)],
+            &[file(1, 3, 0x2000), file(3, 5, 0x4000)],
+            &[file(1, 3, 0x2000), file(3, 5, 0x3000)],
+        ];
+        for a in lists {
+            for b in lists {
+                assert_eq!(same_coverage(a, b), page_changes(a, b, &[]).is_empty(), "{a:?} {b:?}");
+            }
+        }
     }
 
     /// Checks that growth of a neighbour is told as the added part alone.

@@ -1,6 +1,7 @@
 //! Pieces that do not overlap, by address: the one place where anything is split.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use vmatlas_event::{Addr, AddrRange, VmaRow};
 
 /// Something that holds a range of addresses and can be cut.
@@ -23,7 +24,8 @@ impl Piece for VmaRow {
 /// Pieces in address order, none overlapping another.
 #[derive(Clone, Debug)]
 pub struct IntervalMap<P> {
-    // Keyed by start: a piece never starts where another one does.
+    // Keyed by end: the first piece that meets a range is then the first whose key is above the range's start, so one
+    // search finds them all. No two pieces end at one place.
     pieces: BTreeMap<Addr, P>,
 }
 
@@ -51,39 +53,58 @@ impl<P: Piece> IntervalMap<P> {
 
     /// The piece that holds `addr`.
     pub fn at(&self, addr: Addr) -> Option<&P> {
-        self.pieces.range(..=addr).next_back().map(|(_, p)| p).filter(|p| p.range().contains(addr))
+        self.above(addr).next().filter(|p| p.range().contains(addr))
     }
 
     /// The pieces that share an address with `range`, whole, in address order.
     pub fn meeting(&self, range: AddrRange) -> impl Iterator<Item = &P> {
-        // A piece that starts before the range can still reach into it; only the last such one can.
-        let first = self.at(range.start()).map_or(range.start(), |p| p.range().start());
-        let end = range.end().max(first);
-        self.pieces.range(first..end).map(|(_, p)| p).filter(move |p| p.range().intersects(range))
+        self.above(range.start()).take_while(move |p| p.range().intersects(range))
+    }
+
+    /// The pieces that end above `addr`.
+    fn above(&self, addr: Addr) -> impl Iterator<Item = &P> {
+        self.pieces.range((Bound::Excluded(addr), Bound::Unbounded)).map(|(_, p)| p)
     }
 
     /// Cuts the piece that holds `addr` in two there; does nothing between pieces.
     pub fn split_at(&mut self, addr: Addr) {
-        let Some(piece) = self.at(addr).cloned() else { return };
+        let Some((_, piece)) = self.pieces.range_mut((Bound::Excluded(addr), Bound::Unbounded)).next() else {
+            return;
+        };
         let range = piece.range();
-        if range.start() == addr {
+        if range.start() >= addr {
             return;
         }
         let halves = (AddrRange::new(range.start(), addr), AddrRange::new(addr, range.end()));
         if let (Some(low), Some(high)) = halves
             && let (Some(low), Some(high)) = (piece.clip(low), piece.clip(high))
         {
-            self.pieces.insert(range.start(), low);
-            self.pieces.insert(addr, high);
+            // The upper half keeps the end, and so its place.
+            *piece = high;
+            self.pieces.insert(addr, low);
         }
     }
 
     /// Takes everything inside `range` out, cutting pieces that reach over its ends; in address order.
     pub fn take(&mut self, range: AddrRange) -> Vec<P> {
+        if range.is_empty() {
+            return Vec::new();
+        }
         self.split_at(range.start());
         self.split_at(range.end());
-        let starts: Vec<Addr> = self.meeting(range).map(|p| p.range().start()).collect();
-        starts.iter().filter_map(|start| self.pieces.remove(start)).collect()
+        let inside = (Bound::Excluded(range.start()), Bound::Included(range.end()));
+        self.pieces.extract_if(inside, |_, _| true).map(|(_, p)| p).collect()
+    }
+
+    /// Removes everything inside `range`, cutting pieces that reach over its ends, and shows each to `seen`.
+    pub fn remove(&mut self, range: AddrRange, mut seen: impl FnMut(&P)) {
+        if range.is_empty() {
+            return;
+        }
+        self.split_at(range.start());
+        self.split_at(range.end());
+        let inside = (Bound::Excluded(range.start()), Bound::Included(range.end()));
+        self.pieces.extract_if(inside, |_, _| true).for_each(|(_, p)| seen(&p));
     }
 
     /// Puts a piece in, in place of whatever is there.
@@ -95,15 +116,18 @@ impl<P: Piece> IntervalMap<P> {
         if self.meeting(range).next().is_some() {
             self.take(range);
         }
-        self.pieces.insert(range.start(), piece);
+        self.pieces.insert(range.end(), piece);
     }
 
     /// Changes the pieces inside `range`, cut at its ends.
     pub fn update(&mut self, range: AddrRange, mut change: impl FnMut(&mut P)) {
-        for mut piece in self.take(range) {
-            change(&mut piece);
-            self.put(piece);
+        if range.is_empty() {
+            return;
         }
+        self.split_at(range.start());
+        self.split_at(range.end());
+        let inside = (Bound::Excluded(range.start()), Bound::Included(range.end()));
+        self.pieces.range_mut(inside).for_each(|(_, p)| change(p));
     }
 }
 

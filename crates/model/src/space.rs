@@ -101,7 +101,7 @@ impl AddressSpace {
     /// Applies a change that another model of the same space made (or, swapped, takes it back).
     pub fn replace(&mut self, before: &[VmaRow], after: &[VmaRow]) {
         for row in before {
-            self.take(row.range);
+            self.clear(row.range);
         }
         for row in after {
             self.put(row.clone());
@@ -113,16 +113,16 @@ impl AddressSpace {
         self.vmas.meeting(range).cloned().collect()
     }
 
-    pub(crate) fn take(&mut self, range: AddrRange) -> Vec<VmaRow> {
-        let taken = self.vmas.take(range);
-        let gone: u64 = taken.iter().map(counted).sum();
+    /// Unmaps `range` in the VMA view.
+    pub(crate) fn clear(&mut self, range: AddrRange) {
+        let mut gone = 0;
+        self.vmas.remove(range, |row| gone += counted(row));
         self.size = Bytes(self.size.0.saturating_sub(gone));
-        taken
     }
 
     pub(crate) fn put(&mut self, row: VmaRow) {
         if self.vmas.meeting(row.range).next().is_some() {
-            self.take(row.range);
+            self.clear(row.range);
         }
         self.size += Bytes(counted(&row));
         self.vmas.put(row);

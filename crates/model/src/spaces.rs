@@ -5,14 +5,15 @@ use crate::change::{Change, PageChange};
 use crate::space::AddressSpace;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use vmatlas_event::{AddrRange, Bytes, Event, ForkKind, MmId, MonoNs, Op, PageSize, TaskId};
+use vmatlas_event::{AddrRange, Bytes, Event, ForkKind, MmId, MonoNs, Op, PageSize};
 
 /// The models of all address spaces, by [`MmId`].
 #[derive(Debug)]
 pub struct Spaces {
     page: PageSize,
     spaces: FxHashMap<MmId, Living>,
-    pending: FxHashMap<TaskId, Pending>,
+    /// Calls that wait for an answer: at most one for each task, mostly none or one.
+    pending: Vec<Pending>,
     drift: u64,
     overlaps: u64,
 }
@@ -74,9 +75,9 @@ impl Done {
 #[derive(Debug, Default)]
 pub struct Progress {
     /// An earlier call of the same task that got no answer.
-    pub unanswered: Option<Done>,
+    pub unanswered: Option<Box<Done>>,
     /// The event, when nothing has to be asked (any more).
-    pub done: Option<Done>,
+    pub done: Option<Box<Done>>,
     /// What the kernel must be asked, one `Observed` event for each range.
     pub ask: Vec<AddrRange>,
 }
@@ -84,7 +85,7 @@ pub struct Progress {
 impl Spaces {
     /// None yet.
     pub fn new(page: PageSize) -> Spaces {
-        Spaces { page, spaces: FxHashMap::default(), pending: FxHashMap::default(), drift: 0, overlaps: 0 }
+        Spaces { page, spaces: FxHashMap::default(), pending: Vec::new(), drift: 0, overlaps: 0 }
     }
 
     /// One of them.
@@ -104,31 +105,34 @@ impl Spaces {
 
     /// Takes one event, in order.
     pub fn event(&mut self, event: &Event) -> Progress {
+        let waiting = self.pending.iter().position(|p| p.event.task == event.task);
         if let Op::Observed { in_flight, .. } = &event.op
-            && let Some(mut pending) = self.pending.remove(&event.task)
+            && let Some(at) = waiting
         {
             let applied = self.space(event.mm).apply(event);
+            let pending = &mut self.pending[at];
             // What other tasks are doing at this moment may be in the answer already: that is no contradiction.
             self.drift += u64::from(applied.drifted && pending.predicted() && in_flight.is_empty());
-            pending.change = pending.change.then(applied.change);
+            pending.change = std::mem::take(&mut pending.change).then(applied.change);
             pending.awaited -= 1;
             if pending.awaited > 0 {
-                self.pending.insert(event.task, pending);
                 return Progress::default();
             }
-            let Pending { event, change, .. } = pending;
-            return Progress { done: Some(Done::new(event, change, true)), ..Progress::default() };
+            let Pending { event, change, .. } = self.pending.swap_remove(at);
+            return Progress { done: Some(Box::new(Done::new(event, change, true))), ..Progress::default() };
         }
-        let unanswered = self.pending.remove(&event.task).map(|p| Done::new(p.event, p.change, false));
+        let unanswered = waiting.map(|at| {
+            let Pending { event, change, .. } = self.pending.swap_remove(at);
+            Box::new(Done::new(event, change, false))
+        });
         let overlaps_before = self.overlaps;
         let (change, ask) = self.apply(event);
         let overlapped = self.overlaps > overlaps_before;
         if ask.is_empty() {
-            let done = Some(Done::new(event.clone(), change, true));
+            let done = Some(Box::new(Done::new(event.clone(), change, true)));
             return Progress { unanswered, done, ask };
         }
-        self.pending
-            .insert(event.task, Pending { event: event.clone(), change, awaited: ask.len(), overlapped });
+        self.pending.push(Pending { event: event.clone(), change, awaited: ask.len(), overlapped });
         Progress { unanswered, done: None, ask }
     }
 
@@ -191,8 +195,12 @@ impl Spaces {
         const REMEMBERED: usize = 128;
         let page = self.page;
         let living = self.living(event.mm);
+        if living.users < 2 {
+            return;
+        }
         let mut again = 0;
-        for range in affected_ranges(&event.op, event.outcome, page) {
+        let ranges = affected_ranges(&event.op, event.outcome, page);
+        for &range in &ranges {
             // Sorted by the time of leaving, nearly: another task's event may have come a little late.
             let mut others = living.recent.iter().rev().take_while(|(left, _)| *left > event.entered);
             if others.any(|(_, other)| other.intersects(range)) {
@@ -202,7 +210,7 @@ impl Spaces {
                 }
             }
         }
-        for range in affected_ranges(&event.op, event.outcome, page) {
+        for range in ranges {
             if living.recent.len() == REMEMBERED {
                 living.recent.pop_front();
             }

@@ -163,15 +163,63 @@ pub struct Returned {
     pub value: u64,
 }
 
+/// The start of `struct user_regs_struct` of x86_64 (`arch/x86/include/asm/user_64.h`), up to what a call needs.
+#[cfg(target_arch = "x86_64")]
+#[repr(C)]
+#[derive(Default)]
+struct FirstRegisters {
+    r15: u64,
+    r14: u64,
+    r13: u64,
+    r12: u64,
+    rbp: u64,
+    rbx: u64,
+    r11: u64,
+    r10: u64,
+    r9: u64,
+    r8: u64,
+    rax: u64,
+    rcx: u64,
+    rdx: u64,
+    rsi: u64,
+    rdi: u64,
+    orig_rax: u64,
+}
+#[cfg(target_arch = "x86_64")]
+const _: () = assert!(size_of::<FirstRegisters>() == std::mem::offset_of!(libc::user_regs_struct, rip));
+
 /// Everything about a call in one request, at its exit stop: each request costs most of a microsecond.
 ///
 /// The system call entry of x86_64 keeps all registers but rax, rcx and r11 (syscall(2)), so the arguments are those
-/// of the entry. Whether it was a 64-bit or a 32-bit call the registers do not tell.
+/// of the entry. Whether it was a 64-bit or a 32-bit call the registers do not tell. Asking for the first sixteen
+/// registers only leaves out the slow ones (segments and their bases).
 ///
 /// # Errors
 /// ESRCH when it is gone.
 #[cfg(target_arch = "x86_64")]
 pub fn returned(tid: Tid) -> Result<Returned, Errno> {
+    const NT_PRSTATUS: usize = 1;
+    let mut r = FirstRegisters::default();
+    let mut iov =
+        libc::iovec { iov_base: (&raw mut r).cast(), iov_len: size_of::<FirstRegisters>() };
+    // SAFETY: the kernel writes at most `iov_len` bytes to `r`, which lives through the call.
+    let ret = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid.0, NT_PRSTATUS, &raw mut iov) };
+    check(ret)?;
+    if iov.iov_len != size_of::<FirstRegisters>() {
+        // A 32-bit task has another, shorter set; only its own kind of call can be told from that.
+        return compat_returned(tid);
+    }
+    Ok(Returned {
+        nr: r.orig_rax,
+        args: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
+        args_32: [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp],
+        value: r.rax,
+    })
+}
+
+/// The same for a 32-bit program: PTRACE_GETREGS of a 64-bit tracer always gives the 64-bit set.
+#[cfg(target_arch = "x86_64")]
+fn compat_returned(tid: Tid) -> Result<Returned, Errno> {
     let mut regs = std::mem::MaybeUninit::<libc::user_regs_struct>::zeroed();
     // SAFETY: the request fills one user_regs_struct, for which `regs` is a valid place.
     let ret =

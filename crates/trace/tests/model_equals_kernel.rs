@@ -1,6 +1,6 @@
 //! The tracer, the model and the reader together: after every call the model's map is compared with the kernel's.
 
-#![allow(missing_docs, reason = "a test binary")]
+#![expect(clippy::unwrap_used, reason = "a test binary")]
 
 use std::ffi::OsString;
 use vmatlas_event::{Addr, Bytes, Event, MapFlags, Next, ProtArg, Sink, VmaRow};

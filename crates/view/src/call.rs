@@ -1,7 +1,7 @@
 //! A call with its arguments, as a person reads it: `mmap(NULL, 1.0 GiB, READ|WRITE, PRIVATE|ANONYMOUS)`.
 
-use crate::units;
-use vmatlas_event::{Addr, Bytes, FlagName, MADV, MAP, MapFlags, Op, Outcome, PROT, flag_names};
+use crate::units::{push_decimal, push_hex, push_size};
+use vmatlas_event::{Addr, Bytes, Errno, FlagName, MADV, MAP, MapFlags, Op, Outcome, PROT};
 
 const MREMAP: &[FlagName] = &[
     FlagName { mask: 1, value: 1, name: "MAYMOVE" },
@@ -15,70 +15,138 @@ const SHM: &[FlagName] = &[
     FlagName { mask: 0x8000, value: 0x8000, name: "EXEC" },
 ];
 
-/// Names joined by `|`, unknown bits as a number, `none` for nothing.
-pub fn flags(table: &[FlagName], bits: u64, none: &str) -> String {
-    let (names, rest) = flag_names(table, bits);
-    let mut words: Vec<String> = names.into_iter().map(str::to_owned).collect();
-    if rest != 0 {
-        words.push(format!("{rest:#x}"));
+/// Set bits by name, joined by `|`, unknown ones as a number; `none` when no bit is set.
+fn push_flags(out: &mut String, table: &[FlagName], bits: u64, none: &str) {
+    let mut rest = bits;
+    let mut first = true;
+    for flag in table {
+        if bits & flag.mask == flag.value && flag.value != 0 {
+            if !std::mem::take(&mut first) {
+                out.push('|');
+            }
+            out.push_str(flag.name);
+            rest &= !flag.mask;
+        }
     }
-    if words.is_empty() { none.to_owned() } else { words.join("|") }
+    if rest != 0 {
+        if !first {
+            out.push('|');
+        }
+        push_hex(out, rest);
+    } else if first {
+        out.push_str(none);
+    }
 }
 
-/// `PROT_*` bits without their prefix.
+/// `PROT_*` bits without their prefix, joined by `|`; unknown bits as a number.
 pub fn prot(bits: u64) -> String {
-    flags(PROT, bits, "NONE")
+    let mut out = String::new();
+    push_flags(&mut out, PROT, bits, "NONE");
+    out
 }
 
-/// `MAP_*` bits without their prefix.
+/// `MAP_*` bits without their prefix, joined by `|`; unknown bits as a number.
 pub fn map_flags(bits: u64) -> String {
-    flags(MAP, bits, "0")
+    let mut out = String::new();
+    push_flags(&mut out, MAP, bits, "0");
+    out
 }
 
-fn addr(addr: Addr) -> String {
-    if addr.0 == 0 { "NULL".to_owned() } else { addr.to_string() }
+fn push_addr(out: &mut String, addr: Addr) {
+    if addr.0 == 0 { out.push_str("NULL") } else { push_hex(out, addr.0) }
 }
 
 /// The size, or the bare number where that is no whole page and hence worth seeing exactly.
-fn len(len: Bytes) -> String {
-    if len.0.is_multiple_of(1024) && len.0 > 0 { units::size(len) } else { len.0.to_string() }
+fn push_len(out: &mut String, len: Bytes) {
+    if len.0.is_multiple_of(1024) && len.0 > 0 { push_size(out, len) } else { push_decimal(out, len.0) }
 }
 
-/// The call with its arguments.
-pub fn text(op: &Op) -> String {
-    let name = op.kind().name();
+fn push_signed(out: &mut String, n: i32) {
+    if n < 0 {
+        out.push('-');
+    }
+    push_decimal(out, u64::from(n.unsigned_abs()));
+}
+
+/// Adds the call with its arguments to a text.
+pub fn push(out: &mut String, op: &Op) {
+    out.push_str(op.kind().name());
+    let span = |out: &mut String, addr: Addr, len: Bytes| {
+        push_addr(out, addr);
+        out.push_str(", ");
+        push_len(out, len);
+    };
+    out.push('(');
     match op {
-        Op::Mmap { addr: a, len: l, prot: p, flags: f, fd, offset } => {
-            let start = format!("{name}({}, {}, {}, {}", addr(*a), len(*l), prot(p.0), map_flags(f.0));
-            if f.has(MapFlags::ANONYMOUS) && *offset == 0 {
-                format!("{start})")
-            } else {
-                format!("{start}, fd {fd}, offset {offset:#x})")
+        Op::Mmap { addr, len, prot, flags, fd, offset } => {
+            span(out, *addr, *len);
+            out.push_str(", ");
+            push_flags(out, PROT, prot.0, "NONE");
+            out.push_str(", ");
+            push_flags(out, MAP, flags.0, "0");
+            if !flags.has(MapFlags::ANONYMOUS) || *offset != 0 {
+                out.push_str(", fd ");
+                push_signed(out, *fd);
+                out.push_str(", offset ");
+                push_hex(out, *offset);
             }
         }
-        Op::Munmap { addr: a, len: l } => format!("{name}({}, {})", addr(*a), len(*l)),
-        Op::Mremap { old, old_len, new_len, flags: f, new } => {
-            let flag_text = flags(MREMAP, *f, "0");
-            let place = if f & 6 != 0 { format!(", {}", addr(*new)) } else { String::new() };
-            format!("{name}({}, {}, {}, {flag_text}{place})", addr(*old), len(*old_len), len(*new_len))
+        Op::Munmap { addr, len } => span(out, *addr, *len),
+        Op::Mremap { old, old_len, new_len, flags, new } => {
+            span(out, *old, *old_len);
+            out.push_str(", ");
+            push_len(out, *new_len);
+            out.push_str(", ");
+            push_flags(out, MREMAP, *flags, "0");
+            // The new place is an argument with MREMAP_FIXED and MREMAP_DONTUNMAP only.
+            if flags & 6 != 0 {
+                out.push_str(", ");
+                push_addr(out, *new);
+            }
         }
-        Op::Mprotect { addr: a, len: l, prot: p, pkey } => {
-            let key = pkey.map_or_else(String::new, |key| format!(", key {key}"));
-            format!("{name}({}, {}, {}{key})", addr(*a), len(*l), prot(p.0))
+        Op::Mprotect { addr, len, prot, pkey } => {
+            span(out, *addr, *len);
+            out.push_str(", ");
+            push_flags(out, PROT, prot.0, "NONE");
+            if let Some(key) = pkey {
+                out.push_str(", key ");
+                push_signed(out, *key);
+            }
         }
-        Op::Brk { addr: a } => format!("{name}({})", addr(*a)),
-        Op::Madvise { addr: a, len: l, advice } => {
-            let word = advice.name().map_or_else(|| advice.0.to_string(), str::to_owned);
-            format!("{name}({}, {}, {word})", addr(*a), len(*l))
+        Op::Brk { addr } | Op::Shmdt { addr } => push_addr(out, *addr),
+        Op::Madvise { addr, len, advice } => {
+            span(out, *addr, *len);
+            out.push_str(", ");
+            match advice.name() {
+                Some(word) => out.push_str(word),
+                None => push_signed(out, advice.0),
+            }
         }
-        Op::Shmat { id, addr: a, flags: f } => {
-            format!("{name}({id}, {}, {})", addr(*a), flags(SHM, u64::from(*f as u32), "0"))
+        Op::Shmat { id, addr, flags } => {
+            push_signed(out, *id);
+            out.push_str(", ");
+            push_addr(out, *addr);
+            out.push_str(", ");
+            push_flags(out, SHM, u64::from(*flags as u32), "0");
         }
-        Op::Shmdt { addr: a } => format!("{name}({})", addr(*a)),
-        Op::Other { arch: 0, .. } => "memory call".to_owned(),
-        Op::Other { arch, nr, .. } => format!("call {nr} (arch {arch:#x})"),
-        other => other.kind().name().to_owned(),
+        // Architecture 0: the task ended inside a call of which only the return would have told.
+        Op::Other { arch: 0, .. } => out.push('?'),
+        Op::Other { arch, nr, .. } => {
+            out.push_str("call ");
+            push_decimal(out, *nr);
+            out.push_str(", arch ");
+            push_hex(out, u64::from(*arch));
+        }
+        _ => {}
     }
+    out.push(')');
+}
+
+/// The call with its arguments, as text.
+pub fn text(op: &Op) -> String {
+    let mut out = String::new();
+    push(&mut out, op);
+    out
 }
 
 /// Names of the advice numbers, for whoever lists them.
@@ -86,30 +154,35 @@ pub fn advice_names() -> impl Iterator<Item = &'static str> {
     MADV.iter().map(|f| f.name)
 }
 
-/// The result: an address where the call returns one, `0`, or the error's name; `?` when the task ended inside it.
-pub fn result(
+/// Adds how a call ended: an address where it returns one, `0`, the error's name, or `?` when the task ended inside it.
+pub fn push_result(
+    out: &mut String,
     op: &Op,
     outcome: Outcome,
-    errno_name: impl Fn(vmatlas_event::Errno) -> Option<&'static str>,
-) -> String {
+    errno_name: fn(Errno) -> Option<&'static str>,
+) {
     match outcome {
         Outcome::Done(value) => match op {
             Op::Munmap { .. } | Op::Mprotect { .. } | Op::Madvise { .. } | Op::Shmdt { .. } => {
-                value.to_string()
+                push_decimal(out, value);
             }
-            _ => format!("{value:#x}"),
+            _ => push_hex(out, value),
         },
-        Outcome::Failed(errno) => {
-            errno_name(errno).map_or_else(|| format!("error {}", errno.0), str::to_owned)
-        }
-        Outcome::NoReturn => "?".to_owned(),
+        Outcome::Failed(errno) => match errno_name(errno) {
+            Some(name) => out.push_str(name),
+            None => {
+                out.push_str("error ");
+                push_signed(out, errno.0);
+            }
+        },
+        Outcome::NoReturn => out.push('?'),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vmatlas_event::{Advice, Errno, ProtArg};
+    use vmatlas_event::{Advice, ProtArg};
 
     /// Checks the calls of the talk and the odd ones: exact small lengths, unknown bits, hidden descriptors.
     #[test]
@@ -131,9 +204,13 @@ mod tests {
         );
         let advise = Op::Madvise { addr: Addr(0x1000), len: Bytes(8192), advice: Advice(4) };
         assert_eq!(text(&advise), "madvise(0x1000, 8 KiB, DONTNEED)");
-        let name = |_| Some("EINVAL");
-        assert_eq!(result(&advise, Outcome::Failed(Errno(22)), name), "EINVAL");
-        assert_eq!(result(&advise, Outcome::Done(0), name), "0");
-        assert_eq!(result(&Op::Brk { addr: Addr(0) }, Outcome::Done(0x5000), name), "0x5000");
+        let result = |op: &Op, outcome| {
+            let mut out = String::new();
+            push_result(&mut out, op, outcome, |_| Some("EINVAL"));
+            out
+        };
+        assert_eq!(result(&advise, Outcome::Failed(Errno(22))), "EINVAL");
+        assert_eq!(result(&advise, Outcome::Done(0)), "0");
+        assert_eq!(result(&Op::Brk { addr: Addr(0) }, Outcome::Done(0x5000)), "0x5000");
     }
 }

@@ -4,48 +4,73 @@ use crate::escape;
 use crate::lang::Lang;
 use crate::style::{Paint, Style};
 use crate::texts;
-use crate::units::size;
-use vmatlas_event::{AddrRange, Name, Sharing, VmaRow};
+use crate::units::{push_decimal, push_hex, push_size, size};
+use std::borrow::Cow;
+use std::fmt;
+use vmatlas_event::{Name, Sharing, VmaRow};
 use vmatlas_model::{Change, PageChange};
 
 /// What is mapped there: a file's path, the kernel's label, or what kind of anonymous memory.
-pub fn what(row: &VmaRow, lang: Lang) -> String {
+pub fn what(row: &VmaRow, lang: Lang) -> Cow<'static, str> {
     match row.name.as_ref().map(Name::as_bytes) {
         Some(b"/dev/zero (deleted)") if row.sharing == Sharing::Shared => {
-            texts::SHARED_ANONYMOUS.get(lang).to_owned()
+            texts::SHARED_ANONYMOUS.get(lang).into()
         }
-        Some(name) => escape::terminal(name),
-        None => texts::ANONYMOUS.get(lang).to_owned(),
+        Some(name) => escape::terminal(name).into(),
+        None => texts::ANONYMOUS.get(lang).into(),
     }
 }
 
-/// The change and its [`pages`](Change::pages) in one line: `+1.0 GiB anonymous rw- 0x7f12…`, `grew [heap] by 132 KiB`, `split 1 into 3`, `no change`.
+/// The change and its [`pages`](Change::pages) in one line.
 pub fn describe(change: &Change, pages: &[PageChange], lang: Lang, style: Style) -> String {
-    const MOST: usize = 6;
-    if change.is_empty() {
-        return style.paint(Paint::Faint, texts::NO_CHANGE.get(lang));
-    }
-    let mut parts: Vec<(Paint, String)> =
-        pages.iter().map(|page| describe_pages(page, change, lang)).collect();
-    if let Some(part) = boundaries(pages, change, lang) {
-        parts.push((Paint::Changed, part));
-    }
-    if parts.is_empty() {
-        return style.paint(Paint::Faint, texts::FLAGS_ONLY.get(lang));
-    }
-    let more = parts.len().saturating_sub(MOST);
-    parts.truncate(MOST);
-    let mut out: Vec<String> = parts.iter().map(|(paint, text)| style.paint(*paint, text)).collect();
-    if more > 0 {
-        out.push(format!("… +{more}"));
-    }
-    out.join(", ")
+    let mut out = String::new();
+    push(&mut out, change, pages, lang, style);
+    out
 }
 
-fn describe_pages(page: &PageChange, change: &Change, lang: Lang) -> (Paint, String) {
-    let plain = |sign: &str, row: &VmaRow| {
-        format!("{sign}{} {} {} {}", size(row.range.len()), what(row, lang), row.prot, row.range.start())
+/// Adds the change and its [`pages`](Change::pages) in one line: `+1.0 GiB anonymous rw- 0x7f12…`,
+/// `grew [heap] by 132 KiB`, `split 1 into 3`, `no change`.
+pub fn push(out: &mut String, change: &Change, pages: &[PageChange], lang: Lang, style: Style) {
+    const MOST: usize = 6;
+    let mut painted = |paint: Paint, text: &str| {
+        out.push_str(style.on(paint));
+        out.push_str(text);
+        out.push_str(style.off(paint));
     };
+    if change.is_empty() {
+        return painted(Paint::Faint, texts::NO_CHANGE.get(lang));
+    }
+    let boundaries = boundaries(pages, change, lang);
+    if pages.is_empty() {
+        return match boundaries {
+            Some(text) => painted(Paint::Changed, &text),
+            None => painted(Paint::Faint, texts::FLAGS_ONLY.get(lang)),
+        };
+    }
+    for (index, page) in pages.iter().take(MOST).enumerate() {
+        let paint = match page {
+            PageChange::Added(_) => Paint::Added,
+            PageChange::Removed(_) => Paint::Removed,
+            PageChange::Altered { .. } | PageChange::Moved { .. } => Paint::Changed,
+        };
+        out.push_str(if index == 0 { "" } else { ", " });
+        out.push_str(style.on(paint));
+        push_pages(out, page, change, lang);
+        out.push_str(style.off(paint));
+    }
+    if pages.len() > MOST {
+        out.push_str(", … +");
+        push_decimal(out, (pages.len() - MOST) as u64);
+    }
+    if let Some(text) = boundaries {
+        out.push_str(", ");
+        out.push_str(style.on(Paint::Changed));
+        out.push_str(&text);
+        out.push_str(style.off(Paint::Changed));
+    }
+}
+
+fn push_pages(out: &mut String, page: &PageChange, change: &Change, lang: Lang) {
     match page {
         PageChange::Added(row) => {
             // It grew a neighbour when the VMA that holds it also holds pages that were there before.
@@ -55,12 +80,13 @@ fn describe_pages(page: &PageChange, change: &Change, lang: Lang) -> (Paint, Str
                     && change.before.iter().any(|b| b.range.intersects(h.range) && !row.range.covers(b.range))
                     && !change.before.iter().any(|b| b.range.intersects(row.range))
             });
-            let text = match grown {
-                Some(holder) => texts::GREW
-                    .fill(lang, &[("what", &place(holder, lang)), ("size", &size(row.range.len()))]),
-                None => plain("+", row),
-            };
-            (Paint::Added, text)
+            match grown {
+                Some(holder) => push_resized(out, &texts::GREW, holder, row, lang),
+                None => {
+                    out.push('+');
+                    push_row(out, row, lang);
+                }
+            }
         }
         PageChange::Removed(row) => {
             let holder = change.before.iter().find(|before| before.range.covers(row.range));
@@ -69,52 +95,82 @@ fn describe_pages(page: &PageChange, change: &Change, lang: Lang) -> (Paint, Str
                     && (h.range.start() == row.range.start()) != (h.range.end() == row.range.end())
                     && !change.after.iter().any(|a| a.range.intersects(row.range))
             };
-            let text = match holder.filter(one_end) {
-                Some(holder) => texts::SHRANK
-                    .fill(lang, &[("what", &place(holder, lang)), ("size", &size(row.range.len()))]),
-                None => plain("-", row),
-            };
-            (Paint::Removed, text)
+            match holder.filter(one_end) {
+                Some(holder) => push_resized(out, &texts::SHRANK, holder, row, lang),
+                None => {
+                    out.push('-');
+                    push_row(out, row, lang);
+                }
+            }
         }
         PageChange::Altered { from, to } => {
-            let sizes = size(to.range.len());
-            let text = format!("{sizes} {} → {} {} {}", from.prot, to.prot, what(to, lang), to.range.start());
-            (Paint::Changed, text)
+            push_size(out, to.range.len());
+            out.push(' ');
+            out.push_str(from.prot.as_str());
+            out.push_str(" → ");
+            push_place(out, to, lang);
         }
         PageChange::Moved { from, to } => {
-            let values: [(&str, &dyn std::fmt::Display); 3] =
+            let values: [(&str, &dyn fmt::Display); 3] =
                 [("size", &size(to.len())), ("from", &from.start()), ("to", &to.start())];
-            (Paint::Changed, texts::MOVED.fill(lang, &values))
+            out.push_str(&texts::MOVED.fill(lang, &values));
         }
     }
 }
 
-/// A VMA by its label, or by what it is and where.
-fn place(row: &VmaRow, lang: Lang) -> String {
-    match row.special() {
-        Some(_) => what(row, lang),
-        None => format!("{} {} {}", what(row, lang), row.prot, row.range.start()),
-    }
+/// `64 KiB anonymous rw- 0x7f12…`
+fn push_row(out: &mut String, row: &VmaRow, lang: Lang) {
+    push_size(out, row.range.len());
+    out.push(' ');
+    out.push_str(&what(row, lang));
+    out.push(' ');
+    out.push_str(row.prot.as_str());
+    out.push(' ');
+    push_hex(out, row.range.start().0);
+}
+
+/// `rw- anonymous 0x7f12…`
+fn push_place(out: &mut String, row: &VmaRow, lang: Lang) {
+    out.push_str(row.prot.as_str());
+    out.push(' ');
+    out.push_str(&what(row, lang));
+    out.push(' ');
+    push_hex(out, row.range.start().0);
+}
+
+/// A text about a VMA that became larger or smaller.
+fn push_resized(out: &mut String, text: &crate::Text, holder: &VmaRow, row: &VmaRow, lang: Lang) {
+    text.fill_into(out, lang, &mut |out, name| match name {
+        "what" if holder.special().is_some() => out.push_str(&what(holder, lang)),
+        "what" => {
+            out.push_str(&what(holder, lang));
+            out.push(' ');
+            out.push_str(holder.prot.as_str());
+            out.push(' ');
+            push_hex(out, holder.range.start().0);
+        }
+        _ => push_size(out, row.range.len()),
+    });
 }
 
 /// How many VMAs became how many, leaving out those that came or went as a whole.
 fn boundaries(pages: &[PageChange], change: &Change, lang: Lang) -> Option<String> {
-    let whole = |row: &VmaRow, ranges: &[AddrRange]| ranges.iter().any(|r| r.covers(row.range));
-    let mut gone = Vec::new();
-    let mut come = Vec::new();
-    for page in pages {
-        match page {
-            PageChange::Added(row) => come.push(row.range),
-            PageChange::Removed(row) => gone.push(row.range),
-            PageChange::Moved { from, to } => {
-                gone.push(*from);
-                come.push(*to);
-            }
-            PageChange::Altered { .. } => {}
-        }
-    }
-    let from = change.before.iter().filter(|row| !whole(row, &gone)).count();
-    let to = change.after.iter().filter(|row| !whole(row, &come)).count();
+    let went = |row: &VmaRow| {
+        pages.iter().any(|page| match page {
+            PageChange::Removed(gone) => gone.range.covers(row.range),
+            PageChange::Moved { from, .. } => from.covers(row.range),
+            _ => false,
+        })
+    };
+    let came = |row: &VmaRow| {
+        pages.iter().any(|page| match page {
+            PageChange::Added(new) => new.range.covers(row.range),
+            PageChange::Moved { to, .. } => to.covers(row.range),
+            _ => false,
+        })
+    };
+    let from = change.before.iter().filter(|row| !went(row)).count();
+    let to = change.after.iter().filter(|row| !came(row)).count();
     let text = match from.cmp(&to) {
         _ if from == 0 || to == 0 => return None,
         std::cmp::Ordering::Less => texts::SPLIT,
@@ -127,7 +183,7 @@ fn boundaries(pages: &[PageChange], change: &Change, lang: Lang) -> Option<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vmatlas_event::{Addr, Dev, Prot};
+    use vmatlas_event::{Addr, AddrRange, Dev, Prot};
 
     fn anon(a: u64, b: u64, prot: Prot) -> VmaRow {
         VmaRow {
@@ -172,7 +228,7 @@ mod tests {
         let replaced = Change {
             before: vec![anon(1, 9, Prot::RW)],
             after: vec![anon(1, 9, Prot::RW)],
-            fresh: vec![anon(3, 5, Prot::RW).range],
+            fresh: [anon(3, 5, Prot::RW).range].into_iter().collect(),
             ..Change::default()
         };
         assert_eq!(say(&replaced), "-8 KiB anonymous rw- 0x3000, +8 KiB anonymous rw- 0x3000");

@@ -105,7 +105,7 @@ pub fn args(op: &Op) -> Value {
 }
 
 /// One event with its change, as a line of `--jsonl`.
-pub fn event(done: &Done, errno_name: impl Fn(vmatlas_event::Errno) -> Option<&'static str>) -> Value {
+pub fn event(done: &Done, errno_name: fn(vmatlas_event::Errno) -> Option<&'static str>) -> Value {
     let event = &done.event;
     let (result, error) = match event.outcome {
         Outcome::Done(value) => (json!(format!("{value:#x}")), Value::Null),

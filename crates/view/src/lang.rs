@@ -60,20 +60,29 @@ impl Text {
     /// assert_eq!(text.fill(Lang::Ja, &[("n", &3), ("all", &"十")]), "全十のうち3");
     /// ```
     pub fn fill(&self, lang: Lang, values: &[(&str, &dyn Display)]) -> String {
+        use std::fmt::Write;
         let mut out = String::new();
+        self.fill_into(&mut out, lang, &mut |out, name| {
+            // Writing to a String does not fail.
+            let _ = match values.iter().find(|(n, _)| *n == name) {
+                Some((_, value)) => write!(out, "{value}"),
+                None => write!(out, "{{{name}}}"),
+            };
+        });
+        out
+    }
+
+    /// Adds the text to `out`, calling `push` to add the value of each `{name}`.
+    pub fn fill_into(&self, out: &mut String, lang: Lang, push: &mut dyn FnMut(&mut String, &str)) {
         let mut rest = self.get(lang);
         // One pass: a value may itself hold braces.
         while let Some(open) = rest.find('{') {
             let Some(close) = rest[open..].find('}').map(|at| open + at) else { break };
             out.push_str(&rest[..open]);
-            match values.iter().find(|(name, _)| *name == &rest[open + 1..close]) {
-                Some((_, value)) => out.push_str(&value.to_string()),
-                None => out.push_str(&rest[open..=close]),
-            }
+            push(out, &rest[open + 1..close]);
             rest = &rest[close + 1..];
         }
         out.push_str(rest);
-        out
     }
 }
 

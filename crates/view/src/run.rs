@@ -1,17 +1,16 @@
 //! A watched program: one line for each event, and the summary.
 
 use crate::call;
-use crate::change::describe;
+use crate::change;
 use crate::json;
 use crate::lang::Lang;
 use crate::style::{Paint, Style};
 use crate::table::{Align, Cell, width, write_table};
 use crate::texts;
-use crate::units::{count, seconds, size};
+use crate::units::{count, push_decimal, seconds, size};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::fmt::{self, Write};
-use vmatlas_event::{Bytes, Errno, ForkKind, MonoNs, Op, Outcome};
+use vmatlas_event::{Bytes, Errno, ForkKind, MonoNs, Op, Outcome, SnapshotReason, VmaRow};
 use vmatlas_model::{Done, Summary};
 
 /// How lines are written.
@@ -31,91 +30,118 @@ pub struct LineOptions {
     pub signal_name: fn(i32) -> String,
 }
 
-/// Writes the line of one finished event; snapshots and answers have none.
-///
-/// # Errors
-/// Those of `out`.
-pub fn write_line(out: &mut dyn Write, done: &Done, options: &LineOptions) -> fmt::Result {
+/// Adds the line of one finished event to `line`; snapshots and answers have none.
+pub fn push_line(line: &mut String, done: &Done, options: &LineOptions) {
     // Wide enough for the common calls, so that what they did stands in a column of its own.
     const CALL_COLUMNS: usize = 76;
-    let (lang, style, event) = (options.lang, options.style, &done.event);
-    let size_of = |rows: &[vmatlas_event::VmaRow]| rows.iter().map(|row| row.range.len()).sum::<Bytes>();
-    let (what, mut effect) = match &event.op {
-        op if op.is_call() => {
-            let result = call::result(op, event.outcome, options.errno_name);
-            let paint =
-                if matches!(event.outcome, Outcome::Failed(_)) { Paint::Failed } else { Paint::Plain };
-            let text = call::text(op);
-            (
-                format!("{text} = {}", style.paint(paint, &result)),
-                describe(&done.change, &done.pages, lang, style),
-            )
-        }
-        Op::Exec { .. } => ("execve".to_owned(), String::new()),
-        Op::Fork { kind, child, .. } => {
-            let effect = match kind {
-                ForkKind::Process => texts::FORKED.fill(lang, &[("pid", &child.pid)]),
-                ForkKind::SharedProcess => texts::FORKED_SHARED.fill(lang, &[("pid", &child.pid)]),
-                ForkKind::Thread => texts::THREAD.fill(lang, &[("tid", &child.tid)]),
-            };
-            (if *kind == ForkKind::Thread { "clone" } else { "fork" }.to_owned(), effect)
-        }
-        Op::Exit { status, signal, last } => {
-            let what = match (status, signal) {
-                (Some(status), _) => texts::EXITED.fill(lang, &[("status", status)]),
-                (None, Some(signal)) => {
-                    texts::SIGNALED.fill(lang, &[("signal", &(options.signal_name)(*signal))])
-                }
-                (None, None) => texts::SUPERSEDED.get(lang).to_owned(),
-            };
-            let rows = &done.change.before;
-            let values: [(&str, &dyn fmt::Display); 2] =
-                [("n", &count(rows.len() as u64)), ("size", &size(size_of(rows)))];
-            let effect = if *last { texts::MAP_GONE.fill(lang, &values) } else { String::new() };
-            (what, effect)
-        }
-        Op::Snapshot { reason: vmatlas_event::SnapshotReason::Exec, rows } => {
-            let values: [(&str, &dyn fmt::Display); 2] =
-                [("n", &count(rows.len() as u64)), ("size", &size(size_of(rows)))];
-            ("execve".to_owned(), style.paint(Paint::Added, &texts::NEW_MAP.fill(lang, &values)))
-        }
-        _ => return Ok(()),
-    };
+    const STAMP_COLUMNS: usize = 21;
+    const BLANKS: &str = "                                                                              ";
+    let (style, event) = (options.style, &done.event);
     // The map that comes with an exec is its effect: one line for both.
-    if matches!(event.op, Op::Exec { .. }) {
-        return Ok(());
+    let is_shown = match &event.op {
+        Op::Snapshot { reason, .. } => *reason == SnapshotReason::Exec,
+        Op::Exec { .. } | Op::Observed { .. } => false,
+        _ => true,
+    };
+    if !is_shown {
+        return;
     }
+    line.push_str(style.on(Paint::Faint));
+    push_stamp(line, event.left.0.saturating_sub(options.start.0) / 1000, event.task.tid.0);
+    line.push_str(style.off(Paint::Faint));
+    let start = line.len();
+    push_what(line, done, options);
+    let what_columns = columns_of(&line[start..]);
+    let gap_at = line.len();
+    line.push_str(&BLANKS[..CALL_COLUMNS.saturating_sub(what_columns) + 2]);
+    let effect_at = line.len();
+    push_effect(line, done, options);
     if !done.confirmed {
-        effect = format!("{effect} {}", texts::UNCONFIRMED.get(lang));
+        line.push(' ');
+        line.push_str(texts::UNCONFIRMED.get(options.lang));
     }
-    let stamp = format!("{:>11} {:>7}  ", seconds(options.start, event.left), event.task.tid.0);
-    let plain_width = width(&strip_colors(&what));
-    write!(out, "{}{what}", style.paint(Paint::Faint, &stamp))?;
-    if effect.is_empty() {
-        return writeln!(out);
+    if line.len() == effect_at {
+        line.truncate(gap_at);
+    } else if let Some(columns) = options.columns
+        && STAMP_COLUMNS + what_columns.max(CALL_COLUMNS) + 2 + columns_of(&line[effect_at..]) > columns
+    {
+        line.replace_range(gap_at..effect_at, &format!("\n{:STAMP_COLUMNS$}    ", ""));
     }
-    let needed = stamp.len() + plain_width.max(CALL_COLUMNS) + 2 + width(&strip_colors(&effect));
-    match options.columns {
-        Some(columns) if needed > columns => {
-            writeln!(out, "\n{:indent$}{effect}", "", indent = stamp.len() + 4)
+    line.push('\n');
+}
+
+/// Seconds with microseconds, and the task: `   0.001234    4242  `.
+fn push_stamp(line: &mut String, us: u64, tid: i32) {
+    let padded = |line: &mut String, n: u64, columns: usize, fill: char| {
+        let digits = n.checked_ilog10().unwrap_or(0) as usize + 1;
+        line.extend(std::iter::repeat_n(fill, columns.saturating_sub(digits)));
+        push_decimal(line, n);
+    };
+    padded(line, us / 1_000_000, 4, ' ');
+    line.push('.');
+    padded(line, us % 1_000_000, 6, '0');
+    line.push(' ');
+    padded(line, u64::from(tid.unsigned_abs()), 7, ' ');
+    line.push_str("  ");
+}
+
+/// What happened: the call with its result, or a word.
+fn push_what(line: &mut String, done: &Done, options: &LineOptions) {
+    let (lang, style, event) = (options.lang, options.style, &done.event);
+    match &event.op {
+        Op::Fork { kind: ForkKind::Thread, .. } => line.push_str("clone"),
+        Op::Fork { .. } => line.push_str("fork"),
+        Op::Snapshot { .. } => line.push_str("execve"),
+        Op::Exit { status, signal, .. } => line.push_str(&match (status, signal) {
+            (Some(status), _) => texts::EXITED.fill(lang, &[("status", status)]),
+            (None, Some(signal)) => texts::SIGNALED.fill(lang, &[("signal", &(options.signal_name)(*signal))]),
+            (None, None) => texts::SUPERSEDED.get(lang).to_owned(),
+        }),
+        op => {
+            let paint = if matches!(event.outcome, Outcome::Failed(_)) { Paint::Failed } else { Paint::Plain };
+            call::push(line, op);
+            line.push_str(" = ");
+            line.push_str(style.on(paint));
+            call::push_result(line, op, event.outcome, options.errno_name);
+            line.push_str(style.off(paint));
         }
-        _ => writeln!(out, "{:pad$}{effect}", "", pad = CALL_COLUMNS.saturating_sub(plain_width) + 2),
     }
 }
 
-/// The text without our own colour codes; nothing else in it is an escape, since names were escaped.
-fn strip_colors(text: &str) -> Cow<'_, str> {
-    if !text.contains('\x1b') {
-        return Cow::Borrowed(text);
+/// What it did to the map.
+fn push_effect(line: &mut String, done: &Done, options: &LineOptions) {
+    let (lang, style) = (options.lang, options.style);
+    let map = |text: &crate::Text, rows: &[VmaRow]| {
+        let bytes: Bytes = rows.iter().map(|row| row.range.len()).sum();
+        text.fill(lang, &[("n", &count(rows.len() as u64)), ("size", &size(bytes))])
+    };
+    match &done.event.op {
+        Op::Fork { kind, child, .. } => line.push_str(&match kind {
+            ForkKind::Process => texts::FORKED.fill(lang, &[("pid", &child.pid)]),
+            ForkKind::SharedProcess => texts::FORKED_SHARED.fill(lang, &[("pid", &child.pid)]),
+            ForkKind::Thread => texts::THREAD.fill(lang, &[("tid", &child.tid)]),
+        }),
+        Op::Snapshot { rows, .. } => {
+            line.push_str(&style.paint(Paint::Added, &map(&texts::NEW_MAP, rows)));
+        }
+        Op::Exit { last: true, .. } => line.push_str(&map(&texts::MAP_GONE, &done.change.before)),
+        Op::Exit { .. } => {}
+        _ => change::push(line, &done.change, &done.pages, lang, style),
     }
-    let mut out = String::with_capacity(text.len());
+}
+
+/// How many columns a text takes, our own colour codes not counted (names are escaped, so no other codes are in it).
+fn columns_of(text: &str) -> usize {
+    if !text.contains('\x1b') {
+        return width(text);
+    }
+    let mut columns = 0;
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('\x1b') {
-        out.push_str(before);
+        columns += width(before);
         rest = after.split_once('m').map_or("", |(_, rest)| rest);
     }
-    out.push_str(rest);
-    Cow::Owned(out)
+    columns + width(rest)
 }
 
 /// What stands beside the sums at the end.
@@ -177,12 +203,14 @@ pub fn write_summary(
             .largest
             .iter()
             .map(|l| {
-                let outcome = call::result(&l.event.op, l.event.outcome, options.errno_name);
+                let mut text = call::text(&l.event.op);
+                text.push_str(" = ");
+                call::push_result(&mut text, &l.event.op, l.event.outcome, options.errno_name);
                 vec![
                     Cell::new(size(l.mapped)).paint(Paint::Added),
                     Cell::new(seconds(options.start, l.event.left)).paint(Paint::Faint),
                     Cell::new(l.event.task.tid.to_string()).paint(Paint::Faint),
-                    Cell::new(format!("{} = {outcome}", call::text(&l.event.op))),
+                    Cell::new(text),
                 ]
             })
             .collect();

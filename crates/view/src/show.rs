@@ -356,7 +356,7 @@ impl MapView {
         cells.extend(
             options.why_kind.then(|| Cell::new(why_text(&row.verdict.why, lang)).paint(Paint::Faint)),
         );
-        let name = if row.vma.name.is_some() { what(&row.vma, lang) } else { String::new() };
+        let name = if row.vma.name.is_some() { what(&row.vma, lang).into_owned() } else { String::new() };
         cells.push(Cell::new(name));
         cells
     }

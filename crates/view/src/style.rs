@@ -37,26 +37,35 @@ pub struct Style {
 }
 
 impl Style {
+    /// What switches the colour of a meaning on; empty without colours.
+    pub fn on(self, paint: Paint) -> &'static str {
+        if !self.color {
+            return "";
+        }
+        match paint {
+            Paint::Plain => "",
+            Paint::Heading => "\x1b[1m",
+            Paint::Faint => "\x1b[2m",
+            Paint::Added | Paint::Shared => "\x1b[32m",
+            Paint::Removed => "\x1b[31m",
+            Paint::Changed | Paint::Heap => "\x1b[33m",
+            Paint::Failed => "\x1b[1;31m",
+            Paint::Code => "\x1b[36m",
+            Paint::Stack => "\x1b[35m",
+            Paint::File => "\x1b[34m",
+        }
+    }
+
+    /// What switches it off again.
+    pub fn off(self, paint: Paint) -> &'static str {
+        if self.on(paint).is_empty() { "" } else { "\x1b[0m" }
+    }
+
     /// The text in the colour of its meaning, or as it is.
     pub fn paint(self, paint: Paint, text: &str) -> String {
-        let code = match paint {
-            Paint::Plain => "",
-            Paint::Heading => "1",
-            Paint::Faint => "2",
-            Paint::Added => "32",
-            Paint::Removed => "31",
-            Paint::Changed => "33",
-            Paint::Failed => "1;31",
-            Paint::Code => "36",
-            Paint::Heap => "33",
-            Paint::Stack => "35",
-            Paint::File => "34",
-            Paint::Shared => "32",
-        };
-        if self.color && !code.is_empty() && !text.is_empty() {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
+        if text.is_empty() {
+            return String::new();
         }
+        format!("{}{text}{}", self.on(paint), self.off(paint))
     }
 }

@@ -2,30 +2,63 @@
 
 use vmatlas_event::{Bytes, MonoNs};
 
-/// A size in the largest binary unit that leaves a number of at most four digits: `4 KiB`, `1.5 MiB`, `1.0 GiB`.
-pub fn size(bytes: Bytes) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes.0 < 1024 {
-        return format!("{} B", bytes.0);
+/// Adds a decimal number to a text. By hand: `write!` costs several times as much, and a watched program waits for it.
+pub fn push_decimal(out: &mut String, mut n: u64) {
+    // 20 digits are enough for any u64.
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            break;
+        }
     }
-    let mut unit = 0;
-    let mut scale = 1024u64;
-    while unit + 1 < UNITS.len() && bytes.0 / scale >= 1024 {
-        unit += 1;
-        scale *= 1024;
+    out.extend(digits[at..].iter().map(|d| char::from(*d)));
+}
+
+/// Adds a number as `0x7f12…` to a text.
+pub fn push_hex(out: &mut String, n: u64) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.push_str("0x");
+    let digits = (u64::BITS - n.leading_zeros()).div_ceil(4).max(1);
+    out.extend((0..digits).rev().map(|i| char::from(DIGITS[(n >> (4 * i) & 0xf) as usize])));
+}
+
+/// Adds a size to a text, in the largest binary unit that leaves a number of at most four digits.
+pub fn push_size(out: &mut String, bytes: Bytes) {
+    const UNITS: [&str; 6] = [" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"];
+    let Bytes(bytes) = bytes;
+    if bytes < 1024 {
+        push_decimal(out, bytes);
+        out.push_str(" B");
+        return;
     }
-    let whole = bytes.0.is_multiple_of(scale);
-    let tenths = ((u128::from(bytes.0) * 10 + u128::from(scale) / 2) / u128::from(scale)) as u64;
+    let unit = (bytes.ilog2() / 10 - 1) as usize;
+    let shift = 10 * (unit as u32 + 1);
+    let whole = bytes.trailing_zeros() >= shift;
+    let tenths = ((u128::from(bytes) * 10 + (1 << (shift - 1))) >> shift) as u64;
     // Pages are whole KiB, so those need no decimal; larger sizes show one while it says something.
     let decimal = match unit {
         0 => !whole && tenths < 1000,
         _ => tenths < 100 || !whole && tenths < 1000,
     };
     if decimal {
-        format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+        push_decimal(out, tenths / 10);
+        out.push('.');
+        push_decimal(out, tenths % 10);
     } else {
-        format!("{} {}", (tenths + 5) / 10, UNITS[unit])
+        push_decimal(out, (tenths + 5) / 10);
     }
+    out.push_str(UNITS[unit]);
+}
+
+/// A size as text: `4 KiB`, `1.5 MiB`, `1.0 GiB`.
+pub fn size(bytes: Bytes) -> String {
+    let mut out = String::new();
+    push_size(&mut out, bytes);
+    out
 }
 
 /// A count with a comma after each three digits: `65,530`.
@@ -100,6 +133,15 @@ mod tests {
             (u64::MAX, "16.0 EiB"),
         ] {
             assert_eq!(size(Bytes(bytes)), text);
+        }
+        let number = |push: fn(&mut String, u64), n| {
+            let mut out = String::new();
+            push(&mut out, n);
+            out
+        };
+        for n in [0, 9, 10, 0xdead_beef, u64::MAX] {
+            assert_eq!(number(push_decimal, n), n.to_string());
+            assert_eq!(number(push_hex, n), format!("{n:#x}"));
         }
         assert_eq!(count(65_530), "65,530");
         assert_eq!(count(7), "7");

@@ -14,7 +14,9 @@ mod observed;
 mod shm;
 
 use crate::change::Change;
+use crate::interval::{IntervalMap, Piece};
 use crate::space::{AddressSpace, Applied, Origin};
+use smallvec::{SmallVec, smallvec};
 use vmatlas_event::{Addr, AddrRange, Bytes, Event, Op, Outcome, PageSize, Seq, VmaRow};
 
 /// Applies one event; see [`AddressSpace::apply`].
@@ -51,42 +53,42 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
 }
 
 /// The ranges a call was about, whole pages; nothing for a call without one.
-fn argument_ranges(op: &Op, page: PageSize) -> Vec<AddrRange> {
+fn argument_ranges(op: &Op, page: PageSize) -> Ranges {
     let span = |addr: Addr, len: Bytes| pages_of(page, addr, len);
     match *op {
         // Without MAP_FIXED a failed mmap has touched nothing.
         Op::Mmap { addr, len, flags, .. } if flags.has(vmatlas_event::MapFlags::FIXED) => {
-            vec![span(addr, len)]
+            smallvec![span(addr, len)]
         }
-        Op::Munmap { addr, len } | Op::Mprotect { addr, len, .. } => vec![span(addr, len)],
-        Op::Madvise { addr, len, advice } if advice.changes_vmas() => vec![span(addr, len)],
+        Op::Munmap { addr, len } | Op::Mprotect { addr, len, .. } => smallvec![span(addr, len)],
+        Op::Madvise { addr, len, advice } if advice.changes_vmas() => smallvec![span(addr, len)],
         Op::Mremap { old, old_len, new, new_len, flags } => {
             const MREMAP_FIXED: u64 = 2;
-            let mut ranges = vec![span(old, old_len)];
+            let mut ranges: Ranges = smallvec![span(old, old_len)];
             if flags & MREMAP_FIXED != 0 {
                 ranges.push(span(new, new_len));
             }
             ranges
         }
-        Op::Other { .. } => vec![AddrRange::ALL],
-        _ => Vec::new(),
+        Op::Other { .. } => smallvec![AddrRange::ALL],
+        _ => Ranges::new(),
     }
 }
 
 /// The ranges a call acted on, by its arguments and result; for a segment or heap only where it starts.
-pub(crate) fn affected_ranges(op: &Op, outcome: Outcome, page: PageSize) -> Vec<AddrRange> {
+pub(crate) fn affected_ranges(op: &Op, outcome: Outcome, page: PageSize) -> Ranges {
     let at = match outcome {
         Outcome::Done(value) => Addr(value),
         Outcome::Failed(_) | Outcome::NoReturn => return argument_ranges(op, page),
     };
     match *op {
-        Op::Mmap { len, .. } => vec![pages_of(page, at, len)],
+        Op::Mmap { len, .. } => smallvec![pages_of(page, at, len)],
         Op::Mremap { old, old_len, new_len, .. } => {
-            vec![pages_of(page, old, old_len), pages_of(page, at, new_len)]
+            smallvec![pages_of(page, old, old_len), pages_of(page, at, new_len)]
         }
-        Op::Brk { addr } if addr.0 != 0 => vec![pages_of(page, at, Bytes(1))],
-        Op::Shmat { .. } => vec![pages_of(page, at, Bytes(1))],
-        Op::Shmdt { addr } => vec![pages_of(page, addr, Bytes(1))],
+        Op::Brk { addr } if addr.0 != 0 => smallvec![pages_of(page, at, Bytes(1))],
+        Op::Shmat { .. } => smallvec![pages_of(page, at, Bytes(1))],
+        Op::Shmdt { addr } => smallvec![pages_of(page, addr, Bytes(1))],
         _ => argument_ranges(op, page),
     }
 }
@@ -98,13 +100,16 @@ fn pages_of(page: PageSize, addr: Addr, len: Bytes) -> AddrRange {
     AddrRange::new(start, end).unwrap_or(AddrRange::ALL)
 }
 
+/// A few ranges: a call acts on one or two.
+type Ranges = SmallVec<[AddrRange; 2]>;
+
 /// A change being made: remembers what every window looked like before the first touch.
 struct Edit<'a> {
     space: &'a mut AddressSpace,
     seq: Seq,
     change: Change,
-    windows: Vec<AddrRange>,
-    origin_windows: Vec<AddrRange>,
+    windows: Ranges,
+    origin_windows: Ranges,
     ask: Vec<AddrRange>,
 }
 
@@ -114,34 +119,23 @@ impl<'a> Edit<'a> {
             space,
             seq,
             change: Change::default(),
-            windows: Vec::new(),
-            origin_windows: Vec::new(),
+            windows: Ranges::new(),
+            origin_windows: Ranges::new(),
             ask: Vec::new(),
         }
     }
 
-    /// Remembers the rows that meet `range` before they change. Windows must not overlap but by being equal.
+    /// Remembers what meets `range` before it changes.
     fn open(&mut self, range: AddrRange) {
-        let fresh_rows = self.space.rows(range);
-        let window = fresh_rows.iter().fold(range, |w, row| w.hull(row.range));
-        if self.windows.iter().any(|w| w.covers(window)) {
-            return;
-        }
-        let new = |row: &VmaRow| !self.windows.iter().any(|w| w.intersects(row.range));
-        self.change.before.extend(fresh_rows.iter().filter(|r| new(r)).cloned());
-        self.windows.push(window);
-        let origins: Vec<Origin> = self.space.origins.meeting(range).cloned().collect();
-        let window = origins.iter().fold(range, |w, o| w.hull(o.range));
-        let new = |o: &Origin| !self.origin_windows.iter().any(|w| w.intersects(o.range));
-        self.change.origins_before.extend(origins.iter().filter(|o| new(o)).cloned());
-        self.origin_windows.push(window);
+        open(&self.space.vmas, range, &mut self.windows, &mut self.change.before);
+        open(&self.space.origins, range, &mut self.origin_windows, &mut self.change.origins_before);
     }
 
     /// Unmaps.
     fn clear(&mut self, range: AddrRange) {
         self.open(range);
-        self.space.take(range);
-        self.space.origins.take(range);
+        self.space.clear(range);
+        self.space.origins.remove(range, |_| ());
     }
 
     /// Maps a row that this event made, over whatever is there.
@@ -163,27 +157,45 @@ impl<'a> Edit<'a> {
         }
     }
 
-    fn ask_again(&mut self, ranges: Vec<AddrRange>) {
+    fn ask_again(&mut self, ranges: Ranges) {
         for range in ranges {
             self.ask(range);
         }
     }
 
     fn finish(mut self) -> Applied {
-        self.change.after = after(&self.windows, |w| self.space.vmas.meeting(w).cloned().collect());
-        self.change.origins_after =
-            after(&self.origin_windows, |w| self.space.origins.meeting(w).cloned().collect());
-        self.change.before.sort_by_key(|row| row.range);
-        self.change.origins_before.sort_by_key(|o| o.range);
+        self.change.after = now(&self.space.vmas, &self.windows);
+        self.change.origins_after = now(&self.space.origins, &self.origin_windows);
+        if self.windows.len() > 1 {
+            self.change.before.sort_by_key(|row| row.range);
+            self.change.origins_before.sort_by_key(|o| o.range);
+        }
         Applied { change: self.change.settled(), ask: self.ask, drifted: false }
     }
 }
 
+/// Opens a window: the pieces that meet `range` go to `before`, but for those that an earlier window has already.
+fn open<P: Piece>(map: &IntervalMap<P>, range: AddrRange, windows: &mut Ranges, before: &mut Vec<P>) {
+    if windows.iter().any(|w| w.covers(range)) {
+        return;
+    }
+    let mut window = range;
+    for piece in map.meeting(range) {
+        window = window.hull(piece.range());
+        if !windows.iter().any(|w| w.intersects(piece.range())) {
+            before.push(piece.clone());
+        }
+    }
+    windows.push(window);
+}
+
 /// What the windows hold now, each piece once.
-fn after<P: crate::Piece>(windows: &[AddrRange], meeting: impl Fn(AddrRange) -> Vec<P>) -> Vec<P> {
-    let mut pieces: Vec<P> = windows.iter().flat_map(|w| meeting(*w)).collect();
-    pieces.sort_by_key(|p| p.range());
-    pieces.dedup_by_key(|p| p.range());
+fn now<P: Piece>(map: &IntervalMap<P>, windows: &[AddrRange]) -> Vec<P> {
+    let mut pieces: Vec<P> = windows.iter().flat_map(|w| map.meeting(*w)).cloned().collect();
+    if windows.len() > 1 {
+        pieces.sort_by_key(Piece::range);
+        pieces.dedup_by_key(|p| p.range());
+    }
     pieces
 }
 

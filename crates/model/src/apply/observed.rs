@@ -1,7 +1,8 @@
 //! What the kernel itself said: an answer about a range, or the whole map.
 
-use super::Edit;
-use crate::diff::page_changes;
+use super::{Edit, open};
+use crate::PageChange;
+use crate::diff::{page_changes, same_coverage};
 use crate::space::{AddressSpace, Applied, Origin};
 use vmatlas_event::{AddrRange, Seq, VmaRow};
 
@@ -16,37 +17,56 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     }
     drop(model_rows);
     let mut edit = Edit::new(space, seq);
-    edit.open(window);
-    let old = edit.change.before.clone();
-    let drifted = page_changes(&old, rows, &[]).iter().any(|change| match change {
-        // A predicted file mapping has no identity yet: that it gets one is no contradiction.
-        crate::PageChange::Removed(row) => row.has_file() || !met_by(rows, row.range),
-        crate::PageChange::Added(row) => !met_by(&old, row.range),
-        _ => true,
-    });
+    open(&edit.space.vmas, window, &mut edit.windows, &mut edit.change.before);
+    let pages = match same_coverage(&edit.change.before, rows) {
+        true => Vec::new(),
+        false => page_changes(&edit.change.before, rows, &[]),
+    };
+    let mut drifted = false;
+    for change in &pages {
+        drifted |= match change {
+            // A predicted file mapping has no identity yet: that it gets one is no contradiction.
+            PageChange::Removed(row) => row.has_file() || !met_by(rows, row.range),
+            PageChange::Added(row) => !met_by(&edit.change.before, row.range),
+            _ => true,
+        };
+    }
     // [vsyscall] is in maps but not a VMA, so a range answer never has it; it must not go for that.
-    let taken = edit.space.take(window);
-    for row in taken.into_iter().filter(|row| row.special() == Some(b"vsyscall")) {
+    let kept = edit.change.before.iter().find(|row| row.special() == Some(b"vsyscall")).cloned();
+    edit.space.clear(window);
+    if let Some(row) = kept {
         edit.space.put(row);
     }
     for row in rows {
         edit.space.put(row.clone());
     }
-    mend_origins(edit.space, seq, window, &old, rows);
+    mend_origins(&mut edit, &pages, rows);
     let mut applied = edit.finish();
     applied.drifted = drifted;
     applied
 }
 
 /// Pages that appeared have this event as their origin; pages that went have none.
-fn mend_origins(space: &mut AddressSpace, seq: Seq, window: AddrRange, old: &[VmaRow], rows: &[VmaRow]) {
-    for change in page_changes(old, rows, &[]) {
+fn mend_origins(edit: &mut Edit<'_>, pages: &[PageChange], rows: &[VmaRow]) {
+    for change in pages {
         match change {
-            crate::PageChange::Removed(row) if !met_by(rows, row.range) => {
-                space.origins.take(row.range);
+            PageChange::Removed(row) if !met_by(rows, row.range) => {
+                open(
+                    &edit.space.origins,
+                    row.range,
+                    &mut edit.origin_windows,
+                    &mut edit.change.origins_before,
+                );
+                edit.space.origins.remove(row.range, |_| ());
             }
-            crate::PageChange::Added(row) if row.range.intersects(window) && !met_by(old, row.range) => {
-                space.origins.put(Origin { range: row.range, seq });
+            PageChange::Added(row) if !met_by(&edit.change.before, row.range) => {
+                open(
+                    &edit.space.origins,
+                    row.range,
+                    &mut edit.origin_windows,
+                    &mut edit.change.origins_before,
+                );
+                edit.space.origins.put(Origin { range: row.range, seq: edit.seq });
             }
             _ => {}
         }

@@ -313,6 +313,9 @@ fn overlapping_calls_are_read_again() {
         let task = TaskId { tid: Tid(tid), ..event.task };
         Event { entered: MonoNs(entered), left: MonoNs(left), task, ..event }
     };
+    let second = TaskId { pid: Pid(1), tid: Tid(2), started: None };
+    let kind = vmatlas_event::ForkKind::Thread;
+    world.send(Op::Fork { kind, child: second, child_mm: MmId(1) }, Outcome::Done(2));
     // One thread's munmap is seen late: the other one got the same address meanwhile.
     let mmap = timed(&mut world, 1, 10, 20, mmap(2, 3, 0x22), done(3));
     let munmap = timed(

@@ -1,0 +1,109 @@
+//! The lines of a watched program, on their way out.
+//!
+//! On a terminal, or where the program writes too, each line goes out at once, so that it stands where it happened.
+//! Elsewhere lines are collected, and written when there are many or a moment has passed. Lines are made at once in
+//! both cases: handing the events to another thread cost the waiting program more than making the line did.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use vmatlas_event::MonoNs;
+use vmatlas_model::Done;
+use vmatlas_view::json;
+use vmatlas_view::run::{LineOptions, push_line};
+
+/// When lines go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Each as it happens.
+    AtOnce,
+    /// When many have come together, or a moment has passed.
+    Later,
+}
+
+/// What a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For a person.
+    Text,
+    /// One JSON object.
+    JsonLines,
+}
+
+/// Where events become lines.
+pub(crate) struct Log {
+    writer: Arc<Mutex<Writer>>,
+    when: When,
+}
+
+struct Writer {
+    out: Box<dyn Write + Send>,
+    form: Form,
+    options: LineOptions,
+    text: String,
+}
+
+/// A lock that a panicking thread left is as good as any: what it guards is text.
+fn lock(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Log {
+    pub(crate) fn new(out: Box<dyn Write + Send>, when: When, form: Form, options: LineOptions) -> Log {
+        let writer = Arc::new(Mutex::new(Writer { out, form, options, text: String::new() }));
+        if when == When::Later {
+            let weak = Arc::downgrade(&writer);
+            let work = move || {
+                while let Some(writer) = weak.upgrade() {
+                    lock(&writer).flush();
+                    drop(writer);
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            };
+            // Without the thread lines only wait until there are many.
+            let _ = std::thread::Builder::new().name("lines".to_owned()).spawn(work);
+        }
+        Log { writer, when }
+    }
+
+    /// When time began.
+    pub(crate) fn start(&self, start: MonoNs) {
+        lock(&self.writer).options.start = start;
+    }
+
+    /// Takes one event.
+    pub(crate) fn event(&self, done: &Done) {
+        const MANY: usize = 64 * 1024;
+        let mut writer = lock(&self.writer);
+        writer.add(done);
+        if self.when == When::AtOnce || writer.text.len() >= MANY {
+            writer.flush();
+        }
+    }
+
+    /// Writes what is left, and a last text.
+    pub(crate) fn finish(&self, text: &str) {
+        let mut writer = lock(&self.writer);
+        writer.text.push_str(text);
+        writer.flush();
+    }
+}
+
+impl Writer {
+    fn add(&mut self, done: &Done) {
+        match self.form {
+            Form::JsonLines => {
+                let value = json::event(done, self.options.errno_name);
+                // Writing to a String does not fail.
+                let _ = std::fmt::Write::write_fmt(&mut self.text, format_args!("{value}\n"));
+            }
+            Form::Text => push_line(&mut self.text, done, &self.options),
+        }
+    }
+
+    fn flush(&mut self) {
+        // Nobody to read our lines is no reason to disturb the program.
+        let _ = self.out.write_all(self.text.as_bytes());
+        self.text.clear();
+    }
+}
