@@ -5,6 +5,7 @@
 mod machine;
 mod pairs;
 mod rows;
+mod subject;
 mod table;
 
 use crate::root;

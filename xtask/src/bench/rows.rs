@@ -1,24 +1,27 @@
 //! What is measured. A row has a name, a unit, what is asked of it, and two sides that do the same work.
 //!
-//! ```text
-//! Row {
-//!     name: "whole map, 60,000 VMAs".to_owned(),
-//!     unit: "ms",
-//!     asked: Asked::RatioAtMost(2.0),
-//!     ours: Side::command("vmatlas show", move || { let mut c = Command::new(&vmatlas); c.arg(&pid); c }),
-//!     peer: Side::command("pmap -x", move || { let mut c = Command::new("pmap"); c.args(["-x", &pid]); c }),
-//! }
-//! ```
-//! A side that is no command is `Side::new(name, || Ok(number))`: any number, as long as both sides count in `unit`
-//! and less is better.
+//! A side is a command (`Side::command`, its wall time) or a closure that returns a number (`Side::new`): any number,
+//! as long as both sides count in `unit` and less is better. To add a row, add a function and name it in [`all`].
 
 use super::pairs::{Asked, Row, Side};
-use anyhow::Result;
+use super::subject::{Programs, Sleeper};
+use anyhow::{Context, Result, bail};
 use std::process::Command;
+use std::rc::Rc;
 
 /// All rows, in the order of the table; what they need (a program to look at, a release build) is made here.
 pub(super) fn all() -> Result<Vec<Row>> {
-    Ok(Vec::new())
+    let programs = Rc::new(Programs::build()?);
+    let mut rows = vec![
+        parse_60_000(&programs)?,
+        show_ordinary(&programs)?,
+        run_without_calls(&programs),
+        untraced_call(&programs),
+    ];
+    rows.extend(memory_of_a_million(&programs));
+    rows.extend(pairs_on_one_cpu(&programs));
+    rows.extend(pairs_as_placed(&programs));
+    Ok(rows)
 }
 
 /// The same work on both sides: how far its ratio is from 1 is what this machine adds to every other ratio.
@@ -31,4 +34,189 @@ pub(super) fn control() -> Row {
         ours: work(),
         peer: work(),
     }
+}
+
+/// The first number a command prints.
+fn number_of(command: &mut Command) -> Result<f64> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let first = text.split_ascii_whitespace().next().context("no number printed")?;
+    first.parse().with_context(|| text.clone())
+}
+
+fn parse_60_000(programs: &Rc<Programs>) -> Result<Row> {
+    let sleeper = Rc::new(Sleeper::start(&programs.subject, &["vmas", "60000"])?);
+    let side = |name: &str, mode: &'static str| {
+        let (programs, sleeper) = (programs.clone(), sleeper.clone());
+        Side::new(name, move || {
+            let maps = format!("/proc/{}/maps", sleeper.pid());
+            number_of(Command::new(&programs.read_maps).args([mode, &maps, "5"]))
+        })
+    };
+    Ok(Row {
+        name: "parse maps of 60,000 VMAs".to_owned(),
+        unit: "us",
+        asked: Asked::RatioAtMost(1.15),
+        ours: side("read and parse", "parse"),
+        peer: side("bare read(2) loop", "raw"),
+    })
+}
+
+/// A file of a million lines, since the kernel allows a process 65,530 VMAs unless somebody raises the limit.
+fn memory_of_a_million(programs: &Rc<Programs>) -> Option<Row> {
+    let file = programs.scratch.join("million.maps");
+    let mut text = String::new();
+    for i in 0..1_000_000u64 {
+        use std::fmt::Write;
+        let start = 0x7f00_0000_0000 + i * 0x1000;
+        let perms = if i % 2 == 0 { "rw-p" } else { "r--p" };
+        let _ = writeln!(text, "{start:08x}-{:08x} {perms} 00000000 00:00 0 ", start + 0x1000);
+    }
+    std::fs::write(&file, text).ok()?;
+    let programs = programs.clone();
+    let bytes = move || -> Result<f64> {
+        let output = Command::new(&programs.read_maps).arg("parse").arg(&file).arg("1").output()?;
+        let text = String::from_utf8(output.stdout)?;
+        text.split_ascii_whitespace().nth(2).context("no third number")?.parse().context("a number")
+    };
+    Some(Row {
+        name: "memory per VMA, 1,000,000 VMAs".to_owned(),
+        unit: "bytes",
+        asked: Asked::ValueAtMost(200.0),
+        ours: Side::new("snapshot", bytes),
+        // What the text of one such line takes.
+        peer: Side::new("text", || Ok(50.0)),
+    })
+}
+
+fn show_ordinary(programs: &Rc<Programs>) -> Result<Row> {
+    let sleeper =
+        Rc::new(Sleeper::start("python3".as_ref(), &["-c", "print('ready', flush=True); input()"])?);
+    let (vmatlas, ours, peer) = (programs.vmatlas.clone(), sleeper.clone(), sleeper);
+    Ok(Row {
+        name: "show --no-resident of an ordinary process".to_owned(),
+        unit: "ms",
+        asked: Asked::RatioAtMost(3.0),
+        ours: Side::command("vmatlas show --no-resident", move || {
+            let mut command = Command::new(&vmatlas);
+            command.args(["show", "--no-resident", "-p", &ours.pid().to_string()]);
+            command
+        }),
+        peer: Side::command("cat /proc/PID/maps", move || {
+            let mut command = Command::new("cat");
+            command.arg(format!("/proc/{}/maps", peer.pid()));
+            command
+        }),
+    })
+}
+
+fn run_without_calls(programs: &Rc<Programs>) -> Row {
+    const MS: &str = "1500";
+    let (vmatlas, subject, alone) =
+        (programs.vmatlas.clone(), programs.subject.clone(), programs.subject.clone());
+    Row {
+        name: "run: a program without memory calls".to_owned(),
+        unit: "ms",
+        asked: Asked::RatioAtMost(1.02),
+        ours: Side::command("vmatlas run", move || {
+            let mut command = Command::new(&vmatlas);
+            command.args(["run", "-c", "--"]).arg(&subject).args(["spin", MS]);
+            command
+        }),
+        peer: Side::command("untraced", move || {
+            let mut command = Command::new(&alone);
+            command.args(["spin", MS]);
+            command
+        }),
+    }
+}
+
+fn untraced_call(programs: &Rc<Programs>) -> Row {
+    const CALLS: &str = "1000000";
+    let (vmatlas, subject, alone) =
+        (programs.vmatlas.clone(), programs.subject.clone(), programs.subject.clone());
+    Row {
+        name: "run: one system call that is none of memory".to_owned(),
+        unit: "ns",
+        asked: Asked::Nothing,
+        ours: Side::new("vmatlas run", move || {
+            number_of(Command::new(&vmatlas).args(["run", "-c", "--"]).arg(&subject).args(["calls", CALLS]))
+        }),
+        peer: Side::new("untraced", move || number_of(Command::new(&alone).args(["calls", CALLS]))),
+    }
+}
+
+const PAIRS: &str = "10000";
+
+/// What a tracer adds to each call of the mmap+munmap loop, in microseconds: with it, less without it.
+fn added(
+    name: &str,
+    programs: &Rc<Programs>,
+    pinned: bool,
+    tracer: impl Fn(&Programs) -> Vec<String> + 'static,
+) -> Side {
+    let programs = programs.clone();
+    Side::new(name, move || {
+        let loop_of = |tracer: Vec<String>| {
+            let pin =
+                if pinned { vec!["taskset".to_owned(), "-c".to_owned(), "1".to_owned()] } else { vec![] };
+            let words: Vec<String> = pin.into_iter().chain(tracer).collect();
+            let mut command = match words.split_first() {
+                Some((first, rest)) => {
+                    let mut command = Command::new(first);
+                    command.args(rest).arg(&programs.subject);
+                    command
+                }
+                None => Command::new(&programs.subject),
+            };
+            number_of(command.args(["pairs", PAIRS]))
+        };
+        Ok((loop_of(tracer(&programs))? - loop_of(Vec::new())?) / 1e3)
+    })
+}
+
+fn vmatlas_run(programs: &Programs) -> Vec<String> {
+    let log = programs.scratch.join("run.log");
+    let words = [&programs.vmatlas.display().to_string(), "run", "--log", &log.display().to_string(), "--"];
+    words.map(str::to_owned).to_vec()
+}
+
+fn floor(programs: &Programs) -> Vec<String> {
+    vec![programs.floor.display().to_string()]
+}
+
+fn strace(programs: &Programs) -> Vec<String> {
+    let log = programs.scratch.join("strace.log").display().to_string();
+    ["strace", "-f", "--seccomp-bpf", "-e", "trace=memory", "-o", &log].map(str::to_owned).to_vec()
+}
+
+fn pairs_rows(programs: &Rc<Programs>, pinned: bool, place: &str, floor_limit: Asked) -> Vec<Row> {
+    let ours = || added("vmatlas run --log", programs, pinned, vmatlas_run);
+    vec![
+        Row {
+            name: format!("run: added to each mmap/munmap, {place}, over two bare stops"),
+            unit: "us",
+            asked: floor_limit,
+            ours: ours(),
+            peer: added("two bare ptrace stops", programs, pinned, floor),
+        },
+        Row {
+            name: format!("run: added to each mmap/munmap, {place}, against strace"),
+            unit: "us",
+            asked: Asked::RatioAtMost(1.0),
+            ours: ours(),
+            peer: added("strace -f --seccomp-bpf -e trace=memory", programs, pinned, strace),
+        },
+    ]
+}
+
+fn pairs_on_one_cpu(programs: &Rc<Programs>) -> Vec<Row> {
+    pairs_rows(programs, true, "one CPU", Asked::RatioAtMost(1.2))
+}
+
+fn pairs_as_placed(programs: &Rc<Programs>) -> Vec<Row> {
+    pairs_rows(programs, false, "as the scheduler places them", Asked::Nothing)
 }

@@ -1,0 +1,80 @@
+//! A program to be measured: it does one thing, many times, and prints what each time cost.
+//!
+//! `vmatlas-subject vmas N` makes about N VMAs, prints `ready` and sleeps until its input ends ·
+//! `pairs N` calls mmap and munmap N times each and prints nanoseconds per call ·
+//! `calls N` makes N system calls that are none of memory and prints nanoseconds per call ·
+//! `spin MS` computes for about that long without any call.
+
+#![forbid(unsafe_code)]
+
+use std::io::Read;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use vmatlas_event::{Addr, Bytes, Errno, MapFlags, ProtArg};
+use vmatlas_sys::mem::Arena;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let number = args.get(2).and_then(|n| n.parse::<u64>().ok());
+    let done = match (args.get(1).map(String::as_str), number) {
+        (Some("vmas"), Some(n)) => vmas(n),
+        (Some("pairs"), Some(n)) => pairs(n),
+        (Some("calls"), Some(n)) => calls(n),
+        (Some("spin"), Some(ms)) => spin(Duration::from_millis(ms)),
+        _ => {
+            eprintln!("usage: vmatlas-subject vmas|pairs|calls|spin N");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Errno(errno)) => {
+            eprintln!("vmatlas-subject: error {errno}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Pages of one mapping, in turn writable and not, so that no two neighbours merge.
+fn vmas(n: u64) -> Result<(), Errno> {
+    let page = vmatlas_sys::page_size().bytes();
+    let arena = Arena::new(Bytes(n * page), ProtArg(3), MapFlags(0x4002))?;
+    for index in (1..n).step_by(2) {
+        arena.protect(Addr(arena.range().start().0 + index * page), Bytes(page), ProtArg(1))?;
+    }
+    println!("ready");
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    Ok(())
+}
+
+fn pairs(n: u64) -> Result<(), Errno> {
+    const LEN: Bytes = Bytes(64 * 1024);
+    let start = Instant::now();
+    for _ in 0..n {
+        let arena = Arena::new(LEN, ProtArg(3), MapFlags(2))?;
+        arena.unmap(arena.range().start(), LEN)?;
+    }
+    println!("{:.1}", start.elapsed().as_nanos() as f64 / (2 * n) as f64);
+    Ok(())
+}
+
+fn calls(n: u64) -> Result<(), Errno> {
+    let start = Instant::now();
+    for _ in 0..n {
+        // Never answered from user space, as getpid(2) once was.
+        std::hint::black_box(vmatlas_sys::real_uid());
+    }
+    println!("{:.1}", start.elapsed().as_nanos() as f64 / n as f64);
+    Ok(())
+}
+
+fn spin(time: Duration) -> Result<(), Errno> {
+    // So many steps, not so much time: what slows the program down must show.
+    const STEPS_PER_MS: u64 = 1_000_000;
+    let mut x = 1u64;
+    for i in 0..STEPS_PER_MS * time.as_millis() as u64 {
+        x = std::hint::black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(i));
+    }
+    println!("{x}");
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The programs that take part in a measurement.
+
+use crate::root;
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Release builds of everything that is measured, and a folder for what they write.
+pub(super) struct Programs {
+    pub(super) vmatlas: PathBuf,
+    /// Does one thing many times (crates/testkit/src/bin/vmatlas-subject.rs).
+    pub(super) subject: PathBuf,
+    /// Two ptrace stops for each call and nothing else (crates/trace/examples/ptrace_floor.rs).
+    pub(super) floor: PathBuf,
+    /// Reads a maps file (crates/proc/examples/read_maps.rs).
+    pub(super) read_maps: PathBuf,
+    pub(super) scratch: PathBuf,
+}
+
+impl Programs {
+    /// Builds them.
+    pub(super) fn build() -> Result<Programs> {
+        let cargo = |args: &[&str]| -> Result<()> {
+            let status = Command::new("cargo")
+                .args(["build", "--release", "--quiet"])
+                .args(args)
+                .current_dir(root())
+                .status()?;
+            if !status.success() {
+                bail!("cargo build {} failed", args.join(" "));
+            }
+            Ok(())
+        };
+        cargo(&["-p", "vmatlas-cli", "-p", "vmatlas-testkit", "--bins"])?;
+        cargo(&["-p", "vmatlas-trace", "-p", "vmatlas-proc", "--examples"])?;
+        let release = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| root().join("target"), PathBuf::from)
+            .join("release");
+        let scratch = release.join("bench");
+        std::fs::create_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
+        Ok(Programs {
+            vmatlas: release.join("vmatlas"),
+            subject: release.join("vmatlas-subject"),
+            floor: release.join("examples/ptrace_floor"),
+            read_maps: release.join("examples/read_maps"),
+            scratch,
+        })
+    }
+}
+
+/// A program that has printed `ready` and waits until its input ends, which it does when this is dropped.
+pub(super) struct Sleeper(Child);
+
+impl Sleeper {
+    pub(super) fn start(program: &Path, args: &[&str]) -> Result<Sleeper> {
+        let mut command = Command::new(program);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.as_mut() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        let sleeper = Sleeper(child);
+        if line.trim() != "ready" {
+            bail!("{command:?} did not get ready");
+        }
+        Ok(sleeper)
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
