@@ -62,6 +62,9 @@ pub fn parse_at(buf: &[u8], at: usize) -> Result<Parsed<'_>, ParseError> {
     }
 }
 
+/// The rest of a line without file and name.
+const ANONYMOUS: &[u8] = b"00000000 00:00 0 \n";
+
 /// `None` when the text is not a line of maps, or when it is too short to tell.
 #[inline]
 fn fields(buf: &[u8], start: usize) -> Option<Parsed<'_>> {
@@ -73,6 +76,13 @@ fn fields(buf: &[u8], start: usize) -> Option<Parsed<'_>> {
     let perms: &[u8; 5] = buf.get(at..at + 5)?.try_into().ok()?;
     at += 5;
     let (prot, sharing) = permissions(perms)?;
+    // Most lines of a large map are anonymous: one comparison instead of four numbers.
+    if buf.get(at..at + ANONYMOUS.len()) == Some(ANONYMOUS) {
+        let range = AddrRange::new(Addr(first), Addr(end))?;
+        let (offset, dev, inode, name) = (0, Dev::default(), 0, &[][..]);
+        let line = MapsLine { range, prot, sharing, offset, dev, inode, name };
+        return Some(Parsed::Line(line, at + ANONYMOUS.len()));
+    }
     let offset = hex(buf, &mut at)?;
     eat(buf, &mut at, b' ')?;
     let major = hex_short(buf, &mut at)?;
@@ -111,19 +121,15 @@ fn name(buf: &[u8], start: usize, at: usize, end: usize) -> Option<&[u8]> {
     None
 }
 
+#[inline]
 fn permissions(p: &[u8; 5]) -> Option<(Prot, Sharing)> {
-    let is = |byte: u8, yes: u8| match byte {
-        b if b == yes => Some(true),
-        b'-' => Some(false),
-        _ => None,
-    };
-    let prot = Prot::new(is(p[0], b'r')?, is(p[1], b'w')?, is(p[2], b'x')?);
-    let sharing = match p[3] {
-        b'p' => Sharing::Private,
-        b's' => Sharing::Shared,
-        _ => return None,
-    };
-    (p[4] == b' ').then_some((prot, sharing))
+    let [read, write, exec, sharing, space] = *p;
+    let known = (read == b'r') | (read == b'-');
+    let known = known & ((write == b'w') | (write == b'-')) & ((exec == b'x') | (exec == b'-'));
+    let known = known & ((sharing == b'p') | (sharing == b's')) & (space == b' ');
+    let prot = Prot::new(read == b'r', write == b'w', exec == b'x');
+    let sharing = if sharing == b's' { Sharing::Shared } else { Sharing::Private };
+    known.then_some((prot, sharing))
 }
 
 #[inline]

@@ -132,21 +132,11 @@ impl MapsReader {
 }
 
 /// Adds a line; one that overlaps what is there takes the place of the overlap (the later line is the newer truth).
+#[inline]
 fn push(maps: &mut Maps, names: &mut FxHashSet<Name>, line: &MapsLine<'_>) {
     let previous = maps.rows.last();
     if previous.is_some_and(|p| p.range.end() > line.range.start()) {
-        maps.torn += 1;
-        while let Some(last) = maps.rows.pop() {
-            if last.range.end() <= line.range.start() {
-                maps.rows.push(last);
-                break;
-            }
-            let head = AddrRange::new(last.range.start(), line.range.start()).filter(|head| !head.is_empty());
-            if let Some(head) = head.and_then(|head| last.clip(head)) {
-                maps.rows.push(head);
-                break;
-            }
-        }
+        cut_overlap(maps, line);
     }
     let name = match line.name {
         [] => None,
@@ -165,6 +155,23 @@ fn push(maps: &mut Maps, names: &mut FxHashSet<Name>, line: &MapsLine<'_>) {
         inode: line.inode,
         name,
     });
+}
+
+/// Takes what the line overlaps out of the rows before it.
+#[cold]
+fn cut_overlap(maps: &mut Maps, line: &MapsLine<'_>) {
+    maps.torn += 1;
+    while let Some(last) = maps.rows.pop() {
+        if last.range.end() <= line.range.start() {
+            maps.rows.push(last);
+            break;
+        }
+        let head = AddrRange::new(last.range.start(), line.range.start()).filter(|head| !head.is_empty());
+        if let Some(head) = head.and_then(|head| last.clip(head)) {
+            maps.rows.push(head);
+            break;
+        }
+    }
 }
 
 fn intern(names: &mut FxHashSet<Name>, bytes: &[u8]) -> Name {
