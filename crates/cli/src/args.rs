@@ -112,6 +112,9 @@ pub(crate) struct RunArgs {
     /// Share one CPU with the program: cheaper for short programs, but the program then sees one CPU
     #[arg(long)]
     pub(crate) same_cpu: bool,
+    /// Record into this folder (not yet)
+    #[arg(short, long, value_name = "REC")]
+    pub(crate) output: Option<PathBuf>,
     /// How to watch: auto or ptrace
     #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = ["auto", "ptrace"])]
     pub(crate) backend: String,

@@ -59,6 +59,10 @@ fn failure(error: &TraceError, context: &Context) -> Failure {
 }
 
 fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
+    if args.output.is_some() {
+        let message = texts::OPTION_NOT_YET.fill(context.lang, &[("name", &"-o")]);
+        return Err(Failure { code: crate::USAGE, message });
+    }
     let path = std::env::var_os("PATH");
     let mut launch = Launch::new(&args.command, path.as_deref()).map_err(|e| failure(&e, context))?;
     launch.same_cpu = args.same_cpu;

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::texts;
 use anyhow::{Result, anyhow};
 use std::ffi::OsStr;
+use std::path::Path;
 use vmatlas_event::Pid;
 use vmatlas_proc::{ErrorKind, ProcError, ProcRoot, Process};
 
@@ -15,6 +16,10 @@ pub(crate) fn open(root: &ProcRoot, target: &OsStr, context: &Context) -> Result
     if is_number {
         let pid = text.parse().map_err(|_| anyhow!(texts::BAD_PID.fill(lang, &[("pid", &text)])))?;
         return by_pid(root, Pid(pid), context);
+    }
+    // A path wins over a name.
+    if text.contains('/') || Path::new(target).exists() {
+        return Err(anyhow!(texts::PATH_NOT_YET.fill(lang, &[("path", &text)])));
     }
     let found = root.find_by_name(target.as_encoded_bytes())?;
     match found.as_slice() {
@@ -48,6 +53,7 @@ pub(crate) fn explain(error: &ProcError, context: &Context) -> anyhow::Error {
         ErrorKind::Gone => texts::GONE,
         ErrorKind::Zombie => texts::ZOMBIE,
         ErrorKind::KernelThread => texts::KERNEL_THREAD,
+        ErrorKind::NotPermitted if vmatlas_sys::effective_uid() == 0 => texts::NOT_PERMITTED_ROOT,
         ErrorKind::NotPermitted => texts::NOT_PERMITTED,
         ErrorKind::Unsupported | ErrorKind::Malformed | ErrorKind::Io => return anyhow!("{error}"),
     };

@@ -3,6 +3,11 @@
 vmatlas_view::texts! {
     /// A command of the design that does not exist yet.
     NOT_YET: "'{name}' is not yet there", "'{name}' はまだありません";
+    /// An option of the design that does not exist yet.
+    OPTION_NOT_YET: "option {name} is not yet there", "オプション {name} はまだありません";
+    /// A target of the design that cannot be read yet.
+    PATH_NOT_YET: "{path} is a file or folder: recordings, saved maps and core files are not yet read; give a PID or a process name",
+        "{path} はファイルかフォルダーです。記録・保存したメモリマップ・コアファイルの読み取りはまだありません (PID かプロセス名を指定してください)";
     /// A command that was never planned.
     NO_SUCH_COMMAND: "there is no command '{name}'; see vmatlas --help", "'{name}' というコマンドはありません (vmatlas --help)";
     /// No process of that number.
@@ -24,6 +29,9 @@ vmatlas_view::texts! {
     /// Not ours to read.
     NOT_PERMITTED: "not permitted to read process {pid}: it belongs to another user or is protected; run as root (sudo), or give CAP_SYS_PTRACE",
         "プロセス {pid} を読む権限がありません: ほかのユーザーのプロセスか、保護されています。root (sudo) で実行するか、CAP_SYS_PTRACE を与えてください";
+    /// Not ours to read, though we are root.
+    NOT_PERMITTED_ROOT: "not permitted to read process {pid}, even as root: it is protected, or this root lacks CAP_SYS_PTRACE (a container)",
+        "root でもプロセス {pid} を読めません: 保護されているか、この root に CAP_SYS_PTRACE がありません (コンテナなど)";
     /// A bad PID.
     BAD_PID: "{pid} is no PID", "{pid} は PID ではありません";
     /// The program cannot be found.
