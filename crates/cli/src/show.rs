@@ -40,8 +40,7 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         }
     }
     if args.json {
-        let document = view.to_json(&filter, args.sort, args.summary);
-        output::print(|out| writeln!(out, "{document}"))?;
+        output::print(|out| view.write_json(out, &filter, args.sort, args.summary))?;
         return Ok(ExitCode::SUCCESS);
     }
     let options = Options {

@@ -9,7 +9,7 @@ use crate::style::{Paint, Style};
 use crate::table::{Align, Cell, Table, width};
 use crate::texts;
 use crate::units::{count, size};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::fmt::{self, Write};
 use vmatlas_event::{Addr, Bytes, PageCounts, Pid, Prot, VmaRow};
 use vmatlas_model::kind::{Confidence, Kind, Verdict};
@@ -395,8 +395,11 @@ impl MapView {
         crate::table::write_table(out, &aligns, &lines, options.style, None)
     }
 
-    /// All of it as one JSON document.
-    pub fn to_json(&self, filter: &Filter, sort: Sort, summary: bool) -> Value {
+    /// Writes all of it as one JSON document, VMA by VMA: a map can have a million of them.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_json(&self, out: &mut dyn Write, filter: &Filter, sort: Sort, summary: bool) -> fmt::Result {
         let rows = self.selected(filter, sort);
         let h = &self.header;
         let mut process = Map::new();
@@ -434,24 +437,20 @@ impl MapView {
                 Value::Object(object)
             })
             .collect();
-        let mut document = json!({ "schema": "vmatlas/show/1", "process": process, "totals": totals });
-        if let Value::Object(document) = &mut document {
-            if !summary {
-                let vmas: Vec<Value> = rows
-                    .iter()
-                    .map(|row| {
-                        let mut object = json::vma(&row.vma);
-                        object.insert("kind".into(), row.verdict.kind.id().into());
-                        object.insert("confidence".into(), row.verdict.confidence.id().into());
-                        object.insert("why_kind".into(), why_text(&row.verdict.why, Lang::En).into());
-                        put_pages(&mut object, row.pages);
-                        Value::Object(object)
-                    })
-                    .collect();
-                document.insert("vmas".into(), vmas.into());
+        write!(out, "{{\"schema\":\"vmatlas/show/1\",\"process\":{},", Value::Object(process))?;
+        write!(out, "\"totals\":{},", Value::Array(totals))?;
+        if !summary {
+            out.write_str("\"vmas\":[")?;
+            for (index, row) in rows.iter().enumerate() {
+                let mut object = json::vma(&row.vma);
+                object.insert("kind".into(), row.verdict.kind.id().into());
+                object.insert("confidence".into(), row.verdict.confidence.id().into());
+                object.insert("why_kind".into(), why_text(&row.verdict.why, Lang::En).into());
+                put_pages(&mut object, row.pages);
+                write!(out, "{}{}", if index == 0 { "" } else { "," }, Value::Object(object))?;
             }
-            document.insert("cost".into(), self.cost.clone());
+            out.write_str("],")?;
         }
-        document
+        writeln!(out, "\"cost\":{}}}", self.cost)
     }
 }
