@@ -4,20 +4,19 @@
 //! numbers mean something else. It looks at nothing but architecture and number, so the kernel can remember per number
 //! that a call is always allowed (kernel/seccomp.c:seccomp_cache_prepare(), Linux 5.11) and skip the program.
 
-use crate::decode::{ARCH_I386, ARCH_X86_64, NUMBERS_I386, NUMBERS_X86_64};
+use crate::decode::{ARCH_I386, ARCH_X86_64, X32_BIT, numbers_i386, numbers_x86_64};
 use vmatlas_sys::seccomp::{
     Insn, JUMP_EQ, JUMP_GE, LOAD_WORD, OFFSET_ARCH, OFFSET_NR, RET_ALLOW, RET_TRACE, RETURN,
 };
-
-/// From here on numbers are x32 calls, which share the 64-bit architecture.
-const X32: u32 = 0x4000_0000;
 
 /// Builds the filter that stops a program at its memory calls, of both architectures, and lets everything else run.
 pub fn memory_calls() -> Vec<Insn> {
     let op = |code, k| Insn { code, jt: 0, jf: 0, k };
     let mut program = vec![op(LOAD_WORD, OFFSET_ARCH)];
-    for (arch, numbers, is_x86_64) in [(ARCH_X86_64, NUMBERS_X86_64, true), (ARCH_I386, NUMBERS_I386, false)]
-    {
+    let blocks =
+        [(ARCH_X86_64, numbers_x86_64().collect::<Vec<u32>>()), (ARCH_I386, numbers_i386().collect())];
+    for (arch, numbers) in blocks {
+        let is_x86_64 = arch == ARCH_X86_64;
         // The block: load the number, one jump for each call, allow, trace.
         let jumps = numbers.len() + usize::from(is_x86_64);
         let block = 1 + jumps + 2;
@@ -31,7 +30,8 @@ pub fn memory_calls() -> Vec<Insn> {
             insn
         };
         if is_x86_64 {
-            program.push(jump(JUMP_GE, X32));
+            // From here on numbers are x32 calls, which share the architecture.
+            program.push(jump(JUMP_GE, X32_BIT));
         }
         program.extend(numbers.iter().map(|nr| jump(JUMP_EQ, *nr)));
         program.push(op(RETURN, RET_ALLOW));
@@ -69,11 +69,11 @@ mod tests {
     #[test]
     fn memory_calls_stop_and_others_do_not() {
         for nr in 0..1000 {
-            let stops = |numbers: &[u32]| if numbers.contains(&nr) { RET_TRACE } else { RET_ALLOW };
-            assert_eq!(verdict(ARCH_X86_64, nr), stops(NUMBERS_X86_64), "{nr}");
-            assert_eq!(verdict(ARCH_I386, nr), stops(NUMBERS_I386), "{nr}");
+            let stops = |is_marked: bool| if is_marked { RET_TRACE } else { RET_ALLOW };
+            assert_eq!(verdict(ARCH_X86_64, nr), stops(numbers_x86_64().any(|n| n == nr)), "{nr}");
+            assert_eq!(verdict(ARCH_I386, nr), stops(numbers_i386().any(|n| n == nr)), "{nr}");
         }
-        assert_eq!(verdict(ARCH_X86_64, X32 | 9), RET_TRACE);
+        assert_eq!(verdict(ARCH_X86_64, X32_BIT | 9), RET_TRACE);
         assert_eq!(verdict(0x1234, 1), RET_TRACE);
     }
 }

@@ -1,64 +1,54 @@
 //! 32-bit programs, and 64-bit ones that use `int 0x80` (kernel `arch/x86/entry/syscalls/syscall_32.tbl`).
 
+use super::call::{Call, find};
 use super::other;
-use vmatlas_event::{Addr, Advice, Bytes, MapFlags, Op, ProtArg};
+use vmatlas_event::Op;
 use vmatlas_sys::ptrace::Entry;
 
 /// AUDIT_ARCH_I386.
 pub(crate) const ARCH: u32 = 0x4000_0003;
 
-const BRK: u32 = 45;
-/// Takes a pointer to its arguments.
+/// mmap with a pointer to its arguments.
 const OLD_MMAP: u32 = 90;
-const MUNMAP: u32 = 91;
 /// shmat and shmdt among others, by its first argument.
 const IPC: u32 = 117;
-const MPROTECT: u32 = 125;
-const MREMAP: u32 = 163;
-const MMAP2: u32 = 192;
-const MADVISE: u32 = 219;
-const PKEY_MPROTECT: u32 = 380;
-const SHMAT: u32 = 397;
-const SHMDT: u32 = 398;
+
+const TABLE: &[(u32, Call)] = &[
+    (45, Call::Brk),
+    (91, Call::Munmap),
+    (125, Call::Mprotect),
+    (163, Call::Mremap),
+    (192, Call::Mmap2),
+    (219, Call::Madvise),
+    (380, Call::PkeyMprotect),
+    (397, Call::Shmat),
+    (398, Call::Shmdt),
+];
+
+/// Calls whose arguments are not all in registers.
+const HIDDEN: [u32; 2] = [OLD_MMAP, IPC];
 
 /// The calls the filter marks.
-pub(crate) const NUMBERS: &[u32] =
-    &[BRK, OLD_MMAP, MUNMAP, IPC, MPROTECT, MREMAP, MMAP2, MADVISE, PKEY_MPROTECT, SHMAT, SHMDT];
+pub(crate) fn numbers() -> impl Iterator<Item = u32> {
+    TABLE.iter().map(|(nr, _)| *nr).chain(HIDDEN)
+}
 
 pub(super) fn decode(call: &Entry) -> Option<Op> {
     // Registers hold 32 bits here, whatever their upper halves say.
-    let [a, b, c, d, e, f] = call.args.map(|arg| arg & 0xffff_ffff);
-    Some(match u32::try_from(call.nr).ok()? {
-        MMAP2 => Op::Mmap {
-            addr: Addr(a),
-            len: Bytes(b),
-            prot: ProtArg(c),
-            flags: MapFlags(d),
-            fd: e as i32,
-            // In units of 4096 bytes, whatever the page size is (mmap2(2)).
-            offset: f * 4096,
-        },
-        MPROTECT => Op::Mprotect { addr: Addr(a), len: Bytes(b), prot: ProtArg(c), pkey: None },
-        PKEY_MPROTECT => {
-            Op::Mprotect { addr: Addr(a), len: Bytes(b), prot: ProtArg(c), pkey: Some(d as i32) }
-        }
-        MUNMAP => Op::Munmap { addr: Addr(a), len: Bytes(b) },
-        BRK => Op::Brk { addr: Addr(a) },
-        MREMAP => Op::Mremap { old: Addr(a), old_len: Bytes(b), new_len: Bytes(c), flags: d, new: Addr(e) },
-        MADVISE => Op::Madvise { addr: Addr(a), len: Bytes(b), advice: Advice(c as i32) },
-        SHMAT => Op::Shmat { id: a as i32, addr: Addr(b), flags: c as i32 },
-        SHMDT => Op::Shmdt { addr: Addr(a) },
-        // ipc(2) multiplexes: 21 and 22 are SHMAT (its result goes to memory) and SHMDT.
-        IPC if matches!(a & 0xffff, 21 | 22) => other(call),
+    let args = call.args.map(|arg| arg & 0xffff_ffff);
+    match u32::try_from(call.nr) {
         // The arguments lie in the program's memory: the map tells what came of them.
-        OLD_MMAP => other(call),
-        _ => return None,
-    })
+        Ok(OLD_MMAP) => Some(other(call)),
+        // ipc(2) multiplexes: 21 and 22 are SHMAT (its result goes to memory) and SHMDT.
+        Ok(IPC) => matches!(args[0] & 0xffff, 21 | 22).then(|| other(call)),
+        _ => find(TABLE, call.nr).map(|c| c.op(args)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vmatlas_event::Addr;
 
     fn call(nr: u64, args: [u64; 6]) -> Option<Op> {
         decode(&Entry { arch: ARCH, nr, args })
