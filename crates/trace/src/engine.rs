@@ -366,6 +366,27 @@ impl Tracer {
             _ => (None, None),
         };
         self.gone(tid, how, kernel, sink);
+        self.adopt_orphans(kernel, sink);
+    }
+
+    /// A task whose creator was killed before it could tell of it would wait for ever: it is taken in as it is.
+    fn adopt_orphans(&mut self, kernel: &mut dyn Kernel, sink: &mut dyn Sink) {
+        for child in self.early.iter().copied().collect::<Vec<Tid>>() {
+            let pid = kernel.process_of(child).unwrap_or(Pid(child.0));
+            let creators = [Some(pid), kernel.parent_of(child)];
+            if self.tasks.values().any(|task| creators.contains(&Some(task.id.pid))) {
+                continue;
+            }
+            self.early.remove(&child);
+            let shares = |task: &&Task| same_address_space(task.id.tid, child).unwrap_or(false);
+            let mm = self.tasks.values().find(shares).map(|task| task.mm);
+            let mm = mm.unwrap_or_else(|| self.new_mm());
+            *self.users.entry(mm).or_default() += 1;
+            let id = TaskId { pid, tid: child, started: kernel.start_time(child) };
+            self.tasks.insert(child, Task { id, mm, call: None, known: true, unread_copy: false });
+            self.snapshot(id, mm, SnapshotReason::Attach, kernel, sink);
+            self.go_on(child, 0);
+        }
     }
 
     /// A task is no more: tells what call it was in, and its end.

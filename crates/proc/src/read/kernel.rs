@@ -129,6 +129,11 @@ impl Kernel for ProcKernel {
         status::parse(&text).tgid
     }
 
+    fn parent_of(&mut self, tid: Tid) -> Option<Pid> {
+        let text = fs::read(self.task_file(tid, "stat")).ok()?;
+        stat::parse(&text).ok().map(|s| s.ppid)
+    }
+
     fn forget(&mut self, task: TaskId) {
         self.open.remove(&task.tid);
     }
