@@ -180,6 +180,15 @@ pub fn paint_of(kind: Kind) -> Paint {
     }
 }
 
+/// The addresses of a row; on a narrow terminal only the first, so that the name has room (the size tells the end).
+fn address(row: &ShowRow, options: &Options) -> String {
+    const WIDE: usize = 100;
+    match options.columns {
+        Some(columns) if columns < WIDE => row.vma.range.start().to_string(),
+        _ => row.vma.range.to_string(),
+    }
+}
+
 /// The kind's name, with a question mark when it is a guess.
 fn kind_label(verdict: &Verdict, lang: Lang) -> String {
     let name = kind_name(verdict.kind, lang);
@@ -310,7 +319,7 @@ impl MapView {
         table.fit_row(&head);
         let kind_column = aligns.len() - 2 - usize::from(options.why_kind);
         for row in rows {
-            table.fit(0, row.vma.range.to_string().len());
+            table.fit(0, address(row, options).len());
             table.fit(1, size(row.vma.range.len()).len());
             table.fit(kind_column, width(&kind_label(&row.verdict, lang)));
             if options.why_kind {
@@ -348,7 +357,7 @@ impl MapView {
             None => Cell::new("-").paint(Paint::Faint),
         };
         let sharing = if row.vma.sharing == vmatlas_event::Sharing::Shared { 's' } else { 'p' };
-        let mut cells = vec![Cell::new(row.vma.range.to_string()), Cell::new(size(row.vma.range.len()))];
+        let mut cells = vec![Cell::new(address(row, options)), Cell::new(size(row.vma.range.len()))];
         cells.extend(pages.then(|| amount(row.pages.map(|p| p.resident + p.hugetlb))));
         cells.extend(swap.then(|| amount(row.pages.map(|p| p.swapped))));
         cells.push(Cell::new(format!("{}{sharing}", row.vma.prot)));

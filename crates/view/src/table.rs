@@ -107,7 +107,7 @@ impl Table {
             let is_last = index + 1 == self.columns.len();
             let text = match self.limit {
                 // A line that is too narrow for anything is left to the terminal to wrap.
-                Some(limit) if is_last && limit > used + 8 => shorten(&cell.text, limit - used),
+                Some(limit) if is_last && limit > used + 4 => shorten(&cell.text, limit - used),
                 _ => cell.text.clone(),
             };
             let pad = room.saturating_sub(width(&text));
