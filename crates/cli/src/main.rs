@@ -44,7 +44,8 @@ fn main() -> ExitCode {
 pub(crate) fn complain(context: &Context, message: &str) {
     use vmatlas_view::{Paint, escape};
     let style = context.style(Stream::Stderr);
-    let line = format!("{} {}\n", style.paint(Paint::Failed, "vmatlas:"), escape::terminal(message.as_bytes()));
+    let line =
+        format!("{} {}\n", style.paint(Paint::Failed, "vmatlas:"), escape::terminal(message.as_bytes()));
     // With nobody to tell there is nothing else to do.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
 }

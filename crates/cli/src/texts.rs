@@ -41,6 +41,14 @@ vmatlas_view::texts! {
     /// Somebody else traces.
     TRACE_NOT_PERMITTED: "tracing is not permitted: another tracer (strace, gdb) has us already, or the system forbids it (kernel.yama.ptrace_scope)",
         "トレースできません: 別のトレーサー (strace, gdb) にトレースされているか、システムが禁止しています (kernel.yama.ptrace_scope)";
+    /// No such experiment.
+    NO_EXPERIMENT: "there is no experiment '{name}'; 'vmatlas lab' lists them", "'{name}' という実験はありません ('vmatlas lab' で一覧を表示)";
+    /// An option of another experiment.
+    NOT_FOR_THIS: "{option} is not for 'lab {name}'", "{option} は 'lab {name}' では使えません";
+    /// An experiment without a picture.
+    NO_PICTURE: "'lab {name}' has no picture", "'lab {name}' には図がありません";
+    /// Between steps.
+    PRESS_ENTER: "Press Enter to go on", "Enter キーで次へ";
     /// A file of ours cannot be written.
     CANNOT_WRITE: "cannot write {path}: {why}", "{path} に書き込めません: {why}";
 }

@@ -149,8 +149,11 @@ mod tests {
     /// Checks that a predicted row which the kernel's answer merged away does not show in the joined change.
     #[test]
     fn what_a_later_step_consumed_does_not_show() {
-        let predicted =
-            Change { after: vec![anon(3, 5, Prot::RW)], fresh: [r(3, 5)].into_iter().collect(), ..Change::default() };
+        let predicted = Change {
+            after: vec![anon(3, 5, Prot::RW)],
+            fresh: [r(3, 5)].into_iter().collect(),
+            ..Change::default()
+        };
         let observed = Change {
             before: vec![anon(1, 3, Prot::RW), anon(3, 5, Prot::RW)],
             after: vec![anon(1, 5, Prot::RW)],

@@ -204,3 +204,10 @@ pub fn write_raw(fd: i32, mut buf: &[u8]) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+/// Keeps the kernel from writing a core file when a signal ends this process (RLIMIT_CORE 0), children included.
+pub fn no_core_file() {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: reads one struct; lowering a limit is always allowed, and failing leaves things as they were.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
+}

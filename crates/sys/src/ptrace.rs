@@ -200,8 +200,7 @@ const _: () = assert!(size_of::<FirstRegisters>() == std::mem::offset_of!(libc::
 pub fn returned(tid: Tid) -> Result<Returned, Errno> {
     const NT_PRSTATUS: usize = 1;
     let mut r = FirstRegisters::default();
-    let mut iov =
-        libc::iovec { iov_base: (&raw mut r).cast(), iov_len: size_of::<FirstRegisters>() };
+    let mut iov = libc::iovec { iov_base: (&raw mut r).cast(), iov_len: size_of::<FirstRegisters>() };
     // SAFETY: the kernel writes at most `iov_len` bytes to `r`, which lives through the call.
     let ret = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid.0, NT_PRSTATUS, &raw mut iov) };
     check(ret)?;

@@ -94,11 +94,14 @@ fn push_what(line: &mut String, done: &Done, options: &LineOptions) {
         Op::Snapshot { .. } => line.push_str("execve"),
         Op::Exit { status, signal, .. } => line.push_str(&match (status, signal) {
             (Some(status), _) => texts::EXITED.fill(lang, &[("status", status)]),
-            (None, Some(signal)) => texts::SIGNALED.fill(lang, &[("signal", &(options.signal_name)(*signal))]),
+            (None, Some(signal)) => {
+                texts::SIGNALED.fill(lang, &[("signal", &(options.signal_name)(*signal))])
+            }
             (None, None) => texts::SUPERSEDED.get(lang).to_owned(),
         }),
         op => {
-            let paint = if matches!(event.outcome, Outcome::Failed(_)) { Paint::Failed } else { Paint::Plain };
+            let paint =
+                if matches!(event.outcome, Outcome::Failed(_)) { Paint::Failed } else { Paint::Plain };
             call::push(line, op);
             line.push_str(" = ");
             line.push_str(style.on(paint));

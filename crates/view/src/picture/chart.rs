@@ -42,7 +42,13 @@ impl Chart {
 
     /// The value at a moment: what was seen last before it.
     fn at(&self, moment: Duration) -> Sample {
-        self.samples.iter().rev().find(|s| s.at <= moment).or(self.samples.first()).copied().unwrap_or_default()
+        self.samples
+            .iter()
+            .rev()
+            .find(|s| s.at <= moment)
+            .or(self.samples.first())
+            .copied()
+            .unwrap_or_default()
     }
 
     fn most(&self, value: impl Fn(&Sample) -> u64) -> u64 {
@@ -62,7 +68,8 @@ pub fn terminal(chart: &Chart, lang: Lang, style: Style, columns: usize) -> Vec<
     const LABEL: usize = 10;
     let plot = columns.saturating_sub(LABEL + 2).clamp(20, 100);
     let top = chart.most(|s| s.virtual_size.0.max(s.resident.0));
-    let line_row = |value: u64| MEMORY_ROWS - 1 - ((value * MEMORY_ROWS as u64 - 1) / top.max(1)).min(9) as usize;
+    let line_row =
+        |value: u64| MEMORY_ROWS - 1 - ((value * MEMORY_ROWS as u64 - 1) / top.max(1)).min(9) as usize;
     let moments: Vec<Sample> =
         (0..plot).map(|x| chart.at(chart.end().mul_f64(x as f64 / (plot - 1) as f64))).collect();
     let mut out = vec![legend(lang, style)];

@@ -260,14 +260,20 @@ fn draw_part(svg: &mut Svg, part: &Part<'_>, lang: Lang, (y, h): (f64, f64), lab
     svg.rect(Rect { w: BAR_W * share, ..bar }, dark, "none");
     let end = BAR_X + BAR_W;
     svg.polyline(
-        &[(end + 2.0, y + h / 2.0), (end + 18.0, y + h / 2.0), (LIST_X - 16.0, label_y), (LIST_X - 2.0, label_y)],
+        &[
+            (end + 2.0, y + h / 2.0),
+            (end + 18.0, y + h / 2.0),
+            (LIST_X - 16.0, label_y),
+            (LIST_X - 2.0, label_y),
+        ],
         "#cbd2d9",
         0.8,
     );
     let base = label_y + 4.0;
     let small = Font::new(11.5);
     svg.rect(Rect { x: LIST_X + 2.0, y: label_y - 5.0, w: 9.0, h: 10.0 }, light, dark);
-    let start = AddrRange::from_len(vmatlas_event::Addr(part.start()), Bytes(0)).map(|r| r.start().to_string());
+    let start =
+        AddrRange::from_len(vmatlas_event::Addr(part.start()), Bytes(0)).map(|r| r.start().to_string());
     svg.text(LIST_X + 18.0, base, small.mono().fill(FAINT), &start.unwrap_or_default());
     svg.text(LIST_X + 212.0, base, small.anchor(Anchor::End), &size(Bytes(mapped)));
     let track = Rect { x: LIST_X + 226.0, y: label_y - 4.0, w: 60.0, h: 8.0 };

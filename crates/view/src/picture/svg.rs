@@ -7,7 +7,8 @@ use std::fmt::Write;
 /// Proportional fonts, with those that have Japanese.
 pub const SANS: &str = "'Helvetica Neue', Helvetica, Arial, 'Hiragino Sans', 'Noto Sans CJK JP', 'Yu Gothic', Meiryo, sans-serif";
 /// Fonts of one width, with those that have Japanese.
-pub const MONO: &str = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Noto Sans Mono CJK JP', monospace";
+pub const MONO: &str =
+    "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Noto Sans Mono CJK JP', monospace";
 
 /// Ink of most text.
 pub const INK: &str = "#1f2933";
@@ -150,7 +151,10 @@ impl Svg {
         let neck = (to.0 - ux * HEAD, to.1 - uy * HEAD);
         self.line(from, neck, stroke, 1.3);
         let half = HEAD * 0.5;
-        self.polygon(&[to, (neck.0 - uy * half, neck.1 + ux * half), (neck.0 + uy * half, neck.1 - ux * half)], stroke);
+        self.polygon(
+            &[to, (neck.0 - uy * half, neck.1 + ux * half), (neck.0 + uy * half, neck.1 - ux * half)],
+            stroke,
+        );
     }
 
     /// A text whose baseline is at y.

@@ -3,7 +3,8 @@
 use unicode_width::UnicodeWidthChar;
 
 /// Characters that may not begin a line in Japanese.
-const NOT_FIRST: &str = "、。，．・：；？！」』）】〉》〕］｝ーぁぃぅぇぉっゃゅょァィゥェォッャュョヵヶ々…,.:;?!)]}%";
+const NOT_FIRST: &str =
+    "、。，．・：；？！」』）】〉》〕］｝ーぁぃぅぇぉっゃゅょァィゥェォッャュョヵヶ々…,.:;?!)]}%";
 /// Characters that may not end a line in Japanese.
 const NOT_LAST: &str = "「『（【〈《〔［｛([{";
 
@@ -24,7 +25,8 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
         match paragraph.strip_prefix("- ") {
             Some(item) => {
                 let inner = fill(item, columns.saturating_sub(2));
-                let bullet = |(i, line): (usize, String)| format!("{}{line}", if i == 0 { "• " } else { "  " });
+                let bullet =
+                    |(i, line): (usize, String)| format!("{}{line}", if i == 0 { "• " } else { "  " });
                 lines.extend(inner.into_iter().enumerate().map(bullet));
             }
             None => lines.extend(fill(&paragraph, columns)),

@@ -113,7 +113,11 @@ const SMALL_GAP: u64 = 64 << 20;
 const USER_END: Addr = Addr(1 << 47);
 
 /// The blocks of a map, with `new` as a block of its own even where it is part of a larger VMA.
-pub fn blocks(rows: &[VmaRow], pages: &[Option<PageCounts>], new: Option<(AddrRange, NewArea)>) -> Vec<Block> {
+pub fn blocks(
+    rows: &[VmaRow],
+    pages: &[Option<PageCounts>],
+    new: Option<(AddrRange, NewArea)>,
+) -> Vec<Block> {
     let program = rows.iter().find(|row| row.has_file()).map(|row| (row.dev, row.inode));
     let mut out: Vec<Block> = Vec::new();
     let new_range = new.as_ref().map(|(range, _)| *range);
@@ -169,7 +173,9 @@ fn put_new(out: &mut Vec<Block>, at: &mut Addr, waiting: &mut Option<(AddrRange,
 }
 
 fn put_gap(out: &mut Vec<Block>, at: &mut Addr, to: Addr) {
-    if let Some(range) = AddrRange::new(*at, to).filter(|gap| gap.len().0 >= SMALL_GAP || at.0 == 0 && !gap.is_empty()) {
+    if let Some(range) =
+        AddrRange::new(*at, to).filter(|gap| gap.len().0 >= SMALL_GAP || at.0 == 0 && !gap.is_empty())
+    {
         out.push(Block { range, what: What::Gap });
     }
     *at = to.max(*at);
@@ -302,7 +308,13 @@ pub(crate) mod tests {
             row(102 * G, 102 * G + 0x1000, 2, "/lib/libc.so.6"),
             row(500 * G, 500 * G + 0x1000, 0, "[stack]"),
         ];
-        let counts = [pages(0x2000), pages(0x1000), pages(0x1000 * (1 + frames.len() as u64)), pages(0), pages(0x1000)];
+        let counts = [
+            pages(0x2000),
+            pages(0x1000),
+            pages(0x1000 * (1 + frames.len() as u64)),
+            pages(0),
+            pages(0x1000),
+        ];
         let area = NewArea { pages: G / 4096, resident_pages: frames.len() as u64, frames: frames.to_vec() };
         blocks(&rows, &counts, Some((AddrRange::new(Addr(100 * G), Addr(101 * G)).unwrap(), area)))
     }

@@ -208,7 +208,10 @@ mod tests {
     #[test]
     fn frames_are_shown_or_called_hidden() {
         let text = terminal(&talk(), Lang::En, Style::default(), PANEL).join("\n");
-        assert!(text.contains("▓ page 7") && text.contains("0x12376") && !text.contains("▓ page 8"), "{text}");
+        assert!(
+            text.contains("▓ page 7") && text.contains("0x12376") && !text.contains("▓ page 8"),
+            "{text}"
+        );
         assert!(text.contains("… 4 more pages"), "{text}");
         let hidden = sample(&[(0, None), (1, None)]);
         let talk = Talk { panels: vec![Panel { moment: Moment::Touched(2), blocks: hidden }] };

@@ -1,0 +1,225 @@
+//! The subject of every experiment: vmatlas itself, executed again into a routine that only does what it is told.
+//!
+//! Commands and replies have a fixed size and live on the stack. Between a command and its reply the routine allocates
+//! nothing, so whatever happens to the map there was caused by the command.
+
+use std::ffi::OsStr;
+use vmatlas_event::{Addr, AddrRange, Bytes, Errno, MapFlags, ProtArg};
+use vmatlas_sys::exit_now;
+use vmatlas_sys::mem::{self, MmapArgs, Touch};
+
+/// The hidden first argument that makes vmatlas the subject.
+pub(crate) const CHILD_ARGUMENT: &str = "__lab-child";
+/// The descriptor of the socket that commands come from and replies go to.
+pub(crate) const COMMAND_FD: i32 = 20;
+/// The descriptor of the file to map, where the experiment has one.
+pub(crate) const FILE_FD: i32 = 21;
+/// The subject's name (comm), as ps shows it.
+pub(crate) const CHILD_NAME: &str = "vmatlas-lab";
+
+const COMMAND_WORDS: usize = 7;
+const REPLY_WORDS: usize = 2;
+/// What a command takes on the wire.
+pub(crate) const COMMAND_SIZE: usize = COMMAND_WORDS * 8;
+/// What a reply takes on the wire.
+pub(crate) const REPLY_SIZE: usize = REPLY_WORDS * 8;
+/// Set in the first word of a reply that carries an error number.
+const FAILED: u64 = 1;
+
+/// What the subject is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// mmap(2).
+    Mmap(MmapArgs),
+    /// brk(2); 0 only asks.
+    Brk(Addr),
+    /// Access pages of a range, one byte each.
+    Touch { range: AddrRange, first: u64, pages: u64, how: Touch },
+    /// Exit with status 0.
+    Exit,
+}
+
+/// What came of it: the call's result, or its error.
+pub(crate) type Reply = Result<u64, Errno>;
+
+impl Command {
+    pub(crate) fn encode(self) -> [u8; COMMAND_SIZE] {
+        let words: [u64; COMMAND_WORDS] = match self {
+            Command::Exit => [0; COMMAND_WORDS],
+            Command::Mmap(a) => {
+                // Sign-extended, as the kernel takes a descriptor of -1.
+                let fd = i64::from(a.fd) as u64;
+                [1, a.addr.0, a.len.0, a.prot.0, a.flags.0, fd, a.offset]
+            }
+            Command::Brk(addr) => [2, addr.0, 0, 0, 0, 0, 0],
+            Command::Touch { range, first, pages, how } => {
+                [3, range.start().0, range.end().0, first, pages, u64::from(how == Touch::Write), 0]
+            }
+        };
+        bytes(words)
+    }
+
+    fn decode(wire: &[u8; COMMAND_SIZE]) -> Option<Command> {
+        let [op, a, b, c, d, e, f] = words::<COMMAND_WORDS>(wire);
+        Some(match op {
+            0 => Command::Exit,
+            1 => Command::Mmap(MmapArgs {
+                addr: Addr(a),
+                len: Bytes(b),
+                prot: ProtArg(c),
+                flags: MapFlags(d),
+                fd: e as i32,
+                offset: f,
+            }),
+            2 => Command::Brk(Addr(a)),
+            3 => Command::Touch {
+                range: AddrRange::new(Addr(a), Addr(b))?,
+                first: c,
+                pages: d,
+                how: if e == 1 { Touch::Write } else { Touch::Read },
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// Reads a reply off the wire.
+pub(crate) fn decode_reply(wire: &[u8; REPLY_SIZE]) -> Reply {
+    let [failed, value] = words::<REPLY_WORDS>(wire);
+    if failed == FAILED { Err(Errno(value as i32)) } else { Ok(value) }
+}
+
+fn bytes<const WORDS: usize, const SIZE: usize>(words: [u64; WORDS]) -> [u8; SIZE] {
+    let mut out = [0; SIZE];
+    for (slot, word) in out.chunks_exact_mut(8).zip(words) {
+        slot.copy_from_slice(&word.to_ne_bytes());
+    }
+    out
+}
+
+fn words<const WORDS: usize>(wire: &[u8]) -> [u64; WORDS] {
+    let mut out = [0; WORDS];
+    for (word, chunk) in out.iter_mut().zip(wire.as_chunks::<8>().0) {
+        *word = u64::from_ne_bytes(*chunk);
+    }
+    out
+}
+
+/// Becomes the subject when vmatlas was executed as one, and then never returns; returns at once otherwise.
+///
+/// Call it before anything else: what is allocated before it belongs to the subject.
+pub fn child_if_asked() {
+    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(CHILD_ARGUMENT)) {
+        exit_now(be_the_subject());
+    }
+}
+
+fn be_the_subject() -> i32 {
+    mem::no_core_file();
+    // The name is a courtesy to whoever looks with ps; the score makes the kernel end this process first should an
+    // experiment use up the memory. Both work without.
+    let _ = std::fs::write("/proc/self/comm", CHILD_NAME);
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    rehearse();
+    // Hello: who I am.
+    if reply(Ok(u64::from(std::process::id()))).is_err() {
+        let line = b"vmatlas: this is for 'vmatlas lab' alone / vmatlas lab \xe5\xb0\x82\xe7\x94\xa8\xe3\x81\xa7\xe3\x81\x99\n";
+        let _ = mem::write_raw(2, line);
+        return 2;
+    }
+    serve()
+}
+
+/// Takes every path once, so that the first command does not pay for code that was never touched before. Nothing here
+/// changes the map: a length of 0 is refused, a break of 0 only asks, and the stack is there already.
+fn rehearse() {
+    let _ = perform(Command::Mmap(MmapArgs {
+        addr: Addr(0),
+        len: Bytes(0),
+        prot: ProtArg(0),
+        flags: MapFlags(0x22),
+        fd: -1,
+        offset: 0,
+    }));
+    let _ = perform(Command::Brk(Addr(0)));
+    let here = 0u8;
+    let page = vmatlas_sys::page_size();
+    let at = page.floor(Addr((&raw const here).addr() as u64));
+    if let Some(range) = AddrRange::from_len(at, Bytes(page.bytes())) {
+        let _ = perform(Command::Touch { range, first: 0, pages: 1, how: Touch::Read });
+    }
+}
+
+fn serve() -> i32 {
+    loop {
+        let mut wire = [0; COMMAND_SIZE];
+        let mut filled = 0;
+        while filled < wire.len() {
+            match mem::read_raw(COMMAND_FD, &mut wire[filled..]) {
+                // The experimenter is gone: nobody needs us.
+                Ok(0) | Err(_) => return 0,
+                Ok(n) => filled += n,
+            }
+        }
+        let command = match Command::decode(&wire) {
+            None => return 3,
+            Some(Command::Exit) => return 0,
+            Some(command) => command,
+        };
+        if reply(perform(command)).is_err() {
+            return 0;
+        }
+    }
+}
+
+fn perform(command: Command) -> Reply {
+    match command {
+        Command::Mmap(args) => mem::map(args).map(|addr| addr.0),
+        Command::Brk(addr) => Ok(mem::brk(addr).0),
+        Command::Touch { range, first, pages, how } => mem::touch(range, first, pages, how),
+        Command::Exit => Ok(0),
+    }
+}
+
+fn reply(reply: Reply) -> Result<(), Errno> {
+    let words = match reply {
+        Ok(value) => [0, value],
+        Err(errno) => [FAILED, errno.0 as u64],
+    };
+    mem::write_raw(COMMAND_FD, &bytes::<REPLY_WORDS, REPLY_SIZE>(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that every command means the same on both ends, the descriptor -1 and full-range numbers among them.
+    #[test]
+    fn commands_survive_the_wire() {
+        let range = AddrRange::new(Addr(0x7000), Addr(u64::MAX)).unwrap();
+        for command in [
+            Command::Exit,
+            Command::Brk(Addr(0x5555)),
+            Command::Touch { range, first: 7, pages: u64::MAX, how: Touch::Write },
+            Command::Touch { range, first: 0, pages: 1, how: Touch::Read },
+            Command::Mmap(MmapArgs {
+                addr: Addr(u64::MAX),
+                len: Bytes(1 << 63),
+                prot: ProtArg(3),
+                flags: MapFlags(1 << 40),
+                fd: -1,
+                offset: 4097,
+            }),
+        ] {
+            assert_eq!(Command::decode(&command.encode()), Some(command));
+        }
+        assert_eq!(Command::decode(&bytes([9, 0, 0, 0, 0, 0, 0])), None);
+    }
+
+    /// Checks that a result that looks like an error number is still a result.
+    #[test]
+    fn replies_tell_results_from_errors() {
+        assert_eq!(decode_reply(&bytes([0, 12])), Ok(12));
+        assert_eq!(decode_reply(&bytes([FAILED, 12])), Err(Errno(12)));
+    }
+}

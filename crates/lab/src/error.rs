@@ -1,0 +1,60 @@
+//! Why an experiment could not be made. A call that fails is no such error: it is the experiment.
+
+use vmatlas_event::Errno;
+
+/// Why an experiment could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// The subject could not be started.
+    #[error("the subject of the experiment cannot be started: {why}")]
+    Start {
+        /// The reason.
+        why: String,
+    },
+    /// The subject ended where the experiment did not expect it.
+    #[error("the subject of the experiment {how}")]
+    Ended {
+        /// How it ended.
+        how: Ending,
+    },
+    /// The subject could not be read.
+    #[error(transparent)]
+    Read(#[from] vmatlas_proc::ProcError),
+    /// The area an experiment needs was refused.
+    #[error("{} could not be obtained: {}", vmatlas_view::units::size(*length), vmatlas_sys::errno_text(*errno))]
+    Refused {
+        /// How much.
+        length: vmatlas_event::Bytes,
+        /// The kernel's reason.
+        errno: Errno,
+    },
+    /// The file to map could not be opened.
+    #[error("cannot open {path}: {why}")]
+    File {
+        /// As it was given, escaped.
+        path: String,
+        /// The kernel's reason.
+        why: std::io::Error,
+    },
+}
+
+/// How the subject ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself, with this status.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+    /// Unknown: somebody else collected its status.
+    Unknown(Errno),
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ending::Exited(status) => write!(f, "exited with {status}"),
+            Ending::Signaled(signal) => write!(f, "was ended by {}", vmatlas_sys::signal::name(*signal)),
+            Ending::Unknown(errno) => write!(f, "ended, nobody knows how (error {})", errno.0),
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The experiment everything started from: a map, one mmap, the map again; then touching.
+
+mod facts;
+mod predict;
+mod texts;
+
+use crate::child::FILE_FD;
+use crate::error::{Ending, LabError};
+use crate::machine::Machine;
+use crate::program::Program;
+use crate::report::{Audience, CallPart, ComparePart, Figure, Info, MapPart, Part, Report, SizeRow, Step};
+use crate::say::Say;
+use crate::state::{State, frames_of, pages_of};
+use crate::subject::Subject;
+use crate::texts as shared;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use vmatlas_event::{Addr, AddrRange, Bytes, Errno, MapFlags, Op, Outcome, ProtArg};
+use vmatlas_model::PageChange;
+use vmatlas_sys::mem::{MmapArgs, Touch};
+use vmatlas_view::picture::talk::{Moment, NewArea, Panel, Talk, blocks};
+use vmatlas_view::{Text, call, escape};
+
+/// What is known of it before it is made.
+pub(crate) static INFO: Info =
+    Info { name: "mmap", title: texts::TITLE, en: include_str!("en.md"), ja: include_str!("ja.md") };
+
+/// How many pages of the new area are touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TouchPages {
+    /// This many, from the first on.
+    Some(u64),
+    /// All of them.
+    All,
+}
+
+/// The arguments of mmap(2), and what to do with the area.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How much.
+    pub length: Bytes,
+    /// The hint, or the place with MAP_FIXED.
+    pub addr: Addr,
+    /// PROT_*.
+    pub prot: ProtArg,
+    /// MAP_*.
+    pub flags: MapFlags,
+    /// The file behind it.
+    pub file: Option<PathBuf>,
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// How much of it is touched.
+    pub touch: TouchPages,
+}
+
+impl Default for Options {
+    /// The talk's own: 1 GiB, readable and writable, private and anonymous; eight pages touched.
+    fn default() -> Options {
+        Options {
+            length: Bytes(1 << 30),
+            addr: Addr(0),
+            prot: ProtArg(3),
+            flags: MapFlags(0x22),
+            file: None,
+            offset: 0,
+            touch: TouchPages::Some(8),
+        }
+    }
+}
+
+impl Options {
+    fn args(&self) -> MmapArgs {
+        MmapArgs {
+            addr: self.addr,
+            len: self.length,
+            prot: self.prot,
+            flags: self.flags,
+            fd: if self.file.is_some() { FILE_FD } else { -1 },
+            offset: self.offset,
+        }
+    }
+
+    fn open(&self) -> Result<Option<File>, LabError> {
+        let Some(path) = &self.file else { return Ok(None) };
+        let writes_back = self.flags.0 & 1 == 1 && self.prot.0 & 2 == 2;
+        let opened = File::options().read(true).write(writes_back).open(path);
+        opened.map(Some).map_err(|why| LabError::File {
+            path: escape::terminal(path.as_os_str().as_encoded_bytes()),
+            why,
+        })
+    }
+}
+
+/// Makes the experiment.
+///
+/// # Errors
+/// When the subject cannot be started or read, or the file cannot be opened; a call that fails is no error.
+pub fn run(options: &Options, audience: &mut dyn Audience) -> Result<Report, LabError> {
+    let machine = Machine::read();
+    let args = options.args();
+    let mut subject = Subject::start(options.open()?)?;
+    let path = options.file.as_ref().map(|p| p.as_os_str().as_encoded_bytes());
+    let touch = touch_count(options, &machine);
+    let mut report = Report {
+        info: &INFO,
+        pid: subject.pid(),
+        untraced: subject.watch().blind().map(|why| Say::new(shared::UNTRACED).with("why", why)),
+        steps: Vec::new(),
+        facts: Vec::new(),
+        figure: None,
+        program: Some(Program::mmap(
+            &args,
+            path,
+            if options.prot.0 & 2 == 2 { touch.min(1 << 20) } else { 0 },
+        )),
+        machine,
+    };
+    audience.begin(&report);
+    let start = Arc::new(subject.state()?);
+    let step = beginning(&subject, &start);
+    show(&mut report, step, audience);
+
+    let first = one_call(&mut subject, &mut report, &args, &start, texts::STEP_CALL, "call")?;
+    facts::of_call(&mut report, &first, options.file.is_some());
+    show(&mut report, first.step.clone(), audience);
+    let mut panels = vec![panel(Moment::Before, &start, None)];
+    let Ok(addr) = first.reply else {
+        report.figure = Some(Figure::Talk(Talk { panels }));
+        subject.finish();
+        return Ok(report);
+    };
+    let area =
+        AddrRange::from_len(Addr(addr), predict::mapped(&args, &report.machine)).unwrap_or(AddrRange::ALL);
+    panels.push(panel(
+        Moment::AfterCall,
+        &first.after,
+        Some((area, new_area(&subject, &first.after, area)?)),
+    ));
+
+    let mut latest = first.after;
+    if options.file.is_none() && options.addr.0 == 0 {
+        let one = MmapArgs { len: Bytes(1), ..args };
+        let mut second =
+            one_call(&mut subject, &mut report, &one, &latest, texts::STEP_ONE_BYTE, "one-byte")?;
+        let page = Bytes(predict::mapped(&one, &report.machine).0);
+        second.step.parts.push(Part::Para(Say::new(texts::ONE_BYTE_NOTE).with("page", page)));
+        facts::of_one_byte(&mut report, &second);
+        show(&mut report, second.step.clone(), audience);
+        latest = second.after;
+    }
+    if touch > 0
+        && let Some(panel) = touching(&mut subject, &mut report, &args, area, touch, &latest, audience)?
+    {
+        panels.push(panel);
+    }
+    report.figure = Some(Figure::Talk(Talk { panels }));
+    subject.finish();
+    Ok(report)
+}
+
+/// A call that was made, and the maps around it.
+struct Made {
+    args: MmapArgs,
+    reply: Result<u64, Errno>,
+    before: Arc<State>,
+    after: Arc<State>,
+    /// Memory calls that our tracer saw between the two maps; `None` when nothing was traced.
+    calls: Option<u64>,
+    /// The model's map after it; `None` when nothing was traced.
+    model: Option<Vec<vmatlas_event::VmaRow>>,
+    step: Step,
+}
+
+fn show(report: &mut Report, step: Step, audience: &mut dyn Audience) {
+    audience.step(report, &step);
+    report.steps.push(step);
+    audience.pause();
+}
+
+/// Step 0: what the process was given, and what it obtained since.
+fn beginning(subject: &Subject, start: &Arc<State>) -> Step {
+    let mut parts = Vec::new();
+    match subject.watch().at_exec() {
+        Some(rows) => {
+            parts.push(Part::Map(MapPart {
+                title: Say::new(texts::AT_EXEC),
+                since: None,
+                rows,
+                state: None,
+            }));
+            let mut sums: BTreeMap<&'static str, (u64, Bytes, Bytes)> = BTreeMap::new();
+            for done in subject.watch().calls(0) {
+                let sum = sums.entry(done.event.op.kind().name()).or_default();
+                let (mapped, unmapped) = done.bytes();
+                *sum = (sum.0 + 1, sum.1 + mapped, sum.2 + unmapped);
+            }
+            parts.push(Part::Para(Say::new(texts::SINCE)));
+            parts.push(Part::Sums(sums.into_iter().map(|(call, (n, a, b))| (call, n, a, b)).collect()));
+        }
+        None => parts.push(Part::Warning(Say::new(texts::NO_START))),
+    }
+    parts.push(Part::Map(MapPart {
+        title: Say::new(texts::NOW),
+        since: subject.watch().at_exec(),
+        rows: start.rows.clone(),
+        state: Some(start.clone()),
+    }));
+    Step { id: "start", title: Say::new(texts::STEP_START), parts }
+}
+
+fn one_call(
+    subject: &mut Subject,
+    report: &mut Report,
+    args: &MmapArgs,
+    before: &Arc<State>,
+    title: Text,
+    id: &'static str,
+) -> Result<Made, LabError> {
+    let seen = subject.watch().count();
+    let reply = subject.mmap(*args).map_err(|how| LabError::Ended { how })?;
+    let after = Arc::new(subject.state()?);
+    let traced = subject.watch().blind().is_none();
+    let calls = traced.then(|| subject.watch().calls(seen).len() as u64);
+    let outcome = reply.map_or_else(Outcome::Failed, Outcome::Done);
+    let op = Op::Mmap {
+        addr: args.addr,
+        len: args.len,
+        prot: args.prot,
+        flags: args.flags,
+        fd: args.fd,
+        offset: args.offset,
+    };
+    let meaning = match reply {
+        Ok(_) => Say::new(texts::MEANS_ADDRESS),
+        Err(errno) => {
+            let name = vmatlas_sys::errno_name(errno).unwrap_or("?");
+            let file = args.fd >= 0;
+            Say::new(texts::MEANS_ERROR)
+                .with("meaning", vmatlas_sys::errno_text(errno))
+                .with("why", predict::reason(args, file, &report.machine, name))
+        }
+    };
+    let mut sizes = vec![
+        size_row(shared::REQUESTED, None, args.len),
+        size_row(shared::MAPPED, None, mapped(before, &after)),
+        size_row(shared::VIRTUAL_SIZE, Some(before.virtual_size), after.virtual_size),
+        size_row(shared::RESIDENT_SIZE, Some(before.total.resident), after.total.resident),
+    ];
+    if after.total.hugetlb.0 > 0 {
+        sizes.push(size_row(shared::HUGETLB_SIZE, Some(before.total.hugetlb), after.total.hugetlb));
+    }
+    let parts = vec![
+        Part::Call(Box::new(CallPart { op, args: described(args), outcome, meaning })),
+        Part::Compare(Box::new(ComparePart { before: before.clone(), after: after.clone() })),
+        Part::Sizes(sizes),
+    ];
+    let step = Step { id, title: Say::new(title), parts };
+    let model = if traced { subject.watch().model() } else { None };
+    Ok(Made { args: *args, reply, before: before.clone(), after, calls, model, step })
+}
+
+fn size_row(what: Text, before: Option<Bytes>, after: Bytes) -> SizeRow {
+    SizeRow { what: Say::new(what), before, after }
+}
+
+/// The six arguments: name, value, meaning.
+fn described(args: &MmapArgs) -> Vec<(&'static str, String, Say)> {
+    let addr = match args.addr.0 {
+        0 => ("NULL".to_owned(), texts::ARG_ADDR_ANY),
+        _ => (args.addr.to_string(), texts::ARG_ADDR_HINT),
+    };
+    let fd = if args.fd < 0 { texts::ARG_FD } else { texts::ARG_FD_FILE };
+    vec![
+        ("addr", addr.0, Say::new(addr.1)),
+        ("length", args.len.0.to_string(), Say::new(texts::ARG_LENGTH)),
+        ("prot", prefixed("PROT_", &call::prot(args.prot.0)), Say::new(texts::ARG_PROT)),
+        ("flags", prefixed("MAP_", &call::map_flags(args.flags.0)), Say::new(texts::ARG_FLAGS)),
+        ("fd", args.fd.to_string(), Say::new(fd)),
+        ("offset", args.offset.to_string(), Say::new(texts::ARG_OFFSET)),
+    ]
+}
+
+fn prefixed(prefix: &str, words: &str) -> String {
+    let word = |w: &str| {
+        if w.starts_with(|c: char| c.is_ascii_digit()) { w.to_owned() } else { format!("{prefix}{w}") }
+    };
+    words.split('|').map(word).collect::<Vec<_>>().join("|")
+}
+
+/// How much the later map has that the earlier one does not.
+fn mapped(before: &State, after: &State) -> Bytes {
+    let added =
+        |change: &PageChange| if let PageChange::Added(row) = change { row.range.len() } else { Bytes(0) };
+    before.changes(after).iter().map(added).sum()
+}
+
+fn touch_count(options: &Options, machine: &Machine) -> u64 {
+    let pages = predict::mapped(&options.args(), machine).0 / machine.page.bytes();
+    match options.touch {
+        TouchPages::All => pages,
+        TouchPages::Some(n) => n.min(pages),
+    }
+}
+
+fn new_area(subject: &Subject, state: &State, area: AddrRange) -> Result<NewArea, LabError> {
+    const LOOK: u64 = 4096;
+    const DRAWN: usize = 8;
+    let page = vmatlas_sys::page_size().bytes();
+    let counts = pages_of(subject.process(), &state.rows, area)?;
+    let resident = counts.resident + counts.hugetlb;
+    Ok(NewArea {
+        pages: area.len().0 / page,
+        resident_pages: resident.0 / page,
+        frames: match resident {
+            Bytes(0) => Vec::new(),
+            _ => frames_of(subject.process(), area, LOOK, DRAWN)?,
+        },
+    })
+}
+
+fn panel(moment: Moment, state: &State, new: Option<(AddrRange, NewArea)>) -> Panel {
+    Panel { moment, blocks: blocks(&state.rows, &state.pages, new) }
+}
+
+/// Step 3; the panel of it, or nothing when the subject did not survive.
+fn touching(
+    subject: &mut Subject,
+    report: &mut Report,
+    args: &MmapArgs,
+    area: AddrRange,
+    pages: u64,
+    before: &Arc<State>,
+    audience: &mut dyn Audience,
+) -> Result<Option<Panel>, LabError> {
+    let page = report.machine.page.bytes();
+    let want = Bytes(pages * page);
+    if let Some(have) = report.machine.available().filter(|have| *have < want) {
+        audience.warn(&Say::new(texts::TOUCH_WARNING).with("want", want).with("have", have));
+    }
+    let reads_only = args.prot.0 & 3 == 1;
+    let how = if reads_only { Touch::Read } else { Touch::Write };
+    let note = if reads_only { texts::TOUCH_NOTE_READ } else { texts::TOUCH_NOTE_WRITE };
+    let was = pages_of(subject.process(), &before.rows, area)?;
+    let mut parts = vec![Part::Para(Say::new(note))];
+    let title = Say::new(texts::STEP_TOUCH).with("n", pages);
+    let touched = match subject.touch(area, 0, pages, how) {
+        Err(ending) => {
+            let how = match ending {
+                Ending::Signaled(signal) => vmatlas_sys::signal::name(signal),
+                other => other.to_string(),
+            };
+            parts.push(Part::Warning(Say::new(texts::TOUCH_KILLED).with("how", how)));
+            facts::of_signal(report, args, &ending);
+            show(report, Step { id: "touch", title, parts }, audience);
+            return Ok(None);
+        }
+        Ok(answer) => answer.unwrap_or(0),
+    };
+    let after = Arc::new(subject.state()?);
+    let counts = pages_of(subject.process(), &after.rows, area)?;
+    parts.push(Part::Sizes(vec![
+        size_row(texts::TOUCHED, None, Bytes(touched * page)),
+        size_row(shared::VIRTUAL_SIZE, Some(before.virtual_size), after.virtual_size),
+        size_row(shared::RESIDENT_SIZE, Some(before.total.resident), after.total.resident),
+    ]));
+    facts::of_touch(report, args, touched, was, counts, (before, &after));
+    let new = new_area(subject, &after, area)?;
+    show(report, Step { id: "touch", title, parts }, audience);
+    Ok(Some(panel(Moment::Touched(touched), &after, Some((area, new)))))
+}

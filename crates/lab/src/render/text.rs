@@ -1,0 +1,267 @@
+//! A report for a person: step by step while it is made, or all at once.
+
+use super::maps;
+use crate::facts::Fact;
+use crate::report::{CallPart, Figure, Part, Report, SizeRow, Step};
+use crate::texts;
+use std::fmt::{self, Write};
+use vmatlas_event::{Bytes, Outcome};
+use vmatlas_view::picture::chart::{self, Sample};
+use vmatlas_view::picture::talk;
+use vmatlas_view::picture::wrap::wrap;
+use vmatlas_view::table::{Align, Cell, write_table};
+use vmatlas_view::units::{count, size};
+use vmatlas_view::{Lang, Paint, Style, texts as words};
+
+/// How it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// The language.
+    pub lang: Lang,
+    /// Colours.
+    pub style: Style,
+    /// The width to write for.
+    pub columns: usize,
+    /// The kernel's own lines instead of tables.
+    pub raw: bool,
+    /// Whole maps, not the neighbourhood of what changed.
+    pub all_lines: bool,
+}
+
+/// Lines of prose are not longer than this, however wide the terminal is.
+const PROSE: usize = 96;
+
+impl Look {
+    fn heading(&self, text: &str) -> String {
+        self.style.paint(Paint::Heading, text)
+    }
+
+    fn prose(&self, out: &mut dyn Write, text: &str) -> fmt::Result {
+        wrap(text, self.columns.min(PROSE)).iter().try_for_each(|line| writeln!(out, "{line}"))
+    }
+
+    fn section(&self, out: &mut dyn Write, title: &vmatlas_view::Text, text: &str) -> fmt::Result {
+        writeln!(out, "\n{}", self.heading(title.get(self.lang)))?;
+        self.prose(out, text)
+    }
+}
+
+/// The experiments there are.
+///
+/// # Errors
+/// Those of `out`.
+pub fn list(out: &mut dyn Write, look: &Look) -> fmt::Result {
+    writeln!(out, "{}", look.heading(texts::LIST.get(look.lang)))?;
+    let rows: Vec<Vec<Cell>> = crate::EXPERIMENTS
+        .iter()
+        .map(|info| vec![Cell::new(format!("  {}", info.name)), Cell::new(info.title.get(look.lang))])
+        .collect();
+    write_table(out, &[Align::Left, Align::Left], &rows, look.style, None)
+}
+
+/// What stands before the first step.
+///
+/// # Errors
+/// Those of `out`.
+pub fn beginning(out: &mut dyn Write, report: &Report, look: &Look) -> fmt::Result {
+    let (lang, info) = (look.lang, report.info);
+    writeln!(out, "{}", look.heading(info.title.get(lang)))?;
+    look.section(out, &texts::QUESTION, info.section("question", lang))?;
+    look.section(out, &texts::EXPECT, info.section("expect", lang))?;
+    writeln!(out)?;
+    look.prose(out, &texts::SUBJECT.fill(lang, &[("pid", &report.pid)]))?;
+    writeln!(out, "  vmatlas show {pid}\n  cat /proc/{pid}/maps", pid = report.pid)?;
+    if let Some(why) = &report.untraced {
+        warning(out, &why.get(lang), look)?;
+    }
+    Ok(())
+}
+
+/// One step.
+///
+/// # Errors
+/// Those of `out`.
+pub fn step(out: &mut dyn Write, number: usize, step: &Step, look: &Look) -> fmt::Result {
+    let title = step.title.get(look.lang);
+    let values: [(&str, &dyn fmt::Display); 2] = [("n", &number), ("title", &title)];
+    writeln!(out, "\n{}", look.heading(&texts::STEP.fill(look.lang, &values)))?;
+    for part in &step.parts {
+        writeln!(out)?;
+        match part {
+            Part::Para(say) => look.prose(out, &say.get(look.lang))?,
+            Part::Warning(say) => warning(out, &say.get(look.lang), look)?,
+            Part::Map(map) => maps::single(out, map, look)?,
+            Part::Compare(compare) => maps::comparison(out, compare, look)?,
+            Part::Call(call) => call_part(out, call, look)?,
+            Part::Sums(sums) => sums_part(out, sums, look)?,
+            Part::Sizes(sizes) => sizes_part(out, sizes, look)?,
+            // The chart shows them.
+            Part::Samples(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// One look while pages are touched, as a line that can be written over.
+pub fn sample(sample: &Sample, look: &Look) -> String {
+    format!(
+        "{} {}   {} {}   {} {}",
+        texts::TOUCHED.get(look.lang),
+        size(sample.touched),
+        texts::RESIDENT.get(look.lang),
+        size(sample.resident),
+        texts::FAULTS.get(look.lang),
+        count(sample.faults),
+    )
+}
+
+/// What stands after the last step: picture, facts, program, practice, what to try next.
+///
+/// # Errors
+/// Those of `out`.
+pub fn ending(out: &mut dyn Write, report: &Report, look: &Look) -> fmt::Result {
+    let (lang, info) = (look.lang, report.info);
+    if let Some(figure) = &report.figure {
+        writeln!(out, "\n{}\n", look.heading(texts::PICTURE.get(lang)))?;
+        let lines = match figure {
+            Figure::Talk(talk) => talk::terminal(talk, lang, look.style, look.columns),
+            Figure::Chart(chart) => chart::terminal(chart, lang, look.style, look.columns),
+        };
+        lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    }
+    facts(out, &report.facts, look)?;
+    look.section(out, &texts::PRACTICE, info.section("practice", lang))?;
+    if let Some(program) = &report.program {
+        writeln!(out, "\n{}\n", look.heading(texts::PROGRAM.get(lang)))?;
+        program.source.lines().try_for_each(|line| writeln!(out, "    {line}"))?;
+    }
+    look.section(out, &texts::NEXT, info.section("next", lang))
+}
+
+/// Facts of all experiments, a line each: whether they hold, and where.
+///
+/// # Errors
+/// Those of `out`.
+pub fn table_of_all(out: &mut dyn Write, reports: &[Report], look: &Look) -> fmt::Result {
+    for report in reports {
+        writeln!(out, "{}", look.heading(report.info.title.get(look.lang)))?;
+        facts(out, &report.facts, look)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn warning(out: &mut dyn Write, text: &str, look: &Look) -> fmt::Result {
+    for line in wrap(text, look.columns.min(PROSE).saturating_sub(2)) {
+        writeln!(out, "{}", look.style.paint(Paint::Changed, &format!("! {line}")))?;
+    }
+    Ok(())
+}
+
+fn call_part(out: &mut dyn Write, call: &CallPart, look: &Look) -> fmt::Result {
+    writeln!(out, "{}(", look.heading(call.op.kind().name()))?;
+    let rows: Vec<Vec<Cell>> = call
+        .args
+        .iter()
+        .map(|(name, value, meaning)| {
+            vec![
+                Cell::new(format!("    {name}")),
+                Cell::new(value.clone()),
+                Cell::new(meaning.get(look.lang)).paint(Paint::Faint),
+            ]
+        })
+        .collect();
+    write_table(out, &[Align::Left, Align::Left, Align::Left], &rows, look.style, Some(look.columns))?;
+    let (result, paint) = match call.outcome {
+        Outcome::Done(value) => (format!("{value:#x}"), Paint::Added),
+        Outcome::Failed(errno) => (vmatlas_sys::errno_name(errno).unwrap_or("?").to_owned(), Paint::Failed),
+        Outcome::NoReturn => ("?".to_owned(), Paint::Failed),
+    };
+    writeln!(out, ") = {}", look.style.paint(paint, &result))?;
+    look.prose(out, &format!("{}: {}", texts::RETURNED.get(look.lang), call.meaning.get(look.lang)))
+}
+
+fn sums_part(out: &mut dyn Write, sums: &[(&'static str, u64, Bytes, Bytes)], look: &Look) -> fmt::Result {
+    let heading = |text: &vmatlas_view::Text| Cell::new(text.get(look.lang)).paint(Paint::Heading);
+    let mut rows = vec![vec![
+        heading(&texts::CALL),
+        heading(&words::CALLS),
+        heading(&words::MAPPED),
+        heading(&words::UNMAPPED),
+    ]];
+    for (call, times, mapped, unmapped) in sums {
+        rows.push(vec![
+            Cell::new(*call),
+            Cell::new(count(*times)),
+            Cell::new(size(*mapped)),
+            Cell::new(size(*unmapped)),
+        ]);
+    }
+    write_table(out, &[Align::Left, Align::Right, Align::Right, Align::Right], &rows, look.style, None)
+}
+
+fn sizes_part(out: &mut dyn Write, sizes: &[SizeRow], look: &Look) -> fmt::Result {
+    let heading = |text: &vmatlas_view::Text| Cell::new(text.get(look.lang)).paint(Paint::Heading);
+    let mut rows = vec![vec![
+        Cell::new(""),
+        heading(&texts::BEFORE),
+        heading(&texts::AFTER),
+        heading(&texts::DIFFERENCE),
+    ]];
+    for row in sizes {
+        let difference = row.before.map(|before| match row.after.0.checked_sub(before.0) {
+            Some(0) => Cell::new("0").paint(Paint::Faint),
+            Some(more) => Cell::new(format!("+{}", size(Bytes(more)))).paint(Paint::Added),
+            None => Cell::new(format!("-{}", size(Bytes(before.0 - row.after.0)))).paint(Paint::Removed),
+        });
+        rows.push(vec![
+            Cell::new(row.what.get(look.lang)),
+            Cell::new(row.before.map(size).unwrap_or_default()),
+            Cell::new(size(row.after)),
+            difference.unwrap_or_else(|| Cell::new("")),
+        ]);
+    }
+    write_table(out, &[Align::Left, Align::Right, Align::Right, Align::Right], &rows, look.style, None)
+}
+
+fn facts(out: &mut dyn Write, facts: &[Fact], look: &Look) -> fmt::Result {
+    let lang = look.lang;
+    writeln!(out, "\n{}", look.heading(texts::FACTS.get(lang)))?;
+    let heading = |text: &vmatlas_view::Text| Cell::new(text.get(lang)).paint(Paint::Heading);
+    let mut rows = vec![vec![
+        Cell::new(""),
+        heading(&texts::PREDICTED),
+        heading(&texts::MEASURED),
+        heading(&texts::FACT),
+    ]];
+    for fact in facts {
+        let (sign, paint) = match fact.holds() {
+            Some(true) => ("✓", Paint::Added),
+            Some(false) => ("✗", Paint::Failed),
+            None => ("·", Paint::Faint),
+        };
+        rows.push(vec![
+            Cell::new(sign).paint(paint),
+            Cell::new(fact.predicted.text(lang)),
+            Cell::new(fact.measured.text(lang)),
+            Cell::new(fact.text.get(lang)),
+        ]);
+    }
+    let aligns = [Align::Left, Align::Right, Align::Right, Align::Left];
+    write_table(out, &aligns, &rows, look.style, Some(look.columns))?;
+    for fact in facts {
+        for why in [fact.predicted.why(), fact.measured.why()].into_iter().flatten() {
+            let text = texts::BECAUSE.fill(lang, &[("id", &fact.id), ("why", &why.get(lang))]);
+            writeln!(out, "  {}", look.style.paint(Paint::Faint, &text))?;
+        }
+    }
+    let bad = facts.iter().filter(|f| f.holds() == Some(false)).count();
+    let good = facts.iter().filter(|f| f.holds() == Some(true)).count();
+    let open = facts.len() - bad - good;
+    let (text, paint) = match (bad, open) {
+        (0, 0) => (texts::ALL_HOLD.fill(lang, &[("n", &good)]), Paint::Added),
+        (0, open) => (texts::SOME_UNTOLD.fill(lang, &[("n", &good), ("open", &open)]), Paint::Added),
+        (bad, _) => (texts::SOME_FAIL.fill(lang, &[("bad", &bad), ("n", &facts.len())]), Paint::Failed),
+    };
+    writeln!(out, "{}", look.style.paint(paint, &text))
+}

@@ -1,0 +1,189 @@
+//! What an experiment found, as a document that does not know its language or its form: text, JSON and SVG are made
+//! of it.
+
+use crate::facts::Fact;
+use crate::machine::Machine;
+use crate::program::Program;
+use crate::say::{Say, section};
+use crate::state::State;
+use std::sync::Arc;
+use vmatlas_event::{Bytes, Op, Outcome, Pid, VmaRow};
+use vmatlas_view::picture::chart::{Chart, Sample};
+use vmatlas_view::picture::talk::Talk;
+use vmatlas_view::{Lang, Text};
+
+/// What is known of an experiment before it is made.
+#[derive(Debug)]
+pub struct Info {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it shows, in one line.
+    pub title: Text,
+    /// The longer texts in English, by section: question, expect, practice, next.
+    pub en: &'static str,
+    /// The same in Japanese.
+    pub ja: &'static str,
+}
+
+impl Info {
+    /// A section of the longer texts.
+    pub fn section(&self, name: &str, lang: Lang) -> &'static str {
+        section(if lang == Lang::Ja { self.ja } else { self.en }, name)
+    }
+}
+
+/// Everything about one experiment that was made.
+#[derive(Debug)]
+pub struct Report {
+    /// Which one.
+    pub info: &'static Info,
+    /// Where it was made.
+    pub machine: Machine,
+    /// The process it was made in.
+    pub pid: Pid,
+    /// Why memory calls were not traced; `None` when they were.
+    pub untraced: Option<Say>,
+    /// What was done, in order.
+    pub steps: Vec<Step>,
+    /// What was predicted and measured.
+    pub facts: Vec<Fact>,
+    /// The picture of it.
+    pub figure: Option<Figure>,
+    /// The same to try by hand.
+    pub program: Option<Program>,
+}
+
+/// One step: what was done and what was seen.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its name for programs.
+    pub id: &'static str,
+    /// What it is about.
+    pub title: Say,
+    /// What there is to see, in order.
+    pub parts: Vec<Part>,
+}
+
+/// A part of a step.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// A paragraph.
+    Para(Say),
+    /// A paragraph that must not be missed.
+    Warning(Say),
+    /// A map on its own, shown whole.
+    Map(MapPart),
+    /// The map before and after something happened.
+    Compare(Box<ComparePart>),
+    /// A memory call with its arguments and result.
+    Call(Box<CallPart>),
+    /// Sums of calls: (call, times, mapped, unmapped).
+    Sums(Vec<(&'static str, u64, Bytes, Bytes)>),
+    /// Sizes before and after.
+    Sizes(Vec<SizeRow>),
+    /// Looks at the process, one after the other.
+    Samples(Vec<Sample>),
+}
+
+/// A map, with what came since an earlier one.
+#[derive(Clone, Debug)]
+pub struct MapPart {
+    /// What it shows.
+    pub title: Say,
+    /// The earlier map; `None` when there is nothing to compare.
+    pub since: Option<Vec<VmaRow>>,
+    /// The map; only `rows` where pages were not read.
+    pub rows: Vec<VmaRow>,
+    /// The look it is from; `None` for a map that our tracer took.
+    pub state: Option<Arc<State>>,
+}
+
+/// Two maps.
+#[derive(Clone, Debug)]
+pub struct ComparePart {
+    /// The earlier one.
+    pub before: Arc<State>,
+    /// The later one.
+    pub after: Arc<State>,
+}
+
+/// A memory call.
+#[derive(Clone, Debug)]
+pub struct CallPart {
+    /// The call.
+    pub op: Op,
+    /// Its arguments: name, value, what it asks for.
+    pub args: Vec<(&'static str, String, Say)>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the result means.
+    pub meaning: Say,
+}
+
+/// A size at two moments, or only at the second.
+#[derive(Clone, Debug)]
+pub struct SizeRow {
+    /// What size.
+    pub what: Say,
+    /// Before; `None` where there is no before.
+    pub before: Option<Bytes>,
+    /// After.
+    pub after: Bytes,
+}
+
+/// The picture of an experiment.
+#[derive(Clone, Debug)]
+pub enum Figure {
+    /// The address space beside physical memory.
+    Talk(Talk),
+    /// Sizes and faults over time.
+    Chart(Chart),
+}
+
+impl Figure {
+    /// As one SVG document.
+    pub fn svg(&self, lang: Lang) -> String {
+        match self {
+            Figure::Talk(talk) => vmatlas_view::picture::talk::svg(talk, lang),
+            Figure::Chart(chart) => vmatlas_view::picture::chart::svg(chart, lang),
+        }
+    }
+}
+
+impl Report {
+    /// Whether every fact holds that could be compared.
+    pub fn holds(&self) -> bool {
+        crate::facts::all_hold(&self.facts)
+    }
+}
+
+/// Somebody who watches the experiment being made.
+pub trait Audience {
+    /// The subject is there, nothing was done yet.
+    fn begin(&mut self, report: &Report);
+    /// A step was made.
+    fn step(&mut self, report: &Report, step: &Step);
+    /// Another look while pages are being touched.
+    fn sample(&mut self, sample: &Sample);
+    /// Something is about to happen that a person must know of before.
+    fn warn(&mut self, warning: &Say);
+    /// Waits until the audience wants to go on.
+    fn pause(&mut self);
+    /// Whether to take the time that a person needs to watch.
+    fn wants_time(&self) -> bool;
+}
+
+/// Nobody watches: as fast as it can.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nobody;
+
+impl Audience for Nobody {
+    fn begin(&mut self, _: &Report) {}
+    fn step(&mut self, _: &Report, _: &Step) {}
+    fn sample(&mut self, _: &Sample) {}
+    fn warn(&mut self, _: &Say) {}
+    fn pause(&mut self) {}
+    fn wants_time(&self) -> bool {
+        false
+    }
+}
