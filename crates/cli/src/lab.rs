@@ -26,7 +26,7 @@ pub(crate) struct LabArgs {
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Make all experiments and show their facts
-    #[arg(long, conflicts_with = "name")]
+    #[arg(long, conflicts_with_all = ["name", "svg", "addr", "prot", "flags", "file", "offset", "touch"])]
     all: bool,
     /// Do not wait for Enter between the steps
     #[arg(long)]

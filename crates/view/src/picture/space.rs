@@ -127,12 +127,18 @@ enum Item<'a> {
     Fold(u64),
 }
 
+/// Whether an address lies where only the kernel has some.
+fn is_kernel_half(addr: u64) -> bool {
+    addr >> 63 == 1
+}
+
 fn items(parts: Vec<Part<'_>>) -> Vec<Item<'_>> {
     let mut out = Vec::new();
     let mut at: Option<u64> = None;
     for part in parts {
         let gap = at.map_or(0, |at| part.start().saturating_sub(at));
-        if gap >= SMALL_GAP {
+        // Below [vsyscall] is no address space of the process but the hole of the architecture.
+        if gap >= SMALL_GAP && !is_kernel_half(part.start()) {
             out.push(Item::Fold(gap));
         }
         at = Some(part.end());

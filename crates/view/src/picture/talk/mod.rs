@@ -259,7 +259,9 @@ impl NewArea {
     fn rest(&self, drawn: usize, lang: Lang) -> Option<String> {
         let more = self.resident_pages.saturating_sub(drawn as u64);
         let untouched = self.pages.saturating_sub(self.resident_pages);
-        if more > 0 {
+        // Hidden frames are drawn as one: their count stands there already.
+        let drawn = if self.is_hidden() { self.resident_pages as usize } else { drawn };
+        if more > 0 && !self.is_hidden() {
             Some(texts::MORE_PAGES.fill(lang, &[("n", &count(more))]))
         } else if untouched > 0 && drawn > 0 {
             Some(texts::UNTOUCHED.fill(lang, &[("n", &count(untouched))]))
