@@ -68,8 +68,10 @@ pub fn terminal(chart: &Chart, lang: Lang, style: Style, columns: usize) -> Vec<
     const LABEL: usize = 10;
     let plot = columns.saturating_sub(LABEL + 2).clamp(20, 100);
     let top = chart.most(|s| s.virtual_size.0.max(s.resident.0));
-    let line_row =
-        |value: u64| MEMORY_ROWS - 1 - ((value * MEMORY_ROWS as u64 - 1) / top.max(1)).min(9) as usize;
+    let line_row = |value: u64| {
+        let rows = (u128::from(value) * MEMORY_ROWS as u128).saturating_sub(1) / u128::from(top.max(1));
+        MEMORY_ROWS - 1 - rows.min(MEMORY_ROWS as u128 - 1) as usize
+    };
     let moments: Vec<Sample> =
         (0..plot).map(|x| chart.at(chart.end().mul_f64(x as f64 / (plot - 1) as f64))).collect();
     let mut out = vec![legend(lang, style)];
@@ -214,7 +216,7 @@ mod tests {
             for columns in [80, 120] {
                 let lines = terminal(&chart(), lang, Style::default(), columns);
                 assert!(lines.iter().all(|l| width(l) <= columns), "{lines:#?}");
-                assert!(lines[1].contains("12.0 MiB │━━━"), "{lines:#?}");
+                assert!(lines[1].contains("12 MiB │━━━"), "{lines:#?}");
                 let full = |line: &str| line.matches('█').count();
                 assert!((1..10).all(|i| full(&lines[i]) <= full(&lines[i + 1])), "{lines:#?}");
                 assert!(full(&lines[10]) > 40);

@@ -28,7 +28,7 @@ crate::texts! {
     /// The stack.
     STACK: "stack", "スタック";
     /// What the kernel provides.
-    KERNEL: "vdso", "vdso";
+    KERNEL: "vdso", "カーネル (vdso)";
     /// Other mappings.
     OTHER: "other", "その他";
     /// How much of a part is in physical memory.
