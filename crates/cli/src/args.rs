@@ -33,8 +33,10 @@ pub(crate) enum Command {
     /// Show the map of a process: its VMAs, what each is for, and how much of it is resident
     Show(ShowArgs),
     /// Start a program and watch its memory calls: each with what it changed
+    #[command(after_help = RUN_NOTES)]
     Run(RunArgs),
     /// Run an experiment step by step: the map before, the call, the map after, a picture
+    #[command(after_help = LAB_NOTES)]
     Lab(crate::lab::LabArgs),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -86,9 +88,22 @@ pub(crate) struct ShowArgs {
     pub(crate) no_pager: bool,
 }
 
-/// The program's memory calls stop it for a moment each; nothing else does. It is ended when vmatlas is ended, because
-/// its memory calls would fail without us. vmatlas waits for every process the program leaves behind. Exit status: the
-/// program's own, 128+N when signal N ended it, 127 not found, 126 not executable, 125 when vmatlas itself fails.
+/// What a person should know before watching a program.
+const RUN_NOTES: &str = "\
+The program's memory calls stop it for a moment each; nothing else does. What it can notice: a seccomp filter in
+/proc/self/status, being traced, one CPU with --same-cpu, and under an unprivileged vmatlas that set-user-ID programs
+gain nothing. It is ended when vmatlas is ended, because its memory calls would fail without us; so vmatlas also waits
+for every process the program leaves behind.
+
+Exit status: the program's own; 128+N when signal N ended it; 127 not found; 126 not executable; 125 when vmatlas
+itself fails.";
+
+/// What a person should know before an experiment.
+const LAB_NOTES: &str = "\
+Experiments happen in a process of their own; nothing of the machine is changed. Without a name they are listed.
+
+Exit status: 0 when every fact held, 3 when one did not, 1 when the experiment could not be made.";
+
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
     /// Only the summary at the end
@@ -126,7 +141,11 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<OsString>,
 }
 
-/// Commands of the design that do not exist yet, each with what it will do.
+const PLANNED: &str = "\
+Not yet there: ps, rss, pages, attach, watch, info, log, verify, pack, mark, diff, why, origins, export, tui, serve, report,
+doctor.";
+
+/// Commands of the design that do not exist yet.
 pub(crate) const NOT_YET: &[&str] = &[
     "ps", "rss", "pages", "attach", "watch", "info", "log", "verify", "pack", "mark", "diff", "why",
     "origins", "export", "tui", "serve", "report", "doctor",
@@ -195,6 +214,12 @@ mod tests {
         let Command::Run(run) = cli.command else { panic!() };
         assert!(run.count);
         assert_eq!(run.command, ["ls", "-c", "--lang", "x"]);
+    }
+
+    /// Checks that the help names every planned command.
+    #[test]
+    fn help_names_what_is_planned() {
+        assert!(NOT_YET.iter().all(|name| PLANNED.contains(name)));
     }
 
     /// Checks that wrong values are refused with the values there are.

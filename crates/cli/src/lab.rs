@@ -18,8 +18,6 @@ use vmatlas_view::{Paint, escape};
 /// A fact that does not hold.
 const NOT_HELD: u8 = 3;
 
-/// Experiments happen in a process of their own; nothing of the machine is changed. Exit status: 0 when every fact held,
-/// 3 when one did not, 1 when the experiment could not be made. Without a name the experiments are listed.
 #[derive(Args, Debug)]
 pub(crate) struct LabArgs {
     /// mmap, brk or demand-paging
@@ -178,7 +176,7 @@ fn make(name: &str, args: &LabArgs, audience: &mut dyn Audience, context: &Conte
             return Err(anyhow!(texts::NO_EXPERIMENT.fill(context.lang, &[("name", &name)])));
         }
     };
-    report.map_err(|error: LabError| anyhow!(error))
+    report.map_err(|error: LabError| anyhow!(error.say().get(context.lang)))
 }
 
 fn all(args: &LabArgs, look: &Look) -> Result<ExitCode> {

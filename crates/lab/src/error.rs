@@ -1,5 +1,7 @@
 //! Why an experiment could not be made. A call that fails is no such error: it is the experiment.
 
+use crate::say::Say;
+use crate::texts;
 use vmatlas_event::Errno;
 
 /// Why an experiment could not be made.
@@ -38,6 +40,25 @@ pub enum LabError {
     },
 }
 
+impl LabError {
+    /// For a person, in the language that is asked of it; the kernel's own words stay English.
+    pub fn say(&self) -> Say {
+        match self {
+            LabError::Start { why } => Say::new(texts::CANNOT_START).with("why", why.as_str()),
+            LabError::Ended { how } => how.say(),
+            LabError::Read(error) => Say::new(texts::CANNOT_READ).with("why", error.to_string()),
+            LabError::Refused { length, errno } => Say::new(texts::NOT_OBTAINED)
+                .with("size", *length)
+                .with("why", vmatlas_sys::errno_text(*errno)),
+            LabError::File { path, why } => {
+                let errno = why.raw_os_error().map(Errno);
+                let why = errno.map_or_else(|| why.to_string(), vmatlas_sys::errno_text);
+                Say::new(texts::CANNOT_OPEN).with("path", path.as_str()).with("why", why)
+            }
+        }
+    }
+}
+
 /// How the subject ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -47,6 +68,18 @@ pub enum Ending {
     Signaled(i32),
     /// Unknown: somebody else collected its status.
     Unknown(Errno),
+}
+
+impl Ending {
+    fn say(self) -> Say {
+        match self {
+            Ending::Exited(status) => Say::new(texts::SUBJECT_EXITED).with("status", status.to_string()),
+            Ending::Signaled(signal) => {
+                Say::new(texts::SUBJECT_KILLED).with("signal", vmatlas_sys::signal::name(signal))
+            }
+            Ending::Unknown(_) => Say::new(texts::SUBJECT_GONE),
+        }
+    }
 }
 
 impl std::fmt::Display for Ending {

@@ -11,8 +11,8 @@ pub struct Machine {
     pub kernel: String,
     /// The size of a base page.
     pub page: PageSize,
-    /// Whether we are root: root sees page frames, and may lock memory.
-    pub root: bool,
+    /// What we may do beyond others: the effective set of capabilities(7).
+    pub capabilities: u64,
     /// Transparent huge pages: which sizes anonymous memory may get without asking.
     pub thp: Thp,
     /// Whether shared anonymous memory may get huge pages without asking.
@@ -21,6 +21,8 @@ pub struct Machine {
     pub overcommit: Option<u64>,
     /// vm.mmap_min_addr.
     pub min_addr: u64,
+    /// How many huge pages the kernel may make beyond those set apart (vm.nr_overcommit_hugepages).
+    pub huge_extra: Option<u64>,
     /// Sizes of /proc/meminfo.
     pub memory: Memory,
     /// What may still be used under the tightest limit of our control groups; `None` without one.
@@ -73,15 +75,26 @@ impl Machine {
         Machine {
             kernel: vmatlas_sys::hostname_release().0,
             page: vmatlas_sys::page_size(),
-            root: vmatlas_sys::effective_uid() == 0,
+            capabilities: capabilities(&text("/proc/self/status")),
             thp: thp(Path::new("/sys/kernel/mm/transparent_hugepage")),
             shmem_huge: !matches!(shmem.as_str(), "" | "never" | "deny" | "advise"),
             overcommit: number("/proc/sys/vm/overcommit_memory"),
             min_addr: number("/proc/sys/vm/mmap_min_addr").unwrap_or(0),
+            huge_extra: number("/proc/sys/vm/nr_overcommit_hugepages"),
             memory: memory(&text("/proc/meminfo")),
             cgroup_room: cgroup_room(&text("/proc/self/cgroup"), Path::new("/sys/fs/cgroup")),
             limits: limits(&text("/proc/self/limits")),
         }
+    }
+
+    /// Whether RLIMIT_MEMLOCK does not bind us (CAP_IPC_LOCK).
+    pub fn may_lock(&self) -> bool {
+        self.capabilities >> 14 & 1 == 1
+    }
+
+    /// Whether addresses below vm.mmap_min_addr may be mapped (CAP_SYS_RAWIO).
+    pub fn may_map_low(&self) -> bool {
+        self.capabilities >> 17 & 1 == 1
     }
 
     /// How much can be used before somebody has to give way; `None` when nothing is known.
@@ -91,6 +104,11 @@ impl Machine {
             (a, b) => a.or(b),
         }
     }
+}
+
+fn capabilities(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// The word in brackets: `always [madvise] never`.

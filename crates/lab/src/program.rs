@@ -1,7 +1,7 @@
 //! The same experiment as a short C program, made from the very arguments.
 
+use vmatlas_event::{FlagName, MAP, PROT, flag_names};
 use vmatlas_sys::mem::MmapArgs;
-use vmatlas_view::call;
 
 /// A C program to try by hand.
 #[derive(Clone, Debug)]
@@ -10,13 +10,22 @@ pub struct Program {
     pub source: String,
 }
 
-/// `PROT_READ|PROT_WRITE` from bits; unknown ones stay numbers.
-fn names(prefix: &str, words: &str) -> String {
-    let word = |w: &str| match w.starts_with("0x") || w == "0" {
-        true => w.to_owned(),
-        false => format!("{prefix}{w}"),
-    };
-    words.split('|').map(word).collect::<Vec<_>>().join(" | ")
+/// `PROT_READ | PROT_WRITE` from bits; unknown ones stay numbers, and so do those that the headers of a C library may
+/// be too old for.
+fn names(table: &[FlagName], prefix: &str, none: &str, bits: u64) -> String {
+    const NEW: [&str; 4] = ["DROPPABLE", "UNINITIALIZED", "ABOVE4G", "SEM"];
+    let (found, mut rest) = flag_names(table, bits);
+    let mut words: Vec<String> = Vec::new();
+    for name in found {
+        match table.iter().find(|flag| flag.name == name) {
+            Some(flag) if NEW.contains(&name) => rest |= flag.value,
+            _ => words.push(format!("{prefix}{name}")),
+        }
+    }
+    if rest != 0 {
+        words.push(format!("{rest:#x}"));
+    }
+    if words.is_empty() { none.to_owned() } else { words.join(" | ") }
 }
 
 /// A C string; what could end it or act on the compiler is written in octal.
@@ -35,8 +44,8 @@ fn c_string(bytes: &[u8]) -> String {
 impl Program {
     /// mmap(2) with these arguments between two looks at the map, then `touch` pages written.
     pub(crate) fn mmap(args: &MmapArgs, file: Option<&[u8]>, touch: u64) -> Program {
-        let prot = names("PROT_", &call::prot(args.prot.0));
-        let flags = names("MAP_", &call::map_flags(args.flags.0));
+        let prot = names(PROT, "PROT_", "PROT_NONE", args.prot.0);
+        let flags = names(MAP, "MAP_", "0", args.flags.0);
         let open = match file {
             Some(path) => {
                 // Shared and writable needs a descriptor for both.
@@ -96,5 +105,8 @@ mod tests {
         let source = Program::mmap(&args, Some(b"/tmp/a\"\n??/"), 0).source;
         assert!(source.contains("open(\"/tmp/a\\\"\\012\\077\\077/\", O_RDONLY)"), "{source}");
         assert!(source.contains("PROT_NONE, MAP_PRIVATE | 0x10000000000"), "{source}");
+        let args = MmapArgs { prot: ProtArg(9), flags: MapFlags(0x68), ..args };
+        let source = Program::mmap(&args, None, 0).source;
+        assert!(source.contains("PROT_READ | 0x8, MAP_ANONYMOUS | MAP_32BIT | 0x8,"), "{source}");
     }
 }

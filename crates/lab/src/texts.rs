@@ -118,6 +118,24 @@ vmatlas_view::texts! {
         "このカーネルではゼロページを区別できないため、常駐サイズに含まれる可能性があります";
     /// List heading.
     LIST: "Experiments (vmatlas lab NAME):", "実験の一覧 (vmatlas lab 名前):";
+    /// Before touching more than there is.
+    TOUCH_WARNING: "touching {want} needs that much physical memory; {have} are available",
+        "{want} に触れるにはそれだけの物理メモリが必要です (利用可能: {have})";
+    /// Why there is no experiment.
+    CANNOT_START: "the subject of the experiment cannot be started: {why}", "実験用のプロセスを起動できません: {why}";
+    /// Why there is no experiment.
+    SUBJECT_EXITED: "the subject of the experiment ended unexpectedly with status {status}",
+        "実験用のプロセスが終了ステータス {status} で予期せず終了しました";
+    /// Why there is no experiment.
+    SUBJECT_KILLED: "the subject of the experiment was ended by {signal}", "実験用のプロセスが {signal} で終了しました";
+    /// Why there is no experiment.
+    SUBJECT_GONE: "the subject of the experiment is gone", "実験用のプロセスがなくなりました";
+    /// Why there is no experiment.
+    NOT_OBTAINED: "{size} could not be obtained: {why}", "{size} を獲得できませんでした: {why}";
+    /// Why there is no experiment.
+    CANNOT_OPEN: "cannot open {path}: {why}", "{path} を開けません: {why}";
+    /// Why there is no experiment.
+    CANNOT_READ: "the subject of the experiment cannot be read: {why}", "実験用のプロセスを読み取れません: {why}";
     /// Why the limit makes it unknown.
     LIMITED: "a limit of this process (getrlimit(2)) may refuse it", "このプロセスの資源制限 (getrlimit(2)) で拒否される可能性があります";
 }

@@ -93,8 +93,10 @@ fn memory_of_a_million(programs: &Rc<Programs>) -> Option<Row> {
 }
 
 fn show_ordinary(programs: &Rc<Programs>) -> Result<Row> {
-    let sleeper =
-        Rc::new(Sleeper::start("python3".as_ref(), &["-c", "import sys; print('ready', flush=True); sys.stdin.read()"])?);
+    let sleeper = Rc::new(Sleeper::start(
+        "python3".as_ref(),
+        &["-c", "import sys; print('ready', flush=True); sys.stdin.read()"],
+    )?);
     let (vmatlas, ours, peer) = (programs.vmatlas.clone(), sleeper.clone(), sleeper);
     Ok(Row {
         name: "show --no-resident of an ordinary process".to_owned(),

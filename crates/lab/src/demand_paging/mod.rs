@@ -62,6 +62,9 @@ pub fn run(length: Bytes, audience: &mut dyn Audience) -> Result<Report, LabErro
     let note = Part::Para(Say::new(texts::MAPPED_NOTE).with("addr", addr));
     show(&mut report, Step { id: "map", title, parts: vec![note, sizes(None, &start)] }, audience);
 
+    if let Some(have) = report.machine.available().filter(|have| *have < args.len) {
+        audience.warn(&Say::new(shared::TOUCH_WARNING).with("want", args.len).with("have", have));
+    }
     let (samples, end) = touch(&mut subject, area, pages, &start, audience)?;
     let title = Say::new(texts::STEP_TOUCH);
     let note = Part::Para(Say::new(texts::TOUCH_NOTE).with("n", pages));

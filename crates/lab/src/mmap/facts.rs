@@ -1,6 +1,6 @@
 //! The statements of this experiment.
 
-use super::predict::{self, SUCCESS};
+use super::predict::{self, FileKind, SUCCESS, Why};
 use super::texts;
 use super::{Made, mapped};
 use crate::error::Ending;
@@ -12,6 +12,9 @@ use crate::texts as shared;
 use vmatlas_event::{Addr, AddrRange, Bytes, MapFlags, PageCounts};
 use vmatlas_model::{PageChange, page_changes};
 use vmatlas_sys::mem::MmapArgs;
+
+/// The word for touching that went well.
+const NO_SIGNAL: &str = "-";
 
 fn add(report: &mut Report, id: &'static str, text: Say, predicted: Expected, measured: Measured) {
     report.facts.push(Fact { id, text, predicted, measured });
@@ -29,14 +32,18 @@ fn traced<T>(seen: Option<T>, value: impl Fn(T) -> Value) -> Measured {
 }
 
 /// Facts about the main call.
-pub(super) fn of_call(report: &mut Report, made: &Made, file: bool) {
+pub(super) fn of_call(report: &mut Report, made: &Made) {
     let machine = report.machine.clone();
     let page = machine.page.bytes();
     let word = match made.reply {
         Ok(_) => SUCCESS.to_owned(),
         Err(errno) => vmatlas_sys::errno_name(errno).unwrap_or("?").to_owned(),
     };
-    let predicted = predict::outcome(&made.args, file, &machine);
+    let predicted = match made.predicted {
+        predict::Ending::Succeeds => Expected::Is(Value::Word(SUCCESS.to_owned())),
+        predict::Ending::Fails(errno, _) => Expected::Is(Value::Word(errno.to_owned())),
+        predict::Ending::Open(why) => Expected::Unknown(Say::new(why.0)),
+    };
     add(report, "outcome", Say::new(texts::FACT_OUTCOME), predicted, Measured::Is(Value::Word(word)));
     let one = Expected::Is(Value::Count(1));
     add(report, "one-call", Say::new(shared::FACT_ONE_CALL), one, traced(made.calls, Value::Count));
@@ -62,7 +69,7 @@ pub(super) fn of_call(report: &mut Report, made: &Made, file: bool) {
     let grew = Bytes(made.after.virtual_size.0.saturating_sub(made.before.virtual_size.0));
     let predicted = Expected::Is(bytes(len));
     add(report, "virtual-grew", Say::new(shared::FACT_VIRTUAL), predicted, Measured::Is(bytes(grew)));
-    resident_after_call(report, made, file, AddrRange::from_len(Addr(addr), len));
+    resident_after_call(report, made, len);
     let new = AddrRange::from_len(Addr(addr), len).unwrap_or(AddrRange::ALL);
     let others =
         changes.iter().all(|change| matches!(change, PageChange::Added(row) if new.covers(row.range)));
@@ -77,15 +84,36 @@ pub(super) fn of_call(report: &mut Report, made: &Made, file: bool) {
     model_equals(report, made);
 }
 
-fn resident_after_call(report: &mut Report, made: &Made, file: bool, area: Option<AddrRange>) {
+fn resident_after_call(report: &mut Report, made: &Made, len: Bytes) {
     let grew = made.after.total.resident.0.saturating_sub(made.before.total.resident.0)
         + made.after.total.hugetlb.0.saturating_sub(made.before.total.hugetlb.0);
-    let predicted = match (predict::populates(&made.args), area) {
-        (true, Some(area)) if !file && made.args.prot.0 & 2 == 2 => Expected::Is(bytes(area.len())),
-        (true, _) => Expected::Unknown(Say::new(texts::READS_DECIDE)),
-        (false, _) => Expected::Is(Value::Bytes(0)),
+    let predicted = match predict::populates(&made.args) {
+        true => populated(report, made, len),
+        false => Expected::Is(Value::Bytes(0)),
     };
     add(report, "resident", Say::new(texts::FACT_RESIDENT), predicted, Measured::Is(Value::Bytes(grew)));
+}
+
+/// What a call that brings its pages in leaves in memory.
+fn populated(report: &Report, made: &Made, len: Bytes) -> Expected {
+    let page = report.machine.page;
+    let args = &made.args;
+    if args.flags.has(MapFlags::ANONYMOUS) {
+        let reads_private = args.prot.0 & 2 == 0 && args.flags.0 & 1 == 0;
+        return match reads_private {
+            // The shared zero page, which is not resident.
+            true if made.after.zero_pages_counted => Expected::Unknown(Say::new(shared::ZERO_COUNTED)),
+            true => Expected::Is(Value::Bytes(0)),
+            false => Expected::Is(bytes(len)),
+        };
+    }
+    match made.file {
+        Some(FileKind::Regular { size, .. }) => {
+            let there = page.round_up(Bytes(size.saturating_sub(args.offset))).unwrap_or(len);
+            Expected::Is(bytes(there.min(len)))
+        }
+        _ => Expected::Unknown(Say::new(texts::READS_DECIDE)),
+    }
 }
 
 fn model_equals(report: &mut Report, made: &Made) {
@@ -110,52 +138,73 @@ pub(super) fn of_one_byte(report: &mut Report, made: &Made) {
     add(report, "one-byte", Say::new(texts::FACT_ONE_BYTE), predicted, measured);
 }
 
-/// Facts about touching that went well: `was` and `is` are the area's pages before and after.
+/// Facts about touching that went well: the area's pages and the whole subject, each before and after.
 pub(super) fn of_touch(
     report: &mut Report,
-    args: &MmapArgs,
+    (args, file): (&MmapArgs, Option<FileKind>),
     touched: u64,
-    was: PageCounts,
-    is: PageCounts,
+    (was, is): (PageCounts, PageCounts),
     (before, after): (&State, &State),
 ) {
-    let page = report.machine.page.bytes();
-    let anonymous = args.flags.has(MapFlags::ANONYMOUS);
-    let writes = args.prot.0 & 2 == 2;
-    let shared_memory = args.flags.0 & 1 == 1;
-    let huge = if shared_memory { report.machine.shmem_huge } else { report.machine.thp.largest.is_some() };
-    let now = Bytes((is.resident + is.hugetlb).0);
-    let want = touched * page;
-    let predicted = match (anonymous, writes) {
-        _ if predict::populates(args) => Expected::Is(bytes(was.resident + was.hugetlb)),
-        (true, true) if huge => Expected::AtLeast(Value::Bytes(want)),
-        (true, true) => Expected::Is(Value::Bytes(want)),
-        // Reading untouched private memory shows the zero page, which is not resident; shared memory gets real pages.
-        (true, false) if !shared_memory && !after.zero_pages_counted => Expected::Is(Value::Bytes(0)),
-        _ => Expected::Unknown(Say::new(texts::READS_DECIDE)),
+    let want = touched * report.machine.page.bytes();
+    let predicted = match predict::populates(args) {
+        true => Expected::Is(bytes(was.resident + was.hugetlb)),
+        false => after_touch(report, args, file, want, after.zero_pages_counted),
     };
-    let predicted = match predicted {
-        // hugetlb pages come whole.
-        Expected::Is(Value::Bytes(n)) if args.flags.has(0x4_0000) => Expected::AtLeast(Value::Bytes(n)),
-        other => other,
-    };
-    add(report, "touched", Say::new(texts::FACT_TOUCHED), predicted, Measured::Is(bytes(now)));
+    let now = Measured::Is(bytes(is.resident + is.hugetlb));
+    add(report, "touched", Say::new(texts::FACT_TOUCHED), predicted, now);
     let measured = Measured::Is(bytes(after.virtual_size));
     let predicted = Expected::Is(bytes(before.virtual_size));
     add(report, "touch-virtual", Say::new(texts::FACT_TOUCH_VIRTUAL), predicted, measured);
 }
 
-/// The fact about an access that ended the subject.
-pub(super) fn of_signal(report: &mut Report, args: &MmapArgs, ending: &Ending) {
-    let predicted = match args.prot.0 & 3 {
-        0 => Expected::Is(Value::Word("SIGSEGV".to_owned())),
-        // A page past the end of a file.
-        _ if args.fd >= 0 => Expected::Is(Value::Word("SIGBUS".to_owned())),
-        _ => Expected::Unknown(Say::new(texts::DECIDED_ELSEWHERE)),
+fn after_touch(
+    report: &Report,
+    args: &MmapArgs,
+    file: Option<FileKind>,
+    want: u64,
+    zero_pages_counted: bool,
+) -> Expected {
+    let (writes, is_shared) = (args.prot.0 & 2 == 2, args.flags.0 & 1 == 1);
+    let (exactly, at_least) = (Expected::Is(Value::Bytes(want)), Expected::AtLeast(Value::Bytes(want)));
+    if args.flags.has(MapFlags::ANONYMOUS) {
+        let huge = match is_shared {
+            _ if args.flags.has(0x4_0000) => true,
+            true => report.machine.shmem_huge,
+            false => report.machine.thp.largest.is_some(),
+        };
+        return match (writes, is_shared) {
+            // Reading private memory that was never written shows the zero page, which is not resident.
+            (false, false) if zero_pages_counted => Expected::Unknown(Say::new(shared::ZERO_COUNTED)),
+            (false, false) => Expected::Is(Value::Bytes(0)),
+            // Huge pages come whole.
+            _ if huge => at_least,
+            _ => exactly,
+        };
+    }
+    match file {
+        // A copy of each page that is written; what is read, or shared, brings its neighbours along.
+        Some(FileKind::Regular { .. }) if writes && !is_shared => exactly,
+        Some(FileKind::Regular { .. }) => at_least,
+        _ => Expected::Unknown(Say::new(texts::READS_DECIDE)),
+    }
+}
+
+/// The fact about the signal that touching was to raise, or raised: `ending` is `None` when the subject lives on.
+pub(super) fn of_signal(
+    report: &mut Report,
+    predicted: Result<Option<&'static str>, Why>,
+    ending: Option<Ending>,
+) {
+    let word = |text: &str| Value::Word(text.to_owned());
+    let predicted = match predicted {
+        Ok(signal) => Expected::Is(word(signal.unwrap_or(NO_SIGNAL))),
+        Err(why) => Expected::Unknown(Say::new(why.0)),
     };
-    let word = match ending {
-        Ending::Signaled(signal) => vmatlas_sys::signal::name(*signal),
-        other => other.to_string(),
+    let measured = match ending {
+        None => word(NO_SIGNAL),
+        Some(Ending::Signaled(signal)) => Value::Word(vmatlas_sys::signal::name(signal)),
+        Some(other) => Value::Word(other.to_string()),
     };
-    add(report, "signal", Say::new(texts::FACT_SIGNAL), predicted, Measured::Is(Value::Word(word)));
+    add(report, "signal", Say::new(texts::FACT_SIGNAL), predicted, Measured::Is(measured));
 }

@@ -1,10 +1,10 @@
 //! The experiment everything started from: a map, one mmap, the map again; then touching.
 
 mod facts;
+mod options;
 mod predict;
 mod texts;
 
-use crate::child::FILE_FD;
 use crate::error::{Ending, LabError};
 use crate::machine::Machine;
 use crate::program::Program;
@@ -14,84 +14,19 @@ use crate::state::{State, frames_of, pages_of};
 use crate::subject::Subject;
 use crate::texts as shared;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
-use vmatlas_event::{Addr, AddrRange, Bytes, Errno, MapFlags, Op, Outcome, ProtArg};
+use vmatlas_event::{Addr, AddrRange, Bytes, Errno, Op, Outcome};
 use vmatlas_model::PageChange;
 use vmatlas_sys::mem::{MmapArgs, Touch};
 use vmatlas_view::picture::talk::{Moment, NewArea, Panel, Talk, blocks};
-use vmatlas_view::{Text, call, escape};
+use vmatlas_view::{Text, call};
+
+pub use options::{Options, TouchPages};
+use predict::{FileKind, Setting};
 
 /// What is known of it before it is made.
 pub(crate) static INFO: Info =
     Info { name: "mmap", title: texts::TITLE, en: include_str!("en.md"), ja: include_str!("ja.md") };
-
-/// How many pages of the new area are touched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TouchPages {
-    /// This many, from the first on.
-    Some(u64),
-    /// All of them.
-    All,
-}
-
-/// The arguments of mmap(2), and what to do with the area.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How much.
-    pub length: Bytes,
-    /// The hint, or the place with MAP_FIXED.
-    pub addr: Addr,
-    /// PROT_*.
-    pub prot: ProtArg,
-    /// MAP_*.
-    pub flags: MapFlags,
-    /// The file behind it.
-    pub file: Option<PathBuf>,
-    /// Where in the file it begins.
-    pub offset: u64,
-    /// How much of it is touched.
-    pub touch: TouchPages,
-}
-
-impl Default for Options {
-    /// The talk's own: 1 GiB, readable and writable, private and anonymous; eight pages touched.
-    fn default() -> Options {
-        Options {
-            length: Bytes(1 << 30),
-            addr: Addr(0),
-            prot: ProtArg(3),
-            flags: MapFlags(0x22),
-            file: None,
-            offset: 0,
-            touch: TouchPages::Some(8),
-        }
-    }
-}
-
-impl Options {
-    fn args(&self) -> MmapArgs {
-        MmapArgs {
-            addr: self.addr,
-            len: self.length,
-            prot: self.prot,
-            flags: self.flags,
-            fd: if self.file.is_some() { FILE_FD } else { -1 },
-            offset: self.offset,
-        }
-    }
-
-    fn open(&self) -> Result<Option<File>, LabError> {
-        let Some(path) = &self.file else { return Ok(None) };
-        let writes_back = self.flags.0 & 1 == 1 && self.prot.0 & 2 == 2;
-        let opened = File::options().read(true).write(writes_back).open(path);
-        opened.map(Some).map_err(|why| LabError::File {
-            path: escape::terminal(path.as_os_str().as_encoded_bytes()),
-            why,
-        })
-    }
-}
 
 /// Makes the experiment.
 ///
@@ -100,7 +35,8 @@ impl Options {
 pub fn run(options: &Options, audience: &mut dyn Audience) -> Result<Report, LabError> {
     let machine = Machine::read();
     let args = options.args();
-    let mut subject = Subject::start(options.open()?)?;
+    let (opened, file) = options.open()?.unzip();
+    let mut subject = Subject::start(opened)?;
     let path = options.file.as_ref().map(|p| p.as_os_str().as_encoded_bytes());
     let touch = touch_count(options, &machine);
     let mut report = Report {
@@ -122,8 +58,11 @@ pub fn run(options: &Options, audience: &mut dyn Audience) -> Result<Report, Lab
     let step = beginning(&subject, &start);
     show(&mut report, step, audience);
 
-    let first = one_call(&mut subject, &mut report, &args, &start, texts::STEP_CALL, "call")?;
-    facts::of_call(&mut report, &first, options.file.is_some());
+    if predict::populates(&args) {
+        warn_of_size(&report, args.len, audience);
+    }
+    let first = one_call(&mut subject, &report, &args, file, &start, (texts::STEP_CALL, "call"))?;
+    facts::of_call(&mut report, &first);
     show(&mut report, first.step.clone(), audience);
     let mut panels = vec![panel(Moment::Before, &start, None)];
     let Ok(addr) = first.reply else {
@@ -139,11 +78,11 @@ pub fn run(options: &Options, audience: &mut dyn Audience) -> Result<Report, Lab
         Some((area, new_area(&subject, &first.after, area)?)),
     ));
 
-    let mut latest = first.after;
+    let mut latest = first.after.clone();
     if options.file.is_none() && options.addr.0 == 0 {
         let one = MmapArgs { len: Bytes(1), ..args };
         let mut second =
-            one_call(&mut subject, &mut report, &one, &latest, texts::STEP_ONE_BYTE, "one-byte")?;
+            one_call(&mut subject, &report, &one, file, &latest, (texts::STEP_ONE_BYTE, "one-byte"))?;
         let page = Bytes(predict::mapped(&one, &report.machine).0);
         second.step.parts.push(Part::Para(Say::new(texts::ONE_BYTE_NOTE).with("page", page)));
         facts::of_one_byte(&mut report, &second);
@@ -151,7 +90,8 @@ pub fn run(options: &Options, audience: &mut dyn Audience) -> Result<Report, Lab
         latest = second.after;
     }
     if touch > 0
-        && let Some(panel) = touching(&mut subject, &mut report, &args, area, touch, &latest, audience)?
+        && let Some(panel) =
+            touching(&mut subject, &mut report, &first.args, (area, touch, file), &latest, audience)?
     {
         panels.push(panel);
     }
@@ -163,6 +103,8 @@ pub fn run(options: &Options, audience: &mut dyn Audience) -> Result<Report, Lab
 /// A call that was made, and the maps around it.
 struct Made {
     args: MmapArgs,
+    file: Option<FileKind>,
+    predicted: predict::Ending,
     reply: Result<u64, Errno>,
     before: Arc<State>,
     after: Arc<State>,
@@ -212,12 +154,13 @@ fn beginning(subject: &Subject, start: &Arc<State>) -> Step {
 
 fn one_call(
     subject: &mut Subject,
-    report: &mut Report,
+    report: &Report,
     args: &MmapArgs,
+    file: Option<FileKind>,
     before: &Arc<State>,
-    title: Text,
-    id: &'static str,
+    (title, id): (Text, &'static str),
 ) -> Result<Made, LabError> {
+    let predicted = predict::ending(args, Setting { machine: &report.machine, before, file });
     let seen = subject.watch().count();
     let reply = subject.mmap(*args).map_err(|how| LabError::Ended { how })?;
     let after = Arc::new(subject.state()?);
@@ -236,10 +179,11 @@ fn one_call(
         Ok(_) => Say::new(texts::MEANS_ADDRESS),
         Err(errno) => {
             let name = vmatlas_sys::errno_name(errno).unwrap_or("?");
-            let file = args.fd >= 0;
-            Say::new(texts::MEANS_ERROR)
-                .with("meaning", vmatlas_sys::errno_text(errno))
-                .with("why", predict::reason(args, file, &report.machine, name))
+            let why = match predicted {
+                predict::Ending::Fails(expected, why) if expected == name => why.0,
+                _ => predict::general_reason(name),
+            };
+            Say::new(texts::MEANS_ERROR).with("meaning", vmatlas_sys::errno_text(errno)).with("why", why)
         }
     };
     let mut sizes = vec![
@@ -258,7 +202,7 @@ fn one_call(
     ];
     let step = Step { id, title: Say::new(title), parts };
     let model = if traced { subject.watch().model() } else { None };
-    Ok(Made { args: *args, reply, before: before.clone(), after, calls, model, step })
+    Ok(Made { args: *args, file, predicted, reply, before: before.clone(), after, calls, model, step })
 }
 
 fn size_row(what: Text, before: Option<Bytes>, after: Bytes) -> SizeRow {
@@ -284,7 +228,7 @@ fn described(args: &MmapArgs) -> Vec<(&'static str, String, Say)> {
 
 fn prefixed(prefix: &str, words: &str) -> String {
     let word = |w: &str| {
-        if w.starts_with(|c: char| c.is_ascii_digit()) { w.to_owned() } else { format!("{prefix}{w}") }
+        if w == "0" || w.starts_with("0x") { w.to_owned() } else { format!("{prefix}{w}") }
     };
     words.split('|').map(word).collect::<Vec<_>>().join("|")
 }
@@ -324,21 +268,24 @@ fn panel(moment: Moment, state: &State, new: Option<(AddrRange, NewArea)>) -> Pa
     Panel { moment, blocks: blocks(&state.rows, &state.pages, new) }
 }
 
+fn warn_of_size(report: &Report, want: Bytes, audience: &mut dyn Audience) {
+    if let Some(have) = report.machine.available().filter(|have| *have < want) {
+        audience.warn(&Say::new(shared::TOUCH_WARNING).with("want", want).with("have", have));
+    }
+}
+
 /// Step 3; the panel of it, or nothing when the subject did not survive.
 fn touching(
     subject: &mut Subject,
     report: &mut Report,
     args: &MmapArgs,
-    area: AddrRange,
-    pages: u64,
+    (area, pages, file): (AddrRange, u64, Option<FileKind>),
     before: &Arc<State>,
     audience: &mut dyn Audience,
 ) -> Result<Option<Panel>, LabError> {
     let page = report.machine.page.bytes();
-    let want = Bytes(pages * page);
-    if let Some(have) = report.machine.available().filter(|have| *have < want) {
-        audience.warn(&Say::new(texts::TOUCH_WARNING).with("want", want).with("have", have));
-    }
+    warn_of_size(report, Bytes(pages * page), audience);
+    let signal = predict::signal(args, pages, Setting { machine: &report.machine, before, file });
     let reads_only = args.prot.0 & 3 == 1;
     let how = if reads_only { Touch::Read } else { Touch::Write };
     let note = if reads_only { texts::TOUCH_NOTE_READ } else { texts::TOUCH_NOTE_WRITE };
@@ -352,7 +299,7 @@ fn touching(
                 other => other.to_string(),
             };
             parts.push(Part::Warning(Say::new(texts::TOUCH_KILLED).with("how", how)));
-            facts::of_signal(report, args, &ending);
+            facts::of_signal(report, signal, Some(ending));
             show(report, Step { id: "touch", title, parts }, audience);
             return Ok(None);
         }
@@ -365,7 +312,10 @@ fn touching(
         size_row(shared::VIRTUAL_SIZE, Some(before.virtual_size), after.virtual_size),
         size_row(shared::RESIDENT_SIZE, Some(before.total.resident), after.total.resident),
     ]));
-    facts::of_touch(report, args, touched, was, counts, (before, &after));
+    if signal != Ok(None) {
+        facts::of_signal(report, signal, None);
+    }
+    facts::of_touch(report, (args, file), touched, (was, counts), (before, &after));
     let new = new_area(subject, &after, area)?;
     show(report, Step { id: "touch", title, parts }, audience);
     Ok(Some(panel(Moment::Touched(touched), &after, Some((area, new)))))

@@ -29,9 +29,6 @@ vmatlas_view::texts! {
         "それぞれから 1 バイトずつ読みます (書き込みは許されていません)。触れていない無名メモリを読むと共有のゼロページが見えるだけで、物理メモリは使いません。";
     /// Step 3, the access is refused.
     TOUCH_KILLED: "The access was not allowed, and the kernel ended the process: {how}.", "許されていないアクセスなので、カーネルがプロセスを終了させました: {how}。";
-    /// Step 3, much.
-    TOUCH_WARNING: "touching {want} needs that much physical memory; {have} are available",
-        "{want} に触れるにはそれだけの物理メモリが必要です (利用可能: {have})";
     /// A size.
     TOUCHED: "touched", "触れたサイズ";
     /// Argument meaning.
@@ -66,8 +63,36 @@ vmatlas_view::texts! {
     /// Why refused.
     WHY_TOO_LARGE: "The address space of a process ends at 128 TiB.", "プロセスの仮想アドレス空間は 128 TiB までです。";
     /// Why refused.
-    WHY_OVERCOMMIT: "The kernel refuses to promise more memory than it could ever give (vm.overcommit_memory, or a limit).",
-        "用意できる以上のメモリの約束をカーネルが拒みました (vm.overcommit_memory、または資源制限)。";
+    WHY_OVERCOMMIT: "The kernel refuses to promise more than all memory and swap together (vm.overcommit_memory is 0).",
+        "物理メモリとスワップの合計を超える約束を、カーネルは拒みます (vm.overcommit_memory は 0)。";
+    /// Why refused.
+    WHY_FIXED_PLACE: "With MAP_FIXED the address must be a multiple of the page size.", "MAP_FIXED では、アドレスはページサイズの倍数でなければなりません。";
+    /// Why refused.
+    WHY_MIN_ADDR: "Addresses below vm.mmap_min_addr are for privileged processes only: a NULL pointer must stay invalid.",
+        "vm.mmap_min_addr より低いアドレスは特権プロセスにしか使えません。NULL ポインターが有効なアドレスにならないようにするためです。";
+    /// Why refused.
+    WHY_LOW: "MAP_32BIT takes an address between 1 and 2 GiB, and there is less room than was asked for.",
+        "MAP_32BIT は 1 GiB から 2 GiB の間のアドレスを使いますが、要求されたサイズの空きがありません。";
+    /// Why refused.
+    WHY_NO_GAP: "No gap between the mappings that are there is large enough: addresses run out before memory does.",
+        "いまあるマッピングの隙間に、要求されたサイズの空きがありません。メモリより先にアドレスが足りなくなりました。";
+    /// Why refused.
+    WHY_LOCK: "MAP_LOCKED keeps pages in physical memory, and RLIMIT_MEMLOCK says how much a process may lock (ulimit -l).",
+        "MAP_LOCKED はページを物理メモリに固定します。固定できる量は RLIMIT_MEMLOCK (ulimit -l) までです。";
+    /// Why refused.
+    WHY_GROWSDOWN: "MAP_GROWSDOWN is for private anonymous memory only: it makes a stack.", "MAP_GROWSDOWN はスタック用で、プライベートな無名マッピングにしか使えません。";
+    /// Why refused.
+    WHY_NOT_MAPPABLE: "What the descriptor refers to cannot be mapped, a folder for instance.", "このファイルはマップできません (ディレクトリなど)。";
+    /// Why refused.
+    WHY_LIMIT: "The virtual size of the process would exceed its limit RLIMIT_AS (ulimit -v).", "仮想メモリサイズが資源制限 RLIMIT_AS (ulimit -v) を超えます。";
+    /// Why refused.
+    WHY_STRICT: "vm.overcommit_memory is 2: the kernel promises no more than CommitLimit in /proc/meminfo.",
+        "vm.overcommit_memory が 2 なので、カーネルは /proc/meminfo の CommitLimit を超える約束をしません。";
+    /// Why refused.
+    WHY_NO_HUGE: "There are not enough free huge pages (vm.nr_hugepages).", "空いているヒュージページが足りません (vm.nr_hugepages)。";
+    /// Why refused.
+    WHY_NO_MEMORY: "There is no room for it: addresses, promised memory, huge pages or a limit.",
+        "アドレス空間、約束できるメモリ、ヒュージページ、資源制限のどれかが足りません。";
     /// Why refused.
     WHY_ACCESS: "The file was not opened for what the mapping asks.", "ファイルがこのマッピングに必要なモードで開かれていません。";
     /// Why refused.
@@ -81,8 +106,6 @@ vmatlas_view::texts! {
     /// No prediction.
     STRICT: "vm.overcommit_memory is 2 (or unreadable): what others have been promised decides",
         "vm.overcommit_memory が 2 (または読めない) のため、ほかのプロセスへの約束しだい";
-    /// No prediction.
-    THP_DECIDES: "transparent huge pages may give more than was touched", "トランスペアレントヒュージページにより、触れた以上に載ることがあるため";
     /// No prediction.
     READS_DECIDE: "read pages may be the shared zero page, or the file's own", "読んだページはゼロページやファイルのページかもしれないため";
     /// Fact.
@@ -100,7 +123,7 @@ vmatlas_view::texts! {
     /// Fact.
     FACT_TOUCHED: "resident is exactly what was touched", "物理メモリに載るのは触れたページだけ";
     /// Fact.
-    FACT_SIGNAL: "an access that is not allowed ends the process with this signal", "許されていないアクセスはこのシグナルでプロセスを終わらせる";
+    FACT_SIGNAL: "touching ends the process with this signal", "触れるとこのシグナルでプロセスが終了する";
     /// Fact.
     FACT_TOUCH_VIRTUAL: "touching does not change the virtual size", "触れても仮想メモリサイズは変わらない";
 }

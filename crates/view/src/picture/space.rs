@@ -149,7 +149,9 @@ fn items(parts: Vec<Part<'_>>) -> Vec<Item<'_>> {
 
 /// The picture as one document.
 pub fn svg(view: &MapView, lang: Lang) -> String {
-    let items = items(parts(&view.rows));
+    // [vsyscall] is no VMA, and nothing lies between it and the user's addresses.
+    let end = view.rows.iter().rposition(|row| row.vma.special() != Some(b"vsyscall")).map_or(0, |at| at + 1);
+    let items = items(parts(&view.rows[..end]));
     let lines = items.len().max(1) as f64;
     let height = (lines * LINE).max(320.0);
     let kinds = totals(view.rows.iter());

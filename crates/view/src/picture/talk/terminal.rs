@@ -9,9 +9,9 @@ use crate::table::{shorten, width};
 use crate::units::{count, size};
 
 /// Columns inside the bar of virtual addresses.
-const LEFT: usize = 20;
+const LEFT: usize = 21;
 /// Columns of an arrow.
-const ARROW: usize = 5;
+const ARROW: usize = 4;
 /// Columns inside the bar of physical memory.
 const RIGHT: usize = 9;
 /// A whole panel.
@@ -118,8 +118,8 @@ fn bar_line(bar: Bar) -> Line {
     };
     let inner = bar.left.map_or_else(|| "─".repeat(LEFT), |text| pad(&text, LEFT));
     let (arrow, frame_paint) = match &bar.frame {
-        Some(_) => (" ──▶ ", bar.paint),
-        None => ("     ", Paint::Plain),
+        Some(_) => (" ─▶ ", bar.paint),
+        None => ("    ", Paint::Plain),
     };
     vec![
         (Paint::Plain, open.to_owned()),
