@@ -15,7 +15,8 @@ use vmatlas_view::{Lang, show::Sort, units};
     version,
     max_term_width = 100,
     subcommand_required = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = PLANNED
 )]
 pub(crate) struct Cli {
     /// Language: en or ja (else LC_ALL, LC_MESSAGES, LANG)
@@ -90,19 +91,17 @@ pub(crate) struct ShowArgs {
 
 /// What a person should know before watching a program.
 const RUN_NOTES: &str = "\
-The program's memory calls stop it for a moment each; nothing else does. What it can notice: a seccomp filter in
-/proc/self/status, being traced, one CPU with --same-cpu, and under an unprivileged vmatlas that set-user-ID programs
-gain nothing. It is ended when vmatlas is ended, because its memory calls would fail without us; so vmatlas also waits
-for every process the program leaves behind.
-
-Exit status: the program's own; 128+N when signal N ended it; 127 not found; 126 not executable; 125 when vmatlas
-itself fails.";
+    The program's memory calls stop it for a moment each; nothing else does. What it can notice: a seccomp filter in \
+    /proc/self/status, being traced, one CPU with --same-cpu, and under an unprivileged vmatlas that set-user-ID programs \
+    gain nothing. It is ended when vmatlas is ended, because its memory calls would fail without us; so vmatlas also waits \
+    for every process the program leaves behind.\n\n\
+    Exit status: the program's own; 128+N when signal N ended it; 127 not found; 126 not executable; 125 when vmatlas \
+    itself fails.";
 
 /// What a person should know before an experiment.
 const LAB_NOTES: &str = "\
-Experiments happen in a process of their own; nothing of the machine is changed. Without a name they are listed.
-
-Exit status: 0 when every fact held, 3 when one did not, 1 when the experiment could not be made.";
+    Experiments happen in a process of their own; nothing of the machine is changed. Without a name they are listed.\n\n\
+    Exit status: 0 when every fact held, 3 when one did not, 1 when the experiment could not be made.";
 
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
@@ -142,8 +141,8 @@ pub(crate) struct RunArgs {
 }
 
 const PLANNED: &str = "\
-Not yet there: ps, rss, pages, attach, watch, info, log, verify, pack, mark, diff, why, origins, export, tui, serve, report,
-doctor.";
+    Not yet there: ps, rss, pages, attach, watch, info, log, verify, pack, mark, diff, why, origins, export, tui, serve, report, \
+    doctor.";
 
 /// Commands of the design that do not exist yet.
 pub(crate) const NOT_YET: &[&str] = &[
