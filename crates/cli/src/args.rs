@@ -108,7 +108,8 @@ pub(crate) struct RunArgs {
     /// Only the summary at the end
     #[arg(short = 'c', long)]
     pub(crate) count: bool,
-    /// Only these calls (mmap, munmap, mremap, mprotect, pkey_mprotect, brk, madvise, shmat, shmdt)
+    /// Only these calls (mmap, munmap, mremap, mprotect, pkey_mprotect, brk, madvise, shmat, shmdt); madvise that acts
+    /// on pages only is shown when it is named here
     #[arg(short = 'e', long, value_name = "CALL,...", value_delimiter = ',', value_parser = parse_call)]
     pub(crate) expr: Vec<OpKind>,
     /// Only calls that mapped or unmapped at least this much

@@ -53,7 +53,12 @@ fn failure(error: &TraceError, context: &Context) -> Failure {
             (NOT_EXECUTABLE, texts::NOT_EXECUTABLE.fill(lang, &[("program", program), ("why", &why)]))
         }
         TraceError::NotPermitted { .. } => (OWN_FAILURE, texts::TRACE_NOT_PERMITTED.get(lang).to_owned()),
-        other => (OWN_FAILURE, other.to_string()),
+        TraceError::TooOld => (OWN_FAILURE, texts::TRACE_TOO_OLD.get(lang).to_owned()),
+        TraceError::NulByte { program } => (OWN_FAILURE, texts::NUL_BYTE.fill(lang, &[("program", program)])),
+        TraceError::System { what, errno } => {
+            let why = vmatlas_sys::errno_text(*errno);
+            (OWN_FAILURE, texts::SYSTEM.fill(lang, &[("what", what), ("why", &why)]))
+        }
     };
     Failure { code, message }
 }
@@ -133,6 +138,11 @@ impl Watcher<'_> {
             return false;
         }
         let is_call = event.op.is_call();
+        // Advice that acts on pages only leaves the map as it is: counted, and shown when asked for.
+        let pages_only = matches!(event.op, Op::Madvise { advice, .. } if !advice.changes_vmas());
+        if pages_only && !self.args.expr.contains(&event.op.kind()) {
+            return false;
+        }
         if !self.args.expr.is_empty() && !self.args.expr.contains(&event.op.kind()) {
             return false;
         }

@@ -55,7 +55,10 @@ pub(crate) fn explain(error: &ProcError, context: &Context) -> anyhow::Error {
         ErrorKind::KernelThread => texts::KERNEL_THREAD,
         ErrorKind::NotPermitted if vmatlas_sys::effective_uid() == 0 => texts::NOT_PERMITTED_ROOT,
         ErrorKind::NotPermitted => texts::NOT_PERMITTED,
-        ErrorKind::Unsupported | ErrorKind::Malformed | ErrorKind::Io => return anyhow!("{error}"),
+        ErrorKind::Unsupported | ErrorKind::Malformed | ErrorKind::Io => {
+            let values: [(&str, &dyn std::fmt::Display); 2] = [("pid", &error.pid()), ("why", error)];
+            return anyhow!(texts::CANNOT_READ.fill(context.lang, &values));
+        }
     };
     anyhow!(text.fill(context.lang, &[("pid", &error.pid())]))
 }
