@@ -49,7 +49,7 @@ fn a_gibibyte_is_addresses_only() {
         (report["schema"].as_str(), report["experiment"].as_str()),
         (Some("vmatlas/lab/1"), Some("mmap"))
     );
-    holds_but_for(&report, &["outcome"]);
+    holds_but_for(&report, &[]);
     let page = report["page_size"].as_u64().unwrap();
     assert_eq!(fact(&report, "one-call")["measured"], 1);
     assert_eq!(fact(&report, "mapped-bytes")["measured"], 1u64 << 30);
@@ -74,6 +74,10 @@ fn failing_calls_are_experiments() {
         (&["mmap", "--flags", "ANONYMOUS"], "EINVAL"),
         (&["mmap", "--flags", "PRIVATE"], "EBADF"),
         (&["mmap", "--offset", "1"], "EINVAL"),
+        (&["mmap", "--length", "127TiB", "--prot", "NONE"], "ENOMEM"),
+        (&["mmap", "--file", "/etc", "--length", "4096"], "ENODEV"),
+        (&["mmap", "--flags", "PRIVATE|ANONYMOUS|FIXED", "--addr", "0x10000001"], "EINVAL"),
+        (&["mmap", "--flags", "PRIVATE|ANONYMOUS|32BIT", "--length", "2GiB"], "ENOMEM"),
     ] {
         let report = report(words);
         assert_eq!(fact(&report, "outcome")["measured"], errno, "{words:?}");
@@ -95,6 +99,13 @@ fn forbidden_accesses_are_experiments() {
     let past_the_end =
         report(&["mmap", "--file", file.to_str().unwrap(), "--length", "64KiB", "--touch", "9"]);
     assert_eq!(fact(&past_the_end, "signal")["measured"], "SIGBUS");
+    for report in [none, past_the_end] {
+        assert_eq!(fact(&report, "signal")["holds"], true, "{report}");
+    }
+    let inside = report(&["mmap", "--file", file.to_str().unwrap(), "--prot", "READ|WRITE", "--touch", "1"]);
+    if need(Capability::Ptrace) && need(Capability::PagemapScan) {
+        holds_but_for(&inside, &[]);
+    }
 }
 
 /// Checks MAP_POPULATE, shared memory and read-only memory: what is resident after the call and after touching.
@@ -105,12 +116,9 @@ fn flags_decide_what_is_resident() {
     }
     let populated = report(&["mmap", "--length", "8MiB", "--populate"]);
     assert_eq!(fact(&populated, "resident")["measured"], 8u64 << 20);
-    holds_but_for(&populated, &["outcome"]);
-    holds_but_for(
-        &report(&["mmap", "--flags", "SHARED|ANONYMOUS", "--length", "1MiB"]),
-        &["outcome", "touched"],
-    );
-    holds_but_for(&report(&["mmap", "--prot", "READ", "--length", "1MiB"]), &["outcome"]);
+    holds_but_for(&populated, &[]);
+    holds_but_for(&report(&["mmap", "--flags", "SHARED|ANONYMOUS", "--length", "1MiB"]), &[]);
+    holds_but_for(&report(&["mmap", "--prot", "READ", "--length", "1MiB"]), &[]);
 }
 
 /// Checks that the heap moves by whole pages, and back.
@@ -259,6 +267,8 @@ fn wrong_usage_is_one_line() {
         (&["brk", "--prot", "READ"], "--prot is not for 'lab brk'"),
         (&["mmap", "--file", "/nowhere/file"], "/nowhere/file"),
         (&["brk", "--svg", "/tmp/x.svg"], "has no picture"),
+        (&["mmap", "--file", "/nowhere/file", "--lang", "ja"], "開けません"),
+        (&["demand-paging", "--length", "1EiB", "--lang", "ja"], "獲得できませんでした"),
     ] {
         let output = lab(words);
         assert_eq!(output.status.code(), Some(1), "{words:?}");

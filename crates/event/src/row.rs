@@ -71,6 +71,12 @@ pub struct VmaRow {
 }
 
 impl VmaRow {
+    /// Private anonymous memory without a name.
+    pub fn anonymous(range: AddrRange, prot: Prot) -> VmaRow {
+        let (offset, dev, inode) = (0, Dev::default(), 0);
+        VmaRow { range, prot, sharing: Sharing::Private, offset, dev, inode, name: None }
+    }
+
     /// Whether a file (or shmem object) stands behind it; a name in brackets proves nothing, a file can be called that.
     pub fn has_file(&self) -> bool {
         self.inode != 0 || self.dev != Dev::default()

@@ -119,18 +119,10 @@ pub(crate) fn neighbourhood(interesting: &[bool], around: usize) -> Vec<Run> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vmatlas_event::{Addr, Dev, Prot, Sharing};
+    use vmatlas_event::{Addr, Prot};
 
     fn anon(a: u64, b: u64, prot: Prot) -> VmaRow {
-        VmaRow {
-            range: AddrRange::new(Addr(a << 12), Addr(b << 12)).unwrap(),
-            prot,
-            sharing: Sharing::Private,
-            offset: 0,
-            dev: Dev::default(),
-            inode: 0,
-            name: None,
-        }
+        VmaRow::anonymous(AddrRange::new(Addr(a << 12), Addr(b << 12)).unwrap(), prot)
     }
 
     fn marks(before: &[VmaRow], after: &[VmaRow]) -> Vec<Mark> {

@@ -6,6 +6,8 @@ use crate::machine::Machine;
 use crate::program::Program;
 use crate::say::{Say, section};
 use crate::state::State;
+use crate::subject::Subject;
+use crate::texts;
 use std::sync::Arc;
 use vmatlas_event::{Bytes, Op, Outcome, Pid, VmaRow};
 use vmatlas_view::picture::chart::{Chart, Sample};
@@ -151,6 +153,27 @@ impl Figure {
 }
 
 impl Report {
+    /// An empty one, about a subject that was just started.
+    pub(crate) fn new(info: &'static Info, subject: &Subject) -> Report {
+        Report {
+            info,
+            machine: Machine::read(),
+            pid: subject.pid(),
+            untraced: subject.watch().blind().map(|why| Say::new(texts::UNTRACED).with("why", why)),
+            steps: Vec::new(),
+            facts: Vec::new(),
+            figure: None,
+            program: None,
+        }
+    }
+
+    /// Shows a step that was made, keeps it, and waits until the audience wants to go on.
+    pub(crate) fn add(&mut self, step: Step, audience: &mut dyn Audience) {
+        audience.step(self, &step);
+        self.steps.push(step);
+        audience.pause();
+    }
+
     /// Whether every fact holds that could be compared.
     pub fn holds(&self) -> bool {
         crate::facts::all_hold(&self.facts)

@@ -137,7 +137,7 @@ fn counted(row: &VmaRow) -> u64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use vmatlas_event::{Dev, Prot, Sharing};
+    use vmatlas_event::Prot;
 
     /// Pages `[a, b)` as a range.
     pub(crate) fn r(a: u64, b: u64) -> AddrRange {
@@ -146,14 +146,6 @@ pub(crate) mod tests {
 
     /// A private anonymous row over pages `[a, b)`.
     pub(crate) fn anon(a: u64, b: u64, prot: Prot) -> VmaRow {
-        VmaRow {
-            range: r(a, b),
-            prot,
-            sharing: Sharing::Private,
-            offset: 0,
-            dev: Dev::default(),
-            inode: 0,
-            name: None,
-        }
+        VmaRow::anonymous(r(a, b), prot)
     }
 }

@@ -183,18 +183,10 @@ fn boundaries(pages: &[PageChange], change: &Change, lang: Lang) -> Option<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vmatlas_event::{Addr, AddrRange, Dev, Prot};
+    use vmatlas_event::{Addr, AddrRange, Prot};
 
     fn anon(a: u64, b: u64, prot: Prot) -> VmaRow {
-        VmaRow {
-            range: AddrRange::new(Addr(a << 12), Addr(b << 12)).unwrap(),
-            prot,
-            sharing: Sharing::Private,
-            offset: 0,
-            dev: Dev::default(),
-            inode: 0,
-            name: None,
-        }
+        VmaRow::anonymous(AddrRange::new(Addr(a << 12), Addr(b << 12)).unwrap(), prot)
     }
 
     fn change(before: Vec<VmaRow>, after: Vec<VmaRow>) -> Change {

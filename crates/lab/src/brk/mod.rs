@@ -4,7 +4,6 @@ mod texts;
 
 use crate::error::LabError;
 use crate::facts::{Expected, Fact, Measured, Value};
-use crate::machine::Machine;
 use crate::report::{Audience, CallPart, ComparePart, Info, Part, Report, SizeRow, Step};
 use crate::say::Say;
 use crate::state::State;
@@ -28,16 +27,7 @@ const GROWTH: u64 = 132 * 1024;
 /// When the subject cannot be started or read.
 pub fn run(audience: &mut dyn Audience) -> Result<Report, LabError> {
     let mut subject = Subject::start(None)?;
-    let mut report = Report {
-        info: &INFO,
-        machine: Machine::read(),
-        pid: subject.pid(),
-        untraced: subject.watch().blind().map(|why| Say::new(shared::UNTRACED).with("why", why)),
-        steps: Vec::new(),
-        facts: Vec::new(),
-        figure: None,
-        program: None,
-    };
+    let mut report = Report::new(&INFO, &subject);
     audience.begin(&report);
     let page = report.machine.page.bytes();
     // From a page boundary, so that what one byte does is known beforehand.
@@ -92,10 +82,7 @@ fn fact(id: &'static str, text: Text, predicted: Value, measured: Value) -> Fact
 }
 
 fn show(report: &mut Report, id: &'static str, title: Text, parts: Vec<Part>, audience: &mut dyn Audience) {
-    let step = Step { id, title: Say::new(title), parts };
-    audience.step(report, &step);
-    report.steps.push(step);
-    audience.pause();
+    report.add(Step { id, title: Say::new(title), parts }, audience);
 }
 
 fn parts(asked: Addr, now: Addr, before: &Arc<State>, after: &Arc<State>) -> Vec<Part> {

@@ -4,7 +4,6 @@ mod texts;
 
 use crate::error::LabError;
 use crate::facts::{Expected, Fact, Measured, Value};
-use crate::machine::Machine;
 use crate::report::{Audience, Figure, Info, Part, Report, SizeRow, Step};
 use crate::say::Say;
 use crate::state::{State, pages_of};
@@ -30,18 +29,8 @@ const WATCHABLE: u64 = 100 << 20;
 /// # Errors
 /// When the subject cannot be started or read, or the area not be obtained.
 pub fn run(length: Bytes, audience: &mut dyn Audience) -> Result<Report, LabError> {
-    let machine = Machine::read();
     let mut subject = Subject::start(None)?;
-    let mut report = Report {
-        info: &INFO,
-        pid: subject.pid(),
-        untraced: subject.watch().blind().map(|why| Say::new(shared::UNTRACED).with("why", why)),
-        steps: Vec::new(),
-        facts: Vec::new(),
-        figure: None,
-        program: None,
-        machine,
-    };
+    let mut report = Report::new(&INFO, &subject);
     audience.begin(&report);
     let page = report.machine.page.bytes();
     let pages = length.0.div_ceil(page).max(1);
@@ -60,7 +49,7 @@ pub fn run(length: Bytes, audience: &mut dyn Audience) -> Result<Report, LabErro
     let fresh = pages_of(subject.process(), &start.rows, area)?.resident;
     let title = Say::new(texts::STEP_MAP).with("size", args.len);
     let note = Part::Para(Say::new(texts::MAPPED_NOTE).with("addr", addr));
-    show(&mut report, Step { id: "map", title, parts: vec![note, sizes(None, &start)] }, audience);
+    report.add(Step { id: "map", title, parts: vec![note, sizes(None, &start)] }, audience);
 
     if let Some(have) = report.machine.available().filter(|have| *have < args.len) {
         audience.warn(&Say::new(shared::TOUCH_WARNING).with("want", args.len).with("have", have));
@@ -69,7 +58,7 @@ pub fn run(length: Bytes, audience: &mut dyn Audience) -> Result<Report, LabErro
     let title = Say::new(texts::STEP_TOUCH);
     let note = Part::Para(Say::new(texts::TOUCH_NOTE).with("n", pages));
     let parts = vec![note, Part::Samples(samples.clone()), sizes(Some(&start), &end)];
-    show(&mut report, Step { id: "touch", title, parts }, audience);
+    report.add(Step { id: "touch", title, parts }, audience);
 
     let resident = pages_of(subject.process(), &end.rows, area)?.resident;
     let faults = end.minor_faults.saturating_sub(start.minor_faults);
@@ -141,10 +130,4 @@ fn sizes(before: Option<&State>, after: &State) -> Part {
 
 fn fact(id: &'static str, text: Text, predicted: Expected, measured: Value) -> Fact {
     Fact { id, text: Say::new(text), predicted, measured: Measured::Is(measured) }
-}
-
-fn show(report: &mut Report, step: Step, audience: &mut dyn Audience) {
-    audience.step(report, &step);
-    report.steps.push(step);
-    audience.pause();
 }

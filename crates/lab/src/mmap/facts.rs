@@ -152,7 +152,11 @@ pub(super) fn of_touch(
         false => after_touch(report, args, file, want, after.zero_pages_counted),
     };
     let now = Measured::Is(bytes(is.resident + is.hugetlb));
-    add(report, "touched", Say::new(texts::FACT_TOUCHED), predicted, now);
+    let text = match predicted {
+        Expected::AtLeast(_) => texts::FACT_TOUCHED_MORE,
+        _ => texts::FACT_TOUCHED,
+    };
+    add(report, "touched", Say::new(text), predicted, now);
     let measured = Measured::Is(bytes(after.virtual_size));
     let predicted = Expected::Is(bytes(before.virtual_size));
     add(report, "touch-virtual", Say::new(texts::FACT_TOUCH_VIRTUAL), predicted, measured);

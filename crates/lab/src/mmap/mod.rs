@@ -33,37 +33,25 @@ pub(crate) static INFO: Info =
 /// # Errors
 /// When the subject cannot be started or read, or the file cannot be opened; a call that fails is no error.
 pub fn run(options: &Options, audience: &mut dyn Audience) -> Result<Report, LabError> {
-    let machine = Machine::read();
     let args = options.args();
     let (opened, file) = options.open()?.unzip();
     let mut subject = Subject::start(opened)?;
     let path = options.file.as_ref().map(|p| p.as_os_str().as_encoded_bytes());
-    let touch = touch_count(options, &machine);
-    let mut report = Report {
-        info: &INFO,
-        pid: subject.pid(),
-        untraced: subject.watch().blind().map(|why| Say::new(shared::UNTRACED).with("why", why)),
-        steps: Vec::new(),
-        facts: Vec::new(),
-        figure: None,
-        program: Some(Program::mmap(
-            &args,
-            path,
-            if options.prot.0 & 2 == 2 { touch.min(1 << 20) } else { 0 },
-        )),
-        machine,
-    };
+    let mut report = Report::new(&INFO, &subject);
+    let touch = touch_count(options, &report.machine);
+    let written = if options.prot.0 & 2 == 2 { touch.min(1 << 20) } else { 0 };
+    report.program = Some(Program::mmap(&args, path, written));
     audience.begin(&report);
     let start = Arc::new(subject.state()?);
     let step = beginning(&subject, &start);
-    show(&mut report, step, audience);
+    report.add(step, audience);
 
     if predict::populates(&args) {
         warn_of_size(&report, args.len, audience);
     }
     let first = one_call(&mut subject, &report, &args, file, &start, (texts::STEP_CALL, "call"))?;
     facts::of_call(&mut report, &first);
-    show(&mut report, first.step.clone(), audience);
+    report.add(first.step.clone(), audience);
     let mut panels = vec![panel(Moment::Before, &start, None)];
     let Ok(addr) = first.reply else {
         report.figure = Some(Figure::Talk(Talk { panels }));
@@ -86,7 +74,7 @@ pub fn run(options: &Options, audience: &mut dyn Audience) -> Result<Report, Lab
         let page = Bytes(predict::mapped(&one, &report.machine).0);
         second.step.parts.push(Part::Para(Say::new(texts::ONE_BYTE_NOTE).with("page", page)));
         facts::of_one_byte(&mut report, &second);
-        show(&mut report, second.step.clone(), audience);
+        report.add(second.step.clone(), audience);
         latest = second.after;
     }
     if touch > 0
@@ -113,12 +101,6 @@ struct Made {
     /// The model's map after it; `None` when nothing was traced.
     model: Option<Vec<vmatlas_event::VmaRow>>,
     step: Step,
-}
-
-fn show(report: &mut Report, step: Step, audience: &mut dyn Audience) {
-    audience.step(report, &step);
-    report.steps.push(step);
-    audience.pause();
 }
 
 /// Step 0: what the process was given, and what it obtained since.
@@ -300,7 +282,7 @@ fn touching(
             };
             parts.push(Part::Warning(Say::new(texts::TOUCH_KILLED).with("how", how)));
             facts::of_signal(report, signal, Some(ending));
-            show(report, Step { id: "touch", title, parts }, audience);
+            report.add(Step { id: "touch", title, parts }, audience);
             return Ok(None);
         }
         Ok(answer) => answer.unwrap_or(0),
@@ -317,6 +299,6 @@ fn touching(
     }
     facts::of_touch(report, (args, file), touched, (was, counts), (before, &after));
     let new = new_area(subject, &after, area)?;
-    show(report, Step { id: "touch", title, parts }, audience);
+    report.add(Step { id: "touch", title, parts }, audience);
     Ok(Some(panel(Moment::Touched(touched), &after, Some((area, new)))))
 }

@@ -326,3 +326,6 @@ pub(super) fn general_reason(errno: &str) -> Text {
         _ => t::WHY_OTHER,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,6 +122,9 @@ vmatlas_view::texts! {
     FACT_ONE_BYTE: "1 byte gives 1 page", "1 バイトの要求で 1 ページ";
     /// Fact.
     FACT_TOUCHED: "resident is exactly what was touched", "物理メモリに載るのは触れたページだけ";
+    /// Fact, where more than was touched may come along.
+    FACT_TOUCHED_MORE: "resident is what was touched, and what came along with it (huge pages, neighbours in the file)",
+        "物理メモリに載るのは触れたページと、それに伴うもの (ヒュージページ、ファイル内の隣のページ)";
     /// Fact.
     FACT_SIGNAL: "touching ends the process with this signal", "触れるとこのシグナルでプロセスが終了する";
     /// Fact.

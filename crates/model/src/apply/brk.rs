@@ -1,7 +1,7 @@
 //! brk(2): the result is the new break, or the unchanged one; only whole pages show in the map.
 
 use super::Edit;
-use vmatlas_event::{Addr, AddrRange, Dev, Name, Prot, Sharing, VmaRow};
+use vmatlas_event::{Addr, AddrRange, Name, Prot, VmaRow};
 
 pub(super) fn apply(edit: &mut Edit<'_>, asked: Addr, now: Addr) {
     let page = edit.space.page;
@@ -14,15 +14,8 @@ pub(super) fn apply(edit: &mut Edit<'_>, asked: Addr, now: Addr) {
     };
     let (Some(old), Some(new)) = (page.ceil(before), page.ceil(now)) else { return };
     if let Some(grown) = AddrRange::new(old, new).filter(|r| !r.is_empty()) {
-        edit.map(VmaRow {
-            range: grown,
-            prot: Prot::RW,
-            sharing: Sharing::Private,
-            offset: 0,
-            dev: Dev::default(),
-            inode: 0,
-            name: Some(Name::new(b"[heap]")),
-        });
+        let heap = Some(Name::new(b"[heap]"));
+        edit.map(VmaRow { name: heap, ..VmaRow::anonymous(grown, Prot::RW) });
         edit.ask(grown);
     } else if let Some(shrunk) = AddrRange::new(new, old).filter(|r| !r.is_empty()) {
         edit.clear(shrunk);

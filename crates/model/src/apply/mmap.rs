@@ -1,7 +1,7 @@
 //! mmap(2).
 
 use super::{Edit, pages_of};
-use vmatlas_event::{Addr, Bytes, Dev, MapFlags, MapType, Prot, ProtArg, Sharing, VmaRow};
+use vmatlas_event::{Addr, Bytes, MapFlags, MapType, Prot, ProtArg, Sharing, VmaRow};
 
 /// Bits 26 to 31 of the flags hold the logarithm of the huge page size; 0 means the default, 2 MiB on x86_64.
 const HUGETLB: u64 = 0x4_0000;
@@ -19,13 +19,9 @@ pub(super) fn apply(edit: &mut Edit<'_>, at: Addr, len: Bytes, prot: ProtArg, fl
     let anonymous = flags.has(MapFlags::ANONYMOUS);
     // Which file it is, the descriptor does not tell: the kernel's answer does.
     edit.map(VmaRow {
-        range,
-        prot: Prot::from_arg(prot),
         sharing: if flags.map_type() == MapType::Shared { Sharing::Shared } else { Sharing::Private },
         offset: if anonymous { 0 } else { offset },
-        dev: Dev::default(),
-        inode: 0,
-        name: None,
+        ..VmaRow::anonymous(range, Prot::from_arg(prot))
     });
     // Whether it merged with a neighbour depends on which pages were touched and on the open file: ask.
     edit.ask(range);
