@@ -41,14 +41,6 @@ vmatlas_view::texts! {
     /// Somebody else traces.
     TRACE_NOT_PERMITTED: "tracing is not permitted: another tracer (strace, gdb) has us already, or the system forbids it (kernel.yama.ptrace_scope)",
         "トレースできません: 別のトレーサー (strace, gdb) にトレースされているか、システムが禁止しています (kernel.yama.ptrace_scope)";
-    /// The subject could not be started.
-    SUBJECT_START: "the subject of the experiment cannot be started: {why}", "実験用のプロセスを起動できません: {why}";
-    /// The subject ended in the middle.
-    SUBJECT_ENDED: "the subject of the experiment ended in the middle: {why}", "実験用のプロセスが途中で終了しました: {why}";
-    /// The area was refused.
-    AREA_REFUSED: "{size} could not be obtained: {why}", "{size} を獲得できませんでした: {why}";
-    /// The file could not be opened.
-    CANNOT_OPEN: "cannot open {path}: {why}", "{path} を開けません: {why}";
     /// Tracing needs more than this kernel has.
     TRACE_TOO_OLD: "this kernel cannot tell system calls to a tracer (PTRACE_GET_SYSCALL_INFO, Linux 5.3)",
         "このカーネルではシステムコールをトレースできません (PTRACE_GET_SYSCALL_INFO, Linux 5.3)";

@@ -111,8 +111,6 @@ vmatlas_view::texts! {
     FACT_NOTHING_ELSE: "no other page of the map is different", "メモリマップのほかの部分に変化はない";
     /// Fact: virtual size.
     FACT_VIRTUAL: "the virtual size grew by exactly the mapped bytes", "仮想メモリサイズはマップされたサイズだけ増える";
-    /// The subject ended by a signal.
-    ENDED_BY: "ended by {signal}", "{signal} で終了";
     /// Why residency may be off.
     ZERO_COUNTED: "this kernel cannot tell the shared zero page apart, so resident sizes may hold it",
         "このカーネルではゼロページを区別できないため、常駐サイズに含まれる可能性があります";

@@ -54,9 +54,6 @@ crate::texts! {
     /// The map changed while it was read.
     TORN: "the map changed while it was read: {n} lines overlapped, the later ones are shown",
         "読み取り中にメモリマップが変わりました: {n} 行が重なり、あとの行を表示しています";
-    /// The reading itself.
-    NOT_ATOMIC: "each line was true at its own moment; the process kept running",
-        "各行はそれぞれの瞬間に正しい値です (プロセスは動き続けています)";
     /// Residency by the older interface.
     ZERO_PAGES_COUNTED: "this kernel cannot tell the shared zero page apart: resident sizes may be too large",
         "このカーネルではゼロページを見分けられないため、常駐サイズは大きめに出ることがあります";
