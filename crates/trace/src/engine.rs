@@ -179,20 +179,19 @@ impl Tracer {
         sink: &mut dyn Sink,
         job: Option<&Job>,
     ) -> Result<(), TraceError> {
-        if !self.tasks.contains_key(&tid) {
+        let Some(task) = self.tasks.get_mut(&tid) else {
             // Its creator has not told of it yet (thread storm): it waits.
             self.early.insert(tid);
             return Ok(());
-        }
+        };
         match (event, signal) {
             (event::SECCOMP, _) => {
                 // The filter marks memory calls only, and the return tells all about them: nothing to read here.
-                let entered = now();
-                if let Some(task) = self.tasks.get_mut(&tid) {
-                    task.call = Some(Call { entered, op: None });
+                task.call = Some(Call { entered: now(), op: None });
+                if task.unread_copy {
+                    self.read_copy(tid, kernel, sink);
                 }
-                self.read_copy(tid, kernel, sink);
-                self.go_on(tid, 0);
+                resume(tid, Resume::ToSyscall, 0);
                 Ok(())
             }
             (0, SYSCALL_STOP) if self.filtered => {

@@ -38,10 +38,11 @@ impl ProcKernel {
         if self.open.len() >= MOST_OPEN && !self.open.contains_key(&tid) {
             self.open.clear();
         }
-        let path = self.task_file(tid, "maps");
+        let root = self.root.path();
         match self.open.entry(tid) {
             std::collections::hash_map::Entry::Occupied(slot) => Ok(slot.into_mut()),
             std::collections::hash_map::Entry::Vacant(slot) => {
+                let path = root.join(tid.to_string()).join("maps");
                 let file = File::open(&path).map_err(|e| error_of(&ProcError::io(Pid(tid.0), &path, e)))?;
                 Ok(slot.insert(file))
             }
