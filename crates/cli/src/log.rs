@@ -61,7 +61,8 @@ impl Log {
                 }
             };
             // Without the thread lines only wait until there are many.
-            let _ = std::thread::Builder::new().name("lines".to_owned()).spawn(work);
+            let start = || std::thread::Builder::new().name("lines".to_owned()).spawn(work);
+            let _ = vmatlas_sys::signal::shielded(start);
         }
         Log { writer, when }
     }

@@ -101,6 +101,17 @@ fn change_mask(how: i32, set: &libc::sigset_t) -> libc::sigset_t {
     old
 }
 
+/// Does `work` with every signal blocked: a thread started in it never takes a signal meant for the main thread.
+///
+/// A helper thread that can take SIGTSTP stops the whole process at once, whatever the main thread blocks.
+pub fn shielded<T>(work: impl FnOnce() -> T) -> T {
+    let all: Vec<i32> = (1..=64).collect();
+    let before = change_mask(libc::SIG_BLOCK, &set_of(&all));
+    let done = work();
+    change_mask(libc::SIG_SETMASK, &before);
+    done
+}
+
 impl Inherited {
     /// The state as it is now; take it before [`Job::begin`] changes it.
     pub fn now() -> Inherited {

@@ -24,17 +24,9 @@ const TOOLS: &[Tool] = &[
         reason: "links Rust; builds small programs to trace",
     },
     Tool { program: "strace", packages: &["strace"], reason: "the peer whose calls ours are compared with" },
-    Tool {
-        program: "pmap",
-        packages: &["procps"],
-        reason: "pmap and ps, whose numbers ours are compared with",
-    },
-    Tool {
-        program: "tmux",
-        packages: &["tmux"],
-        reason: "a terminal of known size, for keys, colours and pagers",
-    },
-    Tool { program: "go", packages: &["golang-go"], reason: "programs whose memory a Go runtime manages" },
+    Tool { program: "tmux", packages: &["tmux"], reason: "a terminal, for keys and job control" },
+    Tool { program: "python3", packages: &["python3"], reason: "threads, forks and mmap in a few lines" },
+    Tool { program: "less", packages: &["less"], reason: "a full-screen program" },
     Tool {
         program: "setpriv",
         packages: &["util-linux"],
