@@ -21,8 +21,10 @@ impl Terminal {
             return None;
         }
         let terminal = Terminal { sockets: tempfile::tempdir().unwrap() };
-        let shell = "env PS1='> ' LANG=C.UTF-8 bash --norc --noprofile";
-        let output = terminal.tmux(&["new-session", "-d", "-x", "150", "-y", "40", shell]);
+        // As words of their own, so that tmux needs no shell of the user's to start it (nobody has none).
+        let size = ["new-session", "-d", "-x", "150", "-y", "40"];
+        let shell = ["env", "PS1=> ", "LANG=C.UTF-8", "bash", "--norc", "--noprofile"];
+        let output = terminal.tmux(&[size, shell].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         // The screen is captured without blanks at the ends of lines.
         terminal.wait_for(">");
