@@ -116,28 +116,36 @@ fn compose<T: PartialEq + crate::Piece>(first: Sides<T>, second: Sides<T>) -> Si
         return first;
     }
     let (mut before, mut after) = first;
-    for piece in second.0 {
-        match after.iter().position(|a| *a == piece) {
-            Some(at) => {
-                after.remove(at);
-            }
-            None => before.push(piece),
-        }
-    }
+    let mut consumed = second.0;
+    drop_equal(&mut after, &mut consumed, |_| false);
+    before.extend(consumed);
     after.extend(second.1);
     before.sort_by_key(|p| p.range());
     after.sort_by_key(|p| p.range());
     (before, after)
 }
 
-fn drop_equal<T: PartialEq>(before: &mut Vec<T>, after: &mut Vec<T>, keep: impl Fn(&T) -> bool) {
-    before.retain(|b| match after.iter().position(|a| a == b) {
-        Some(at) if !keep(b) => {
-            after.remove(at);
-            false
+/// Takes out what both lists have; both are in address order, so one pass is enough (a map has 60,000 rows).
+fn drop_equal<T: PartialEq + crate::Piece>(
+    before: &mut Vec<T>,
+    after: &mut Vec<T>,
+    keep: impl Fn(&T) -> bool,
+) {
+    let mut equal = vec![false; after.len()];
+    let mut at = 0;
+    before.retain(|b| {
+        while after.get(at).is_some_and(|a| a.range() < b.range()) {
+            at += 1;
         }
-        _ => true,
+        let is_equal = after.get(at) == Some(b) && !keep(b);
+        if is_equal {
+            equal[at] = true;
+            at += 1;
+        }
+        !is_equal
     });
+    let mut equal = equal.into_iter();
+    after.retain(|_| !equal.next().unwrap_or(false));
 }
 
 #[cfg(test)]
@@ -163,6 +171,21 @@ mod tests {
         assert_eq!(joined.before, [anon(1, 3, Prot::RW)]);
         assert_eq!(joined.after, [anon(1, 5, Prot::RW)]);
         assert_eq!(joined.pages(), [PageChange::Added(anon(3, 5, Prot::RW))]);
+    }
+
+    /// Checks that joining steps over many rows keeps exactly what differs, in address order.
+    #[test]
+    fn many_rows_settle_to_what_differs() {
+        let rows =
+            |prot: fn(u64) -> Prot| -> Vec<VmaRow> { (0..60_000).map(|i| anon(i, i + 1, prot(i))).collect() };
+        let all = |_| Prot::RW;
+        let but_one = |i| if i == 31_337 { Prot::READ } else { Prot::RW };
+        let step = |before: Vec<VmaRow>, after: Vec<VmaRow>| Change { before, after, ..Change::default() };
+        let joined = step(rows(all), rows(but_one)).settled();
+        assert_eq!(joined.before, [anon(31_337, 31_338, Prot::RW)]);
+        assert_eq!(joined.after, [anon(31_337, 31_338, Prot::READ)]);
+        let there_and_back = step(rows(all), rows(but_one)).then(step(rows(but_one), rows(all)));
+        assert!(there_and_back.is_empty(), "{there_and_back:?}");
     }
 
     /// Checks that a move that grew is told as a move and an addition, and one that shrank as a move and a removal.
