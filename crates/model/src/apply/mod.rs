@@ -58,7 +58,7 @@ fn argument_ranges(op: &Op, page: PageSize) -> Ranges {
     match *op {
         // Without MAP_FIXED a failed mmap has touched nothing.
         Op::Mmap { addr, len, flags, .. } if flags.has(vmatlas_event::MapFlags::FIXED) => {
-            smallvec![span(addr, len)]
+            smallvec![mmap::cleared(addr, len, flags, page)]
         }
         Op::Munmap { addr, len } | Op::Mprotect { addr, len, .. } => smallvec![span(addr, len)],
         Op::Madvise { addr, len, advice } if advice.changes_vmas() => smallvec![span(addr, len)],

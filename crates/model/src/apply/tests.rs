@@ -178,6 +178,29 @@ fn a_failed_mmap_changes_nothing() {
     assert!(progress.ask.is_empty() && progress.done.unwrap().change.is_empty());
 }
 
+/// Checks that a failed MAP_FIXED of huge pages is read again over whole huge pages: they went before it failed.
+#[test]
+fn a_failed_huge_mmap_is_read_again_whole() {
+    const HUGE: u64 = 512;
+    let fixed = |flags: u64, fd: i32| Op::Mmap {
+        addr: Addr(HUGE * PAGE),
+        len: Bytes(PAGE),
+        prot: ProtArg(3),
+        flags: MapFlags(flags),
+        fd,
+        offset: 0,
+    };
+    let anonymous_huge = fixed(0x4_0032, -1);
+    // A file of hugetlbfs: nothing in the flags tells.
+    let file = fixed(0x12, 3);
+    for op in [anonymous_huge, file] {
+        let mut world = World::with(vec![anon(1, 4 * HUGE, Prot::RW)]);
+        let left = [anon(1, HUGE, Prot::RW), anon(2 * HUGE, 4 * HUGE, Prot::RW)];
+        world.call(op, Outcome::Failed(Errno(12)), &left);
+        assert_eq!(world.rows(), left);
+    }
+}
+
 /// Checks that the break grows and shrinks the heap by whole pages, and that asking where it is changes nothing.
 #[test]
 fn the_break_moves_whole_pages() {
