@@ -11,13 +11,21 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     let window =
         if asked == AddrRange::ALL { asked } else { rows.iter().fold(asked, |w, row| w.hull(row.range)) };
     // Fast and common: the answer is what the model has.
-    let mut model_rows = space.vmas.meeting(window);
-    if rows.iter().all(|row| model_rows.next() == Some(row)) && model_rows.next().is_none() {
+    let mut model_rows = space.vmas.meeting(window).filter(is_vma);
+    if rows.iter().filter(is_vma).all(|row| model_rows.next() == Some(row)) && model_rows.next().is_none() {
         return Applied::default();
     }
     drop(model_rows);
     let mut edit = Edit::new(space, seq);
     open(&edit.space.vmas, window, &mut edit.windows, &mut edit.change.before);
+    let with_kept: Vec<VmaRow>;
+    let rows = match edit.change.before.last().filter(|row| !is_vma(row)) {
+        Some(kept) if rows.last().as_ref().is_none_or(is_vma) => {
+            with_kept = rows.iter().chain([kept]).cloned().collect();
+            &with_kept[..]
+        }
+        _ => rows,
+    };
     let pages = match same_coverage(&edit.change.before, rows) {
         true => Vec::new(),
         false => page_changes(&edit.change.before, rows, &[]),
@@ -31,12 +39,7 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
             _ => true,
         };
     }
-    // [vsyscall] is in maps but not a VMA, so a range answer never has it; it must not go for that.
-    let kept = edit.change.before.iter().find(|row| row.special() == Some(b"vsyscall")).cloned();
     edit.space.clear(window);
-    if let Some(row) = kept {
-        edit.space.put(row);
-    }
     for row in rows {
         edit.space.put(row.clone());
     }
@@ -44,6 +47,11 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     let mut applied = edit.finish();
     applied.drifted = drifted;
     applied
+}
+
+/// [vsyscall] is in maps but not a VMA, so a range answer never has it; it must not go for that.
+fn is_vma(row: &&VmaRow) -> bool {
+    row.special() != Some(b"vsyscall")
 }
 
 /// Pages that appeared have this event as their origin; pages that went have none.

@@ -170,6 +170,18 @@ fn a_failed_call_is_read_again() {
     assert_eq!(world.spaces.drift(), 0);
 }
 
+/// Checks that [vsyscall], which is in maps but no VMA, survives an answer that reaches over it.
+#[test]
+fn vsyscall_is_no_vma_of_an_answer() {
+    let vsyscall = VmaRow { name: Some(Name::new(b"[vsyscall]")), ..anon(20, 21, Prot::EXEC) };
+    let mut world = World::with(vec![anon(1, 9, Prot::RW), vsyscall.clone()]);
+    let op = Op::Munmap { addr: Addr(3 * PAGE), len: Bytes(90 * PAGE) };
+    for left in [anon(1, 9, Prot::RW), anon(1, 3, Prot::RW)] {
+        world.call(op.clone(), Outcome::Failed(Errno(22)), std::slice::from_ref(&left));
+        assert_eq!(world.rows(), [left, vsyscall.clone()]);
+    }
+}
+
 /// Checks that a failed mmap without MAP_FIXED asks nothing and changes nothing.
 #[test]
 fn a_failed_mmap_changes_nothing() {
