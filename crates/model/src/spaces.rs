@@ -5,7 +5,7 @@ use crate::change::{Change, PageChange};
 use crate::space::AddressSpace;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use vmatlas_event::{AddrRange, Bytes, Event, ForkKind, MmId, MonoNs, Op, PageSize};
+use vmatlas_event::{AddrRange, Bytes, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, Tid};
 
 /// The models of all address spaces, by [`MmId`].
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub struct Spaces {
 #[derive(Debug)]
 struct Living {
     space: AddressSpace,
-    /// How many tasks share it.
-    users: u32,
+    /// The tasks that share it, each with its process.
+    users: FxHashMap<Tid, Pid>,
     /// The latest calls and where they acted, by the time they were left.
     recent: VecDeque<(MonoNs, AddrRange)>,
 }
@@ -34,8 +34,8 @@ struct Pending {
     event: Event,
     change: Change,
     awaited: usize,
-    /// Whether it overlapped another call, so that its prediction counts for nothing.
-    overlapped: bool,
+    /// Whether its prediction counts for nothing: it overlapped another call, or nobody knew where the break was.
+    unpredicted: bool,
 }
 
 /// An event and everything it did.
@@ -126,13 +126,24 @@ impl Spaces {
             Box::new(Done::new(event, change, false))
         });
         let overlaps_before = self.overlaps;
+        let is_brk = matches!(event.op, Op::Brk { .. });
+        let from_unknown_break = is_brk && self.space(event.mm).brk.is_none();
         let (change, ask) = self.apply(event);
         let overlapped = self.overlaps > overlaps_before;
+        if is_brk && overlapped {
+            // Which of two calls came last, and so where the break is now, only the next one that is alone tells.
+            self.space(event.mm).brk = None;
+        }
         if ask.is_empty() {
             let done = Some(Box::new(Done::new(event.clone(), change, true)));
             return Progress { unanswered, done, ask };
         }
-        self.pending.push(Pending { event: event.clone(), change, awaited: ask.len(), overlapped });
+        self.pending.push(Pending {
+            event: event.clone(),
+            change,
+            awaited: ask.len(),
+            unpredicted: overlapped || from_unknown_break,
+        });
         Progress { unanswered, done: None, ask }
     }
 
@@ -140,7 +151,7 @@ impl Spaces {
         let page = self.page;
         self.spaces.entry(mm).or_insert_with(|| Living {
             space: AddressSpace::new(page),
-            users: 1,
+            users: FxHashMap::default(),
             recent: VecDeque::new(),
         })
     }
@@ -149,11 +160,11 @@ impl Spaces {
         &mut self.living(mm).space
     }
 
-    /// One task less uses an address space; its last rows when it was the last one.
-    fn leave(&mut self, mm: MmId) -> Change {
+    /// Some tasks less use an address space; its last rows when they were the last ones.
+    fn leave(&mut self, mm: MmId, leaves: impl Fn(Tid, Pid) -> bool) -> Change {
         let Some(living) = self.spaces.get_mut(&mm) else { return Change::default() };
-        living.users -= 1;
-        if living.users > 0 {
+        living.users.retain(|tid, pid| !leaves(*tid, *pid));
+        if !living.users.is_empty() {
             return Change::default();
         }
         let before = living.space.vmas().cloned().collect();
@@ -163,22 +174,31 @@ impl Spaces {
 
     fn apply(&mut self, event: &Event) -> (Change, Vec<AddrRange>) {
         match &event.op {
-            Op::Fork { kind, child_mm, .. } => {
+            Op::Fork { kind, child, child_mm } => {
                 if *kind == ForkKind::Process {
                     let space = self.space(event.mm).clone();
-                    self.spaces.insert(*child_mm, Living { space, users: 1, recent: VecDeque::new() });
-                } else {
-                    self.living(event.mm).users += 1;
+                    // One that is there has been read already: its creator's word came late.
+                    self.spaces.entry(*child_mm).or_insert_with(|| Living {
+                        space,
+                        users: FxHashMap::default(),
+                        recent: VecDeque::new(),
+                    });
                 }
+                self.living(*child_mm).users.insert(child.tid, child.pid);
                 (Change::default(), Vec::new())
             }
-            Op::Exit { .. } => (self.leave(event.mm), Vec::new()),
+            Op::Exit { .. } => (self.leave(event.mm, |tid, _| tid == event.task.tid), Vec::new()),
             Op::Exec { old_mm } => {
-                let change = self.leave(*old_mm);
-                self.living(event.mm);
+                // Whichever thread called it, the process leaves as a whole.
+                let change = self.leave(*old_mm, |_, pid| pid == event.task.pid);
+                self.living(event.mm).users.insert(event.task.tid, event.task.pid);
                 (change, Vec::new())
             }
             _ => {
+                // Whose map was read uses it, whether or not its creator has told of it.
+                if let Op::Snapshot { .. } = &event.op {
+                    self.living(event.mm).users.insert(event.task.tid, event.task.pid);
+                }
                 let applied = self.space(event.mm).apply(event);
                 let mut ask = applied.ask;
                 if event.op.is_call() {
@@ -195,7 +215,7 @@ impl Spaces {
         const REMEMBERED: usize = 128;
         let page = self.page;
         let living = self.living(event.mm);
-        if living.users < 2 {
+        if living.users.len() < 2 {
             return;
         }
         let mut again = 0;
@@ -223,7 +243,7 @@ impl Spaces {
 impl Pending {
     /// Whether the pages were predicted, so that another answer is drift and not news.
     fn predicted(&self) -> bool {
-        !self.overlapped
+        !self.unpredicted
             && !matches!(
                 self.event.op,
                 Op::Shmat { .. } | Op::Shmdt { .. } | Op::Other { .. } | Op::Madvise { .. }

@@ -86,7 +86,9 @@ pub(crate) fn affected_ranges(op: &Op, outcome: Outcome, page: PageSize) -> Rang
         Op::Mremap { old, old_len, new_len, .. } => {
             smallvec![pages_of(page, old, old_len), pages_of(page, at, new_len)]
         }
-        Op::Brk { addr } if addr.0 != 0 => smallvec![pages_of(page, at, Bytes(1))],
+        // Where the break was before, the call does not say: two that move it at a time always overlap. What else is
+        // below the break, the program and its data, is few.
+        Op::Brk { .. } => smallvec![pages_of(page, Addr(0), Bytes(at.0))],
         Op::Shmat { .. } => smallvec![pages_of(page, at, Bytes(1))],
         Op::Shmdt { addr } => smallvec![pages_of(page, addr, Bytes(1))],
         _ => argument_ranges(op, page),

@@ -376,6 +376,39 @@ fn overlapping_calls_are_read_again() {
     assert!(world.spaces.event(&later).ask.is_empty());
 }
 
+/// Checks that calls that move the break at the same time are asked about and no contradiction, whatever they say.
+#[test]
+fn a_break_moved_by_two_is_asked_about() {
+    let heap = |a, b| VmaRow { name: Some(Name::new(b"[heap]")), ..anon(a, b, Prot::RW) };
+    let mut world = World::with(vec![anon(1, 2, Prot::RW), heap(10, 12)]);
+    world.call(Op::Brk { addr: Addr(0) }, done(12), &[]);
+    let second = TaskId { pid: Pid(1), tid: Tid(2), started: None };
+    let kind = vmatlas_event::ForkKind::Thread;
+    world.send(Op::Fork { kind, child: second, child_mm: MmId(1) }, Outcome::Done(2));
+    let mut brk = |task, (entered, left), in_flight: &[TaskId], to, rows: &[VmaRow]| {
+        let event = world.event(Op::Brk { addr: Addr(to * PAGE) }, done(to));
+        let event = Event { entered: MonoNs(entered), left: MonoNs(left), task, ..event };
+        let ask = world.spaces.event(&event).ask;
+        for asked in &ask {
+            let rows = rows.iter().filter(|r| r.range.intersects(*asked)).cloned().collect();
+            let op = Op::Observed { rows, asked: *asked, late: false, in_flight: in_flight.to_vec() };
+            let answer = Event { task, ..world.event(op, Outcome::Done(0)) };
+            world.spaces.event(&answer);
+        }
+        !ask.is_empty()
+    };
+    let first = TaskId { tid: Tid(1), ..second };
+    // The kernel grew it to 14 and then to 13; we hear of it the other way round.
+    let now = [anon(1, 2, Prot::RW), heap(10, 14)];
+    assert!(brk(first, (10, 20), &[second], 13, &now));
+    assert!(brk(second, (15, 25), &[], 14, &now));
+    // Where it is now nobody knows: no prediction, so nothing to contradict.
+    assert!(brk(first, (30, 40), &[], 15, &[anon(1, 2, Prot::RW), heap(10, 15)]));
+    assert!(brk(first, (50, 60), &[], 16, &[anon(1, 2, Prot::RW), heap(10, 16)]));
+    assert_eq!(world.rows(), [anon(1, 2, Prot::RW), heap(10, 16)]);
+    assert_eq!((world.spaces.drift(), world.spaces.overlaps()), (0, 1));
+}
+
 /// Checks that an address space lives as long as one task uses it, through threads and exec.
 #[test]
 fn an_address_space_ends_with_its_last_task() {
@@ -386,7 +419,45 @@ fn an_address_space_ends_with_its_last_task() {
     let exit = Op::Exit { status: Some(0), signal: None, last: false };
     assert!(world.send(exit.clone(), Outcome::Done(0)).done.unwrap().change.is_empty());
     assert!(world.spaces.get(MmId(1)).is_some());
-    let change = world.send(exit, Outcome::Done(0)).done.unwrap().change;
+    let last = Event { task: child, ..world.event(exit, Outcome::Done(0)) };
+    let change = world.spaces.event(&last).done.unwrap().change;
     assert_eq!(change.before, [anon(1, 9, Prot::RW)]);
     assert!(world.spaces.get(MmId(1)).is_none());
+}
+
+/// Checks that a thread's exec takes its whole process out of the address space, and nobody else.
+#[test]
+fn an_exec_leaves_with_all_threads() {
+    use vmatlas_event::ForkKind;
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    let vforked = TaskId { pid: Pid(5), tid: Tid(5), started: None };
+    let thread = TaskId { pid: Pid(5), tid: Tid(6), started: None };
+    let fork = |kind, child| Op::Fork { kind, child, child_mm: MmId(1) };
+    world.send(fork(ForkKind::SharedProcess, vforked), Outcome::Done(5));
+    world.send(fork(ForkKind::Thread, thread), Outcome::Done(6));
+    let exec = |world: &mut World, task, mm| {
+        let event = world.event(Op::Exec { old_mm: MmId(1) }, Outcome::Done(0));
+        world.spaces.event(&Event { task, mm: MmId(mm), ..event }).done.unwrap().change
+    };
+    assert!(exec(&mut world, vforked, 2).is_empty());
+    let first = TaskId { pid: Pid(1), tid: Tid(1), started: None };
+    assert_eq!(exec(&mut world, first, 3).before, [anon(1, 9, Prot::RW)]);
+    assert!(world.spaces.get(MmId(1)).is_none() && world.spaces.get(MmId(2)).is_some());
+}
+
+/// Checks that a fork told of after its child was read neither undoes what was read nor counts the child twice.
+#[test]
+fn a_late_fork_changes_nothing() {
+    use vmatlas_event::ForkKind;
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    let child = TaskId { pid: Pid(2), tid: Tid(2), started: None };
+    let rows = vec![anon(1, 3, Prot::READ)];
+    let read =
+        world.event(Op::Snapshot { reason: SnapshotReason::Attach, rows: rows.clone() }, Outcome::Done(0));
+    world.spaces.event(&Event { task: child, mm: MmId(2), ..read });
+    world.send(Op::Fork { kind: ForkKind::Process, child, child_mm: MmId(2) }, Outcome::Done(2));
+    assert_eq!(world.spaces.get(MmId(2)).unwrap().vmas().cloned().collect::<Vec<_>>(), rows);
+    let exit = Op::Exit { status: Some(0), signal: None, last: true };
+    let exit = Event { task: child, mm: MmId(2), ..world.event(exit, Outcome::Done(0)) };
+    assert_eq!(world.spaces.event(&exit).done.unwrap().change.before, rows);
 }
