@@ -4,7 +4,9 @@
 //! Elsewhere lines are collected, and written when there are many or a moment has passed. Lines are made at once in
 //! both cases: handing the events to another thread cost the waiting program more than making the line did.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vmatlas_event::MonoNs;
@@ -37,10 +39,12 @@ pub(crate) struct Log {
 }
 
 struct Writer {
-    out: Box<dyn Write + Send>,
+    out: Option<File>,
     form: Form,
     options: LineOptions,
     text: String,
+    /// The first error of writing.
+    failed: Option<io::Error>,
 }
 
 /// A lock that a panicking thread left is as good as any: what it guards is text.
@@ -49,8 +53,9 @@ fn lock(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
 }
 
 impl Log {
-    pub(crate) fn new(out: Box<dyn Write + Send>, when: When, form: Form, options: LineOptions) -> Log {
-        let writer = Arc::new(Mutex::new(Writer { out, form, options, text: String::new() }));
+    /// Without a file lines go nowhere.
+    pub(crate) fn new(out: Option<File>, when: When, form: Form, options: LineOptions) -> Log {
+        let writer = Arc::new(Mutex::new(Writer { out, form, options, text: String::new(), failed: None }));
         if when == When::Later {
             let weak = Arc::downgrade(&writer);
             let work = move || {
@@ -82,11 +87,14 @@ impl Log {
         }
     }
 
-    /// Writes what is left, and a last text.
-    pub(crate) fn finish(&self, text: &str) {
+    /// Writes what is left, and a last text; the first error, when lines were lost to one.
+    ///
+    /// Nobody reading them any more is none (EPIPE).
+    pub(crate) fn finish(&self, text: &str) -> Option<io::Error> {
         let mut writer = lock(&self.writer);
         writer.text.push_str(text);
         writer.flush();
+        writer.failed.take().filter(|e| e.kind() != ErrorKind::BrokenPipe)
     }
 }
 
@@ -103,8 +111,27 @@ impl Writer {
     }
 
     fn flush(&mut self) {
-        // Nobody to read our lines is no reason to disturb the program.
-        let _ = self.out.write_all(self.text.as_bytes());
+        // An error is told at the end: it is no reason to disturb the program.
+        if let Some(file) = &mut self.out
+            && let Err(error) = write_patiently(file, self.text.as_bytes())
+        {
+            self.failed.get_or_insert(error);
+        }
         self.text.clear();
     }
+}
+
+/// Writes all of it, also where writing does not wait: the program shares our standard error and can make it so
+/// (O_NONBLOCK belongs to the open file, not to the descriptor).
+fn write_patiently(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => vmatlas_sys::wait_writable(file.as_fd()),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }

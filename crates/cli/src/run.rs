@@ -7,7 +7,7 @@ use crate::log::{Form, Log, When};
 use crate::texts;
 use anyhow::anyhow;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
@@ -93,7 +93,12 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     let mut kernel = ProcKernel::new(ProcRoot::system());
     let end = tracer.run(&launch, &mut kernel, &mut watcher).map_err(|e| failure(&e, context))?;
     let program = args.command.first().map(|p| escape::terminal(p.as_encoded_bytes())).unwrap_or_default();
-    watcher.finish(program, end.shell_status());
+    let lost = watcher.finish(program, end.shell_status());
+    if let Some(why) = lost {
+        let path = args.log.as_deref().or(args.jsonl.as_deref()).unwrap_or(Path::new("-"));
+        let values: [(&str, &dyn std::fmt::Display); 2] = [("path", &path.display()), ("why", &why)];
+        complain(context, &texts::CANNOT_WRITE.fill(context.lang, &values));
+    }
     Ok(end.shell_status())
 }
 
@@ -156,7 +161,7 @@ impl Watcher<'_> {
         }
     }
 
-    fn finish(self, program: String, status: i32) {
+    fn finish(self, program: String, status: i32) -> Option<io::Error> {
         let context = SummaryContext { program, drift: self.spaces.drift() };
         let mut text = String::new();
         if self.args.jsonl.is_some() {
@@ -169,29 +174,29 @@ impl Watcher<'_> {
             // Writing to a String does not fail.
             let _ = write_summary(&mut text, &self.summary, &context, &self.options);
         }
-        self.log.finish(&text);
+        self.log.finish(&text)
     }
 }
 
 fn open_log(args: &RunArgs, options: LineOptions, context: &Context) -> Result<Log, Failure> {
     let file = args.log.as_deref().or(args.jsonl.as_deref()).filter(|path| *path != Path::new("-"));
     let form = if args.jsonl.is_some() { Form::JsonLines } else { Form::Text };
-    let (out, when): (Box<dyn Write + Send>, When) = match file {
+    let (out, when): (Option<File>, When) = match file {
         Some(path) => {
             let file = File::create(path).map_err(|e| {
                 let values: [(&str, &dyn std::fmt::Display); 2] = [("path", &path.display()), ("why", &e)];
                 anyhow!(texts::CANNOT_WRITE.fill(context.lang, &values))
             })?;
-            (Box::new(file), When::Later)
+            (Some(file), When::Later)
         }
         // A descriptor of our own: the program cannot close it, and exec closes it for the program.
         None => match io::stderr().as_fd().try_clone_to_owned() {
             Ok(fd) => {
                 let at_once = is_terminal(Stream::Stderr) || shares_output();
-                (Box::new(File::from(fd)), if at_once { When::AtOnce } else { When::Later })
+                (Some(File::from(fd)), if at_once { When::AtOnce } else { When::Later })
             }
             // No standard error at all: nothing to write to.
-            Err(_) => (Box::new(io::sink()), When::Later),
+            Err(_) => (None, When::Later),
         },
     };
     Ok(Log::new(out, when, form, options))

@@ -77,10 +77,7 @@ impl PidFd {
 
     /// Whether the process has ended, zombies included (the descriptor polls readable).
     pub fn has_ended(&self) -> bool {
-        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one valid pollfd, and a timeout of 0.
-        let ready = unsafe { libc::poll(&mut poll, 1, 0) };
-        ready == 1
+        crate::poll::is_readable(self.0.as_fd())
     }
 
     /// Sends a signal to exactly this process.

@@ -8,6 +8,7 @@ mod clock;
 mod errno;
 mod id;
 mod pagemap_scan;
+mod poll;
 mod procmap_query;
 mod remote;
 mod spawn;
@@ -27,7 +28,8 @@ pub use id::{
     ticks_per_second,
 };
 pub use pagemap_scan::{PageRun, PageTraits, ScanStep, pagemap_scan};
+pub use poll::wait_writable;
 pub use procmap_query::{MapAnswer, QueryMode, procmap_query};
 pub use remote::process_vm_read;
 pub use spawn::{ExecFailure, Program, Spawned, spawn};
-pub use wait::{WaitStatus, exit_now, kill, wait_for, wait_my_children};
+pub use wait::{WaitStatus, exit_now, kill, poll_my_children, wait_for, wait_my_children};

@@ -59,6 +59,14 @@ pub fn wait_my_children() -> Result<(Tid, WaitStatus), Errno> {
     }
 }
 
+/// What [`wait_my_children`] would give now; `None` when nothing has happened yet.
+///
+/// # Errors
+/// ECHILD when there is none left.
+pub fn poll_my_children() -> Result<Option<(Tid, WaitStatus)>, Errno> {
+    wait(-1, libc::__WALL | libc::__WNOTHREAD | libc::WNOHANG)
+}
+
 /// Waits until one child of ours ends.
 ///
 /// # Errors
