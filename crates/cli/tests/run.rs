@@ -241,6 +241,158 @@ fn the_program_ends_with_its_tracer() {
     assert!(wait_until(gone, Duration::from_secs(10)), "the program lives on");
 }
 
+/// Checks that children whose creator is killed while it forks do not wait for its word for ever, when a process of the
+/// same tree is made their parent.
+#[test]
+fn children_of_killed_creators_go_on() {
+    if !need(Capability::Ptrace) || !need(Capability::Tool("python3")) {
+        return;
+    }
+    let script = "import ctypes, os, signal, time\n\
+        PR_SET_CHILD_SUBREAPER = 36\n\
+        assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0\n\
+        def forks():\n    \
+            while True:\n        \
+                if os.fork() == 0: os._exit(0)\n        \
+                os.waitpid(-1, os.WNOHANG)\n\
+        for i in range(40):\n    \
+            pid = os.fork()\n    \
+            if pid == 0: forks()\n    \
+            time.sleep(0.002 + i * 37 % 11 / 4000)\n    \
+            os.kill(pid, signal.SIGKILL)\n    \
+            os.waitpid(pid, 0)\n\
+        try:\n    \
+            while True: os.wait()\n\
+        except ChildProcessError: pass\n\
+        os._exit(7)";
+    let mut command = vmatlas();
+    command.args(["run", "-c", "--log", "/dev/null", "--", "python3", "-c", script]);
+    let mut watched = Tracee::start(&mut command).unwrap();
+    assert!(wait_until(|| watched.has_ended(), Duration::from_secs(60)), "it waits for ever");
+    assert_eq!(watched.wait().unwrap().code(), Some(7));
+}
+
+/// Checks that we do not wait for children that the shell had before it became us: they may wait for our end.
+#[test]
+fn inherited_children_are_not_waited_for() {
+    if !need(Capability::Ptrace) {
+        return;
+    }
+    let mut command = Command::new("sh");
+    // The background cat reads our pipe: it ends when this test lets go of it.
+    let script = r#"exec 3<&0; cat <&3 >/dev/null & exec "$0" run -c --log /dev/null -- sh -c 'exit 3' 3<&-"#;
+    command.args(["-c", script]).arg(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas"))).stdin(Stdio::piped());
+    let mut watched = Tracee::start(&mut command).unwrap();
+    assert!(
+        wait_until(|| watched.has_ended(), Duration::from_secs(20)),
+        "it waits for a child that is not ours"
+    );
+    assert_eq!(watched.wait().unwrap().code(), Some(3));
+}
+
+/// Checks that after the program's end a signal ends us, and with us what the program left behind.
+#[test]
+fn a_signal_ends_us_after_the_program() {
+    if !need(Capability::Ptrace) || !need(Capability::Tool("setsid")) {
+        return;
+    }
+    let script = "setsid sleep 60 >/dev/null 2>&1 & echo $$ $!; exit 4";
+    let mut command = vmatlas();
+    command.args(["run", "-c", "--log", "/dev/null", "--", "sh", "-c", script]).stdout(Stdio::piped());
+    let mut watched = Tracee::start(&mut command).unwrap();
+    let line = watched.read_line().unwrap();
+    let (program, left) = line.split_once(' ').unwrap();
+    let gone = |pid: &str| fs::metadata(format!("/proc/{pid}")).is_err();
+    assert!(wait_until(|| gone(program), Duration::from_secs(20)), "the program did not end");
+    // Reaped: from now on what is sent to us is for us, as soon as the tracer has taken note.
+    assert!(!watched.has_ended(), "the program's daemon lives, and so do we");
+    let ended = || {
+        let _ = watched.signal(15);
+        watched.has_ended()
+    };
+    assert!(wait_until(ended, Duration::from_secs(20)), "SIGTERM did not end us");
+    assert_eq!(watched.wait().unwrap().signal(), Some(15));
+    assert!(wait_until(|| gone(left), Duration::from_secs(20)), "the daemon lives on");
+}
+
+/// Checks that a call of ipc(2) that is none of memory leaves no call behind that never was.
+#[test]
+fn a_semaphore_is_no_memory_call() {
+    // push rbx; semget(0, 0, 0) = ipc(2, 0, 0, 0) through int 0x80; pop rbx; ret
+    let script = "import ctypes, mmap\n\
+        code = bytes.fromhex('53b875000000bb0200000031c931d231f631ffcd805bc3')\n\
+        page = mmap.mmap(-1, 4096, prot=7)\n\
+        page.write(code)\n\
+        ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()\n\
+        other = mmap.mmap(-1, 123 << 12)";
+    if !need(Capability::Tool("python3")) {
+        return;
+    }
+    let plain = Command::new("python3").args(["-c", script]).output().unwrap();
+    if !plain.status.success() {
+        eprintln!("SKIPPED: this kernel has no 32-bit system calls");
+        return;
+    }
+    let Some(events) = events(&["python3", "-c", script]) else { return };
+    let failed: Vec<_> = events.iter().filter(|e| e["error"] == "ENOSYS" || e["call"] == "other").collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let size = 123 << 12;
+    assert!(
+        events.iter().any(|e| e["call"] == "mmap" && e["args"]["length"] == size),
+        "the mmap after it is lost"
+    );
+}
+
+/// Checks that no line is lost when the program makes the standard error that we share not wait.
+#[test]
+fn a_full_pipe_loses_nothing() {
+    if !need(Capability::Ptrace) || !need(Capability::Tool("python3")) {
+        return;
+    }
+    let script = "import fcntl, mmap, os\n\
+        fcntl.fcntl(2, fcntl.F_SETFL, fcntl.fcntl(2, fcntl.F_GETFL) | os.O_NONBLOCK)\n\
+        for _ in range(2000): mmap.mmap(-1, 77 << 12).close()";
+    let mut command = vmatlas();
+    command.args(["run", "--", "python3", "-c", script]).stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    // Until the pipe is full; a pipe holds 64 KiB.
+    std::thread::sleep(Duration::from_millis(1500));
+    let mut lines = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut lines).unwrap();
+    assert!(child.wait().unwrap().success());
+    let made = lines.lines().filter(|line| line.contains("308 KiB") && line.contains(" mmap(NULL, ")).count();
+    assert!(made >= 2000, "{made} lines of 2000");
+    assert!(lines.contains("memory calls of python3"), "no summary");
+}
+
+/// Checks that a log that could not be written to the end is told, and the status is still the program's.
+#[test]
+fn a_full_disk_is_told() {
+    let Some(output) = run(&["--log", "/dev/full"], &["sh", "-c", "exit 9"]) else { return };
+    assert_eq!(output.status.code(), Some(9));
+    assert!(text(&output.stderr).contains("/dev/full"), "{}", text(&output.stderr));
+}
+
+/// Checks that few descriptors cost time only: every answer is there.
+#[test]
+fn few_descriptors_are_enough() {
+    if !need(Capability::Ptrace) || !need(Capability::Tool("python3")) {
+        return;
+    }
+    let script = "import threading\n\
+        gate = threading.Barrier(41)\n\
+        work = lambda: (gate.wait(), bytearray(4 << 20), gate.wait())\n\
+        ts = [threading.Thread(target=work) for _ in range(40)]\n\
+        [t.start() for t in ts]; gate.wait(); gate.wait(); [t.join() for t in ts]";
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -n 24; exec "$0" run -- python3 -c "$1""#]);
+    command.arg(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas"))).arg(script).env("LANG", "C.UTF-8");
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let lines = text(&output.stderr);
+    assert!(output.status.success() && lines.contains("memory calls of python3"), "{lines}");
+    assert!(!lines.contains("not confirmed"), "{lines}");
+}
+
 /// Checks that the program goes on when nobody reads our lines any more.
 #[test]
 fn a_closed_log_does_not_disturb_the_program() {

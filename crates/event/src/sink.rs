@@ -46,9 +46,6 @@ pub trait Kernel {
     /// Which process a task belongs to; `None` when it is gone already.
     fn process_of(&mut self, tid: Tid) -> Option<crate::Pid>;
 
-    /// Which process made a task's process (its own, for a thread); `None` when it is gone already.
-    fn parent_of(&mut self, tid: Tid) -> Option<crate::Pid>;
-
     /// Tells that `task` now has another address space (exec) or has ended, so that what was kept open for it can go.
     fn forget(&mut self, task: TaskId);
 }

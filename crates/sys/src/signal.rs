@@ -1,6 +1,8 @@
 //! Signals: what was inherited, what a tracer forwards, and stopping together with the traced program.
 
+use crate::PidFd;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use vmatlas_event::Pid;
 
@@ -132,18 +134,28 @@ impl Inherited {
     }
 }
 
-/// The program that gets what is sent to us; 0 for none.
-static FORWARD_TO: AtomicI32 = AtomicI32::new(0);
+/// The program that gets what is sent to us; NOBODY for none.
+static FORWARD_TO: AtomicI32 = AtomicI32::new(NOBODY);
+/// The same as a pidfd: never a process that got its PID later. NOBODY where the kernel has none (before Linux 5.3).
+static FORWARD_TO_FD: AtomicI32 = AtomicI32::new(NOBODY);
+const NOBODY: i32 = -1;
+
+/// What ends a process that does not care.
+const ENDING: [i32; 4] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP];
 
 extern "C" fn forward(signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     // SAFETY: the kernel gives a valid siginfo to a handler installed with SA_SIGINFO.
     let code = unsafe { (*info).si_code };
-    let pid = FORWARD_TO.load(Ordering::Relaxed);
+    let (pid, pidfd) = (FORWARD_TO.load(Ordering::Relaxed), FORWARD_TO_FD.load(Ordering::Relaxed));
     // From the kernel (a key on the terminal, a hang-up) it went to the whole job: the program has it already.
-    if code <= 0 && pid > 0 {
+    if code <= 0 && pid != NOBODY {
         let saved = crate::errno::last_errno();
-        // SAFETY: kill is async-signal-safe and takes two numbers.
-        unsafe { libc::kill(pid, signal) };
+        match pidfd {
+            // SAFETY: kill is async-signal-safe and takes two numbers.
+            NOBODY => unsafe { libc::kill(pid, signal) },
+            // SAFETY: a system call with numbers alone (a NULL siginfo): async-signal-safe.
+            pidfd => unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, 0, 0) as i32 },
+        };
         // SAFETY: always a valid place of this thread.
         let errno = unsafe { libc::__errno_location() };
         // SAFETY: as above; a handler must leave errno as it was.
@@ -154,11 +166,16 @@ extern "C" fn forward(signal: i32, info: *mut libc::siginfo_t, _context: *mut li
 /// While it lives, this process steps back for the program it runs: keys of the terminal reach the program alone,
 /// signals sent to us are passed on, and a stop of the whole job is taken only when [`Job::stop_too`] says so.
 #[derive(Debug)]
-pub struct Job(());
+pub struct Job {
+    /// Open as long as the handler may use it.
+    _pidfd: Option<PidFd>,
+}
 
 impl Job {
     /// Begins it. Dropping it only stops forwarding: the process is about to end then.
     pub fn begin(program: Pid) -> Job {
+        let pidfd = PidFd::open(program).ok();
+        FORWARD_TO_FD.store(pidfd.as_ref().map_or(NOBODY, |fd| fd.as_fd().as_raw_fd()), Ordering::Relaxed);
         FORWARD_TO.store(program.0, Ordering::Relaxed);
         let mut action = MaybeUninit::<libc::sigaction>::zeroed();
         // SAFETY: zeroed plain data; the fields that matter are set below.
@@ -166,15 +183,7 @@ impl Job {
         action.sa_sigaction = forward as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
         action.sa_mask = empty_set();
-        for signal in [
-            libc::SIGINT,
-            libc::SIGQUIT,
-            libc::SIGTERM,
-            libc::SIGHUP,
-            libc::SIGUSR1,
-            libc::SIGUSR2,
-            libc::SIGWINCH,
-        ] {
+        for signal in ENDING.into_iter().chain([libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH]) {
             // A signal that was ignored when we started (nohup, a background job) stays ignored, for both.
             if !is_ignored(signal) {
                 // SAFETY: the handler is async-signal-safe and lives as long as the program.
@@ -182,7 +191,7 @@ impl Job {
             }
         }
         change_mask(libc::SIG_BLOCK, &set_of(&JOB_STOPS));
-        Job(())
+        Job { _pidfd: pidfd }
     }
 
     /// Stops this process too, when the terminal stopped the whole job: call it when the program is in group-stop.
@@ -202,11 +211,19 @@ impl Job {
             change_mask(libc::SIG_BLOCK, &stops);
         }
     }
+    /// The program has ended and others that it started have not: signals and keys are for us again.
+    pub fn program_ended(&self) {
+        FORWARD_TO.store(NOBODY, Ordering::Relaxed);
+        for signal in ENDING.into_iter().filter(|signal| !is_ignored(*signal)) {
+            set_action(signal, false);
+        }
+        change_mask(libc::SIG_UNBLOCK, &set_of(&JOB_STOPS));
+    }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        FORWARD_TO.store(0, Ordering::Relaxed);
+        FORWARD_TO.store(NOBODY, Ordering::Relaxed);
     }
 }
 

@@ -5,7 +5,8 @@ use crate::error::TraceError;
 use crate::filter::memory_calls;
 use crate::launch::Launch;
 use crate::task::{Call, Task};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
+use std::time::Duration;
 use vmatlas_event::{
     AddrRange, Errno, Event, ForkKind, Kernel, MmId, MonoNs, Next, Op, Outcome, Pid, Seq, Sink,
     SnapshotReason, Source, TaskId, Tid,
@@ -13,7 +14,8 @@ use vmatlas_event::{
 use vmatlas_sys::ptrace::{self, Options, Resume, SYSCALL_STOP, SyscallStop, event};
 use vmatlas_sys::signal::{Inherited, Job};
 use vmatlas_sys::{
-    ExecFailure, Program, Spawned, WaitStatus, now, same_address_space, spawn, wait_my_children,
+    ExecFailure, Program, Spawned, WaitStatus, now, poll_my_children, same_address_space, sleep, spawn,
+    wait_my_children,
 };
 
 const EPERM: Errno = Errno(1);
@@ -53,8 +55,8 @@ pub struct Tracer {
     filtered: bool,
     is_job: bool,
     tasks: FxHashMap<Tid, Task>,
-    /// Tasks whose first stop came before their creator told of them.
-    early: FxHashSet<Tid>,
+    /// Tasks whose first stop came before their creator told of them, and when.
+    early: FxHashMap<Tid, MonoNs>,
     users: FxHashMap<MmId, u32>,
     next_mm: u32,
     seq: u64,
@@ -109,7 +111,7 @@ impl Tracer {
             filtered,
             is_job: launch.is_job,
             tasks: FxHashMap::from_iter([(tid, task)]),
-            early: FxHashSet::default(),
+            early: FxHashMap::default(),
             users: FxHashMap::from_iter([(before_exec, 1)]),
             next_mm: 1,
             seq: 0,
@@ -136,8 +138,9 @@ impl Tracer {
         let job = self.is_job.then(|| Job::begin(self.root));
         self.spawned.go();
         let mut end = None;
-        // Until there is none left.
-        while let Ok((tid, status)) = wait_my_children() {
+        // Not until there is no child left: the shell that became us may have had children, and they wait for our end.
+        while !(self.tasks.is_empty() && self.early.is_empty()) {
+            let Ok((tid, status)) = self.next_stop(kernel, sink) else { break };
             match status {
                 WaitStatus::Exited(_) | WaitStatus::Signaled(_) => {
                     if tid.0 == self.root.0 {
@@ -146,6 +149,9 @@ impl Tracer {
                             WaitStatus::Exited(status) => End::Exited(status),
                             _ => End::Exited(0),
                         });
+                        if let Some(job) = &job {
+                            job.program_ended();
+                        }
                     }
                     self.exited(tid, status, kernel, sink);
                 }
@@ -181,7 +187,7 @@ impl Tracer {
     ) -> Result<(), TraceError> {
         let Some(task) = self.tasks.get_mut(&tid) else {
             // Its creator has not told of it yet (thread storm): it waits.
-            self.early.insert(tid);
+            self.early.insert(tid, now());
             return Ok(());
         };
         match (event, signal) {
@@ -195,8 +201,14 @@ impl Tracer {
                 Ok(())
             }
             (0, SYSCALL_STOP) if self.filtered => {
-                if let Some((op, outcome)) = ptrace::returned(tid).ok().as_ref().and_then(decode_returned) {
-                    self.left(tid, op, outcome, kernel, sink);
+                // An error: it was killed at this stop. It stays in the call, which `gone` tells.
+                if let Ok(returned) = ptrace::returned(tid) {
+                    if let Some((op, outcome)) = decode_returned(&returned) {
+                        self.left(tid, op, outcome, kernel, sink);
+                    } else if let Some(task) = self.tasks.get_mut(&tid) {
+                        // A marked call that is none of memory (ipc(2) for a semaphore) has returned all the same.
+                        task.call = None;
+                    }
                 }
                 self.go_on(tid, 0);
                 Ok(())
@@ -234,7 +246,8 @@ impl Tracer {
             (event::STOP, _) => {
                 // A group-stop: stay in it, but hear of SIGCONT.
                 resume(tid, Resume::Listen, 0);
-                if let Some(job) = job.filter(|_| tid.0 == self.root.0) {
+                if let Some(job) = job.filter(|_| task.id.pid == self.root) {
+                    // Any thread of it: the first one may have ended long ago.
                     job.stop_too();
                 }
                 Ok(())
@@ -287,28 +300,84 @@ impl Tracer {
         };
         let child = Tid(message as i32);
         let (parent_id, parent_mm, known) = (parent.id, parent.mm, parent.known);
-        let pid = kernel.process_of(child).unwrap_or(Pid(child.0));
-        // Where kcmp(2) is missing, the kind of event tells: only vfork and threads share.
-        let shared = same_address_space(tid, child).unwrap_or(event != event::FORK);
-        let kind = match (pid == parent_id.pid, shared) {
+        // It may have been taken in already; or it was killed and reaped, and nothing of it was ever seen.
+        let (id, mm, shared) = match self.tasks.get(&child) {
+            Some(adopted) => (adopted.id, adopted.mm, adopted.mm == parent_mm),
+            None => {
+                let started = kernel.start_time(child);
+                if started.is_none() {
+                    self.go_on(tid, 0);
+                    return;
+                }
+                let pid = kernel.process_of(child).unwrap_or(Pid(child.0));
+                // Where kcmp(2) is missing, the kind of event tells: only vfork and threads share.
+                let shared = same_address_space(tid, child).unwrap_or(event != event::FORK);
+                let mm = if shared { parent_mm } else { self.new_mm() };
+                *self.users.entry(mm).or_default() += 1;
+                let id = TaskId { pid, tid: child, started };
+                self.tasks.insert(child, Task { id, mm, call: None, known, unread_copy: known && !shared });
+                (id, mm, shared)
+            }
+        };
+        let kind = match (id.pid == parent_id.pid, shared) {
             (true, _) => ForkKind::Thread,
             (false, true) => ForkKind::SharedProcess,
             (false, false) => ForkKind::Process,
         };
-        let mm = if shared { parent_mm } else { self.new_mm() };
-        *self.users.entry(mm).or_default() += 1;
-        let id = TaskId { pid, tid: child, started: kernel.start_time(child) };
-        self.tasks.insert(child, Task { id, mm, call: None, known, unread_copy: known && !shared });
         if known {
             let at = now();
             let op = Op::Fork { kind, child: id, child_mm: mm };
             let next = self.send(sink, parent_id, parent_mm, (at, at), op, Outcome::Done(message));
             self.answer(next, parent_id, parent_mm, kernel, sink);
         }
-        if self.early.remove(&child) {
+        if self.early.remove(&child).is_some() {
             self.first_stop(child, kernel, sink);
         }
         self.go_on(tid, 0);
+    }
+
+    /// The next thing that happened to a task of ours.
+    fn next_stop(
+        &mut self,
+        kernel: &mut dyn Kernel,
+        sink: &mut dyn Sink,
+    ) -> Result<(Tid, WaitStatus), Errno> {
+        const LOOK_AGAIN: Duration = Duration::from_micros(50);
+        while !self.early.is_empty() {
+            self.adopt(kernel, sink);
+            if let Some(stop) = poll_my_children()? {
+                return Ok(stop);
+            }
+            // Its creator is about to stop: let it run.
+            sleep(LOOK_AGAIN);
+        }
+        wait_my_children()
+    }
+
+    /// Takes in tasks whose creator does not tell of them: SIGKILL or another thread's exec ended it before it could.
+    ///
+    /// A creator that lives tells within microseconds; one that is only late still tells who it was, see `forked`. Who
+    /// the creator may have been, /proc does not say for sure: a subreaper adopts, and a thread's process lives on.
+    fn adopt(&mut self, kernel: &mut dyn Kernel, sink: &mut dyn Sink) {
+        const PATIENCE_NS: u64 = 20_000_000;
+        let at = now();
+        let waited = |since: MonoNs| at.0.saturating_sub(since.0) > PATIENCE_NS;
+        let orphans: Vec<Tid> =
+            self.early.iter().filter(|(_, since)| waited(**since)).map(|(t, _)| *t).collect();
+        for child in orphans {
+            self.early.remove(&child);
+            let pid = kernel.process_of(child).unwrap_or(Pid(child.0));
+            let shares = |task: &&Task| same_address_space(task.id.tid, child).unwrap_or(false);
+            let sharer = self.tasks.values().find(shares).map(|task| (task.mm, task.known));
+            let (mm, known) = sharer.unwrap_or_else(|| (self.new_mm(), true));
+            *self.users.entry(mm).or_default() += 1;
+            let id = TaskId { pid, tid: child, started: kernel.start_time(child) };
+            self.tasks.insert(child, Task { id, mm, call: None, known, unread_copy: false });
+            if known {
+                self.snapshot(id, mm, SnapshotReason::Attach, kernel, sink);
+            }
+            self.go_on(child, 0);
+        }
     }
 
     /// A new task's first stop, or a task that was continued after a group-stop.
@@ -329,7 +398,10 @@ impl Tracer {
     fn executed(&mut self, tid: Tid, kernel: &mut dyn Kernel, sink: &mut dyn Sink) {
         let at = now();
         let former = ptrace::event_message(tid).map_or(tid, |message| Tid(message as i32));
-        let Some(old) = self.tasks.get(&former).or_else(|| self.tasks.get(&tid)) else { return };
+        let Some(old) = self.tasks.get(&former).or_else(|| self.tasks.get(&tid)) else {
+            self.go_on(tid, 0);
+            return;
+        };
         let (pid, old_mm) = (old.id.pid, old.mm);
         // An exec ends all other threads; the leader among them (and the calling one, which takes the leader's
         // number) without a word.
@@ -365,27 +437,6 @@ impl Tracer {
             _ => (None, None),
         };
         self.gone(tid, how, kernel, sink);
-        self.adopt_orphans(kernel, sink);
-    }
-
-    /// A task whose creator was killed before it could tell of it would wait for ever: it is taken in as it is.
-    fn adopt_orphans(&mut self, kernel: &mut dyn Kernel, sink: &mut dyn Sink) {
-        for child in self.early.iter().copied().collect::<Vec<Tid>>() {
-            let pid = kernel.process_of(child).unwrap_or(Pid(child.0));
-            let creators = [Some(pid), kernel.parent_of(child)];
-            if self.tasks.values().any(|task| creators.contains(&Some(task.id.pid))) {
-                continue;
-            }
-            self.early.remove(&child);
-            let shares = |task: &&Task| same_address_space(task.id.tid, child).unwrap_or(false);
-            let mm = self.tasks.values().find(shares).map(|task| task.mm);
-            let mm = mm.unwrap_or_else(|| self.new_mm());
-            *self.users.entry(mm).or_default() += 1;
-            let id = TaskId { pid, tid: child, started: kernel.start_time(child) };
-            self.tasks.insert(child, Task { id, mm, call: None, known: true, unread_copy: false });
-            self.snapshot(id, mm, SnapshotReason::Attach, kernel, sink);
-            self.go_on(child, 0);
-        }
     }
 
     /// A task is no more: tells what call it was in, and its end.
@@ -407,6 +458,12 @@ impl Tracer {
             // It ended inside a memory call; which one, only its return would have told.
             let op = call.op.unwrap_or(Op::Other { arch: 0, nr: 0, args: [0; 6] });
             self.send(sink, task.id, task.mm, (call.entered, at), op, Outcome::NoReturn);
+            // What it did of it stays with the processes that share the map. Its own ends with it, or is executing
+            // another program: what /proc shows of that is not this map any more.
+            let shares = |other: &&Task| other.mm == task.mm && other.id.pid != task.id.pid;
+            if let Some(sharer) = self.tasks.values().find(shares).map(|other| other.id) {
+                self.snapshot(sharer, task.mm, SnapshotReason::Unclear, kernel, sink);
+            }
         }
         self.send(sink, task.id, task.mm, (at, at), Op::Exit { status, signal, last }, Outcome::Done(0));
     }

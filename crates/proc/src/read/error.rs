@@ -118,6 +118,8 @@ pub(crate) mod libc_numbers {
     pub(crate) const ENOENT: i32 = 2;
     pub(crate) const ESRCH: i32 = 3;
     pub(crate) const EIO: i32 = 5;
+    pub(crate) const ENFILE: i32 = 23;
+    pub(crate) const EMFILE: i32 = 24;
     pub(crate) const EACCES: i32 = 13;
     pub(crate) const ENOTTY: i32 = 25;
     pub(crate) const ENAMETOOLONG: i32 = 36;

@@ -1,14 +1,15 @@
 //! The [`Kernel`] of a tracer: answers about stopped tasks, from PROCMAP_QUERY where it is there, else from maps.
 
-use crate::read::error::libc_numbers::{ENAMETOOLONG, ENOENT, ENOTTY, ESRCH};
+use crate::read::error::libc_numbers::{EIO, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOTTY, ESRCH};
 use crate::read::error::{ErrorKind, ProcError};
 use crate::read::root::ProcRoot;
 use crate::read::snapshot::{Maps, MapsReader};
 use crate::{parse::stat, parse::status};
 use rustc_hash::FxHashMap;
-use std::fs::{self, File};
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use vmatlas_event::{AddrRange, Errno, Kernel, KernelError, Name, Pid, StartTime, TaskId, Tid, VmaRow};
 use vmatlas_sys::{QueryMode, procmap_query};
 
@@ -32,25 +33,39 @@ impl ProcKernel {
         self.root.path().join(tid.to_string()).join(name)
     }
 
-    fn maps_file(&mut self, tid: Tid) -> Result<&File, KernelError> {
-        // Each open file is a descriptor of ours; a traced tree may have more tasks than we may have files.
-        const MOST_OPEN: usize = 256;
-        if self.open.len() >= MOST_OPEN && !self.open.contains_key(&tid) {
-            self.open.clear();
-        }
-        let root = self.root.path();
-        match self.open.entry(tid) {
-            std::collections::hash_map::Entry::Occupied(slot) => Ok(slot.into_mut()),
-            std::collections::hash_map::Entry::Vacant(slot) => {
-                let path = root.join(tid.to_string()).join("maps");
-                let file = File::open(&path).map_err(|e| error_of(&ProcError::io(Pid(tid.0), &path, e)))?;
-                Ok(slot.insert(file))
+    /// Opens a file of a task; where we have no descriptor left, those that only save time go first.
+    fn open_file(&mut self, path: &Path) -> io::Result<File> {
+        match File::open(path) {
+            Err(e) if matches!(e.raw_os_error(), Some(EMFILE | ENFILE)) && !self.open.is_empty() => {
+                self.open.clear();
+                File::open(path)
             }
+            answer => answer,
         }
     }
 
+    fn read_file(&mut self, tid: Tid, name: &str) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open_file(&self.task_file(tid, name)).ok()?.read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    fn maps_file(&mut self, tid: Tid) -> Result<&File, Errno> {
+        // Each open file is a descriptor of ours; a traced tree may have more tasks than we may have files.
+        const MOST_OPEN: usize = 256;
+        if !self.open.contains_key(&tid) {
+            if self.open.len() >= MOST_OPEN {
+                self.open.clear();
+            }
+            let file = self.open_file(&self.task_file(tid, "maps"));
+            let file = file.map_err(|e| Errno(e.raw_os_error().unwrap_or(EIO)))?;
+            self.open.insert(tid, file);
+        }
+        self.open.get(&tid).ok_or(Errno(ESRCH))
+    }
+
     fn query(&mut self, tid: Tid, range: AddrRange) -> Result<Vec<VmaRow>, Errno> {
-        let Ok(maps) = self.maps_file(tid) else { return Err(Errno(ESRCH)) };
+        let maps = self.maps_file(tid)?;
         let mut rows = Vec::new();
         let mut at = range.start();
         while at < range.end() {
@@ -110,7 +125,8 @@ impl Kernel for ProcKernel {
         let path = self.task_file(task.tid, "maps");
         let pid = Pid(task.tid.0);
         let mut maps = Maps::default();
-        let answer = File::open(&path)
+        let answer = self
+            .open_file(&path)
             .map_err(|e| ProcError::io(pid, &path, e))
             .and_then(|file| self.reader.read_file(pid, &path, file, &mut maps))
             .and_then(|()| match maps.rows.is_empty() {
@@ -121,18 +137,13 @@ impl Kernel for ProcKernel {
     }
 
     fn start_time(&mut self, tid: Tid) -> Option<StartTime> {
-        let text = fs::read(self.task_file(tid, "stat")).ok()?;
+        let text = self.read_file(tid, "stat")?;
         stat::parse(&text).ok().map(|s| s.started)
     }
 
     fn process_of(&mut self, tid: Tid) -> Option<Pid> {
-        let text = fs::read(self.task_file(tid, "status")).ok()?;
+        let text = self.read_file(tid, "status")?;
         status::parse(&text).tgid
-    }
-
-    fn parent_of(&mut self, tid: Tid) -> Option<Pid> {
-        let text = fs::read(self.task_file(tid, "stat")).ok()?;
-        stat::parse(&text).ok().map(|s| s.ppid)
     }
 
     fn forget(&mut self, task: TaskId) {
