@@ -390,7 +390,9 @@ fn few_descriptors_are_enough() {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let lines = text(&output.stderr);
     assert!(output.status.success() && lines.contains("memory calls of python3"), "{lines}");
-    assert!(!lines.contains("not confirmed"), "{lines}");
+    // A thread that the end of the program kills inside its last madvise is no lost answer.
+    let unanswered = |line: &&str| line.contains("not confirmed") && !line.contains("the task ended");
+    assert_eq!(lines.lines().find(unanswered), None);
 }
 
 /// Checks that the program goes on when nobody reads our lines any more.

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
-use vmatlas_event::{Addr, Bytes, MapFlags, ProtArg};
+use vmatlas_event::{Addr, AddrRange, Bytes, MapFlags, ProtArg};
 use vmatlas_sys::mem::{Arena, MmapArgs, Touch, map, touch};
 use vmatlas_testkit::{Capability, Tracee, need, oracle, vmatlas_binary, wait_until};
 
@@ -98,30 +98,32 @@ fn resident_sizes_equal_smaps() {
 #[test]
 fn touched_pages_and_kinds() {
     let page = vmatlas_sys::page_size().bytes();
-    // NORESERVE keeps it apart from its neighbours.
-    let arena = Arena::new(Bytes(512 * page), ProtArg(3), MapFlags(0x4002)).unwrap();
+    // Guards keep it apart: glibc makes its thread arenas of the same flags, NORESERVE too.
+    let guarded = Arena::new(Bytes(514 * page), ProtArg(0), MapFlags(0x4002)).unwrap();
+    let inner = AddrRange::from_len(Addr(guarded.range().start().0 + page), Bytes(512 * page)).unwrap();
+    guarded.protect(inner.start(), inner.len(), ProtArg(3)).unwrap();
     let shared = Arena::new(Bytes(3 * page), ProtArg(3), MapFlags(1)).unwrap();
     let reserved = Arena::new(Bytes(1 << 30), ProtArg(0), MapFlags(0x4002)).unwrap();
     let jit = Arena::new(Bytes(4 * page), ProtArg(5), MapFlags(0x4002)).unwrap();
-    touch(arena.range(), 7, 5, Touch::Write).unwrap();
-    let one = |arena: &Arena| {
-        let addr = arena.range().start().to_string();
+    touch(inner, 7, 5, Touch::Write).unwrap();
+    let one = |range: AddrRange| {
+        let addr = range.start().to_string();
         let shown = json(&["show", &me(), "--json", "--addr", &addr]);
         assert_eq!(shown["vmas"].as_array().unwrap().len(), 1);
         shown["vmas"][0].clone()
     };
     if need(Capability::PagemapScan) {
-        assert_eq!(one(&arena)["resident"], 5 * page);
+        assert_eq!(one(inner)["resident"], 5 * page);
     }
-    assert_eq!(one(&arena)["swapped"], 0);
-    assert_eq!(one(&shared)["kind"], "shared");
-    assert_eq!(one(&reserved)["kind"], "reserved");
-    assert_eq!(one(&jit)["kind"], "jit");
+    assert_eq!(one(inner)["swapped"], 0);
+    assert_eq!(one(shared.range())["kind"], "shared");
+    assert_eq!(one(reserved.range())["kind"], "reserved");
+    assert_eq!(one(jit.range())["kind"], "jit");
     let kinds = json(&["show", &me(), "--json", "--kind", "jit,shared", "--no-resident"]);
     let vmas = kinds["vmas"].as_array().unwrap();
     assert!(vmas.iter().all(|v| v["kind"] == "jit" || v["kind"] == "shared"));
     assert!(vmas.iter().all(|v| v["resident"].is_null() && v["resident_why"] == "not-read"));
-    for arena in [arena, shared, reserved, jit] {
+    for arena in [guarded, shared, reserved, jit] {
         arena.unmap(arena.range().start(), arena.range().len()).unwrap();
     }
 }
@@ -258,7 +260,16 @@ fn names_are_found_or_refused() {
     let name = "vmatlas-test-program-with-a-long-name";
     let program = dir.path().join(name);
     let sleep = Command::new("sh").args(["-c", "command -v sleep"]).output().unwrap().stdout;
-    fs::copy(String::from_utf8(sleep).unwrap().trim(), &program).unwrap();
+    // cp as a process of its own: a child that another test starts meanwhile would inherit our descriptor open for
+    // writing, and the program could not be executed (ETXTBSY).
+    assert!(
+        Command::new("cp")
+            .arg(String::from_utf8(sleep).unwrap().trim())
+            .arg(&program)
+            .status()
+            .unwrap()
+            .success()
+    );
     let start = || Tracee::start(Command::new(&program).arg("60").stdout(Stdio::null())).unwrap();
     let first = start();
     let is_it = |pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with(name));
