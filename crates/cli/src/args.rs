@@ -108,7 +108,7 @@ pub(crate) struct RunArgs {
     /// Only the summary at the end
     #[arg(short = 'c', long)]
     pub(crate) count: bool,
-    /// Only these calls (mmap, munmap, mremap, mprotect, pkey_mprotect, brk, madvise, shmat, shmdt); madvise that acts
+    /// Only these calls (mmap, munmap, mremap, brk, mprotect, mlock, ...; a wrong one lists them all); madvise that acts
     /// on pages only is shown when it is named here
     #[arg(short = 'e', long, value_name = "CALL,...", value_delimiter = ',', value_parser = parse_call)]
     pub(crate) expr: Vec<OpKind>,

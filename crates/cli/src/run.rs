@@ -144,7 +144,7 @@ impl Watcher<'_> {
         }
         let is_call = event.op.is_call();
         // Advice that acts on pages only leaves the map as it is: counted, and shown when asked for.
-        let pages_only = matches!(event.op, Op::Madvise { advice, .. } if !advice.changes_vmas());
+        let pages_only = !event.op.changes_vmas();
         if pages_only && !self.args.expr.contains(&event.op.kind()) {
             return false;
         }
@@ -162,7 +162,7 @@ impl Watcher<'_> {
     }
 
     fn finish(self, program: String, status: i32) -> Option<io::Error> {
-        let context = SummaryContext { program, drift: self.spaces.drift() };
+        let context = SummaryContext { program, drift: self.spaces.tally().drift };
         let mut text = String::new();
         if self.args.jsonl.is_some() {
             let value = summary_json(&self.summary, &context, &self.options, status);

@@ -82,6 +82,131 @@ pub enum Op {
         /// Where the segment starts.
         addr: Addr,
     },
+    /// mlock(2), and mlock2(2) with its flags.
+    Mlock {
+        /// Where.
+        addr: Addr,
+        /// How much.
+        len: Bytes,
+        /// MLOCK_*; `None` for mlock(2).
+        flags: Option<u64>,
+    },
+    /// munlock(2).
+    Munlock {
+        /// Where.
+        addr: Addr,
+        /// How much.
+        len: Bytes,
+    },
+    /// mlockall(2).
+    Mlockall {
+        /// MCL_*.
+        flags: u64,
+    },
+    /// munlockall(2).
+    Munlockall,
+    /// mseal(2).
+    Mseal {
+        /// Where.
+        addr: Addr,
+        /// How much.
+        len: Bytes,
+        /// Reserved; 0.
+        flags: u64,
+    },
+    /// mbind(2); the nodes lie in the program's memory and are not read.
+    Mbind {
+        /// Where.
+        addr: Addr,
+        /// How much.
+        len: Bytes,
+        /// MPOL_* with its mode flags.
+        mode: u64,
+        /// MPOL_MF_*.
+        flags: u64,
+    },
+    /// set_mempolicy_home_node(2).
+    SetMempolicyHomeNode {
+        /// Where.
+        addr: Addr,
+        /// How much.
+        len: Bytes,
+        /// The node.
+        node: u64,
+        /// Reserved; 0.
+        flags: u64,
+    },
+    /// remap_file_pages(2).
+    RemapFilePages {
+        /// Where.
+        addr: Addr,
+        /// How much.
+        len: Bytes,
+        /// Must be 0.
+        prot: ProtArg,
+        /// The page of the file that comes first there.
+        pgoff: u64,
+        /// MAP_NONBLOCK or 0.
+        flags: MapFlags,
+    },
+    /// prctl(2) with an option about memory: PR_SET_VMA, PR_SET_MM, PR_SET_MEMORY_MERGE.
+    Prctl {
+        /// PR_*.
+        option: i32,
+        /// The other arguments.
+        args: [u64; 4],
+    },
+    /// arch_prctl(2) with a code that maps something: a vdso, a shadow stack.
+    ArchPrctl {
+        /// ARCH_*.
+        code: u64,
+        /// Its argument.
+        addr: u64,
+    },
+    /// map_shadow_stack(2).
+    MapShadowStack {
+        /// The hint.
+        addr: Addr,
+        /// How much.
+        len: Bytes,
+        /// SHADOW_STACK_*.
+        flags: u64,
+    },
+    /// io_setup(2): maps a ring; where, it writes to the program's memory.
+    IoSetup {
+        /// How many events the ring shall hold.
+        events: u64,
+    },
+    /// io_destroy(2): unmaps the ring.
+    IoDestroy {
+        /// The context, which is the ring's address.
+        ctx: Addr,
+    },
+    /// ioctl(2) that registers memory with userfaultfd(2) or takes it back; the range lies in the program's memory.
+    Ioctl {
+        /// The descriptor.
+        fd: i32,
+        /// UFFDIO_REGISTER or UFFDIO_UNREGISTER.
+        request: u64,
+        /// Where the range is described.
+        arg: Addr,
+    },
+    /// process_madvise(2); the ranges lie in the program's memory.
+    ProcessMadvise {
+        /// The process, ours or another.
+        pidfd: i32,
+        /// Where the ranges are described.
+        iovec: Addr,
+        /// How many there are.
+        count: u64,
+        /// MADV_*.
+        advice: Advice,
+    },
+    /// personality(2): READ_IMPLIES_EXEC changes what later calls do.
+    Personality {
+        /// The flags and the execution domain.
+        persona: u64,
+    },
     /// A memory call this version stops at but has no name for: the map must be read again.
     Other {
         /// AUDIT_ARCH_* of the call.
@@ -177,6 +302,12 @@ pub enum SnapshotReason {
     Unclear,
     /// Somebody asked.
     Request,
+    /// A moment had passed: what changed without a call becomes known.
+    Reconcile,
+    /// The last task of the address space is about to end, or the tracer to leave.
+    Last,
+    /// Every task of the address space is held, to compare the model with the kernel.
+    Check,
 }
 
 /// The name of an [`Op`] without its arguments, for filters and counts.
@@ -192,6 +323,23 @@ pub enum OpKind {
     Madvise,
     Shmat,
     Shmdt,
+    Mlock,
+    Mlock2,
+    Munlock,
+    Mlockall,
+    Munlockall,
+    Mseal,
+    Mbind,
+    SetMempolicyHomeNode,
+    RemapFilePages,
+    Prctl,
+    ArchPrctl,
+    MapShadowStack,
+    IoSetup,
+    IoDestroy,
+    Ioctl,
+    ProcessMadvise,
+    Personality,
     Other,
     Fork,
     Exec,
@@ -215,6 +363,23 @@ impl OpKind {
         OpKind::Madvise,
         OpKind::Shmat,
         OpKind::Shmdt,
+        OpKind::Mlock,
+        OpKind::Mlock2,
+        OpKind::Munlock,
+        OpKind::Mlockall,
+        OpKind::Munlockall,
+        OpKind::Mseal,
+        OpKind::Mbind,
+        OpKind::SetMempolicyHomeNode,
+        OpKind::RemapFilePages,
+        OpKind::Prctl,
+        OpKind::ArchPrctl,
+        OpKind::MapShadowStack,
+        OpKind::IoSetup,
+        OpKind::IoDestroy,
+        OpKind::Ioctl,
+        OpKind::ProcessMadvise,
+        OpKind::Personality,
     ];
 
     /// The system call's name, or a word in the same style.
@@ -229,6 +394,23 @@ impl OpKind {
             OpKind::Madvise => "madvise",
             OpKind::Shmat => "shmat",
             OpKind::Shmdt => "shmdt",
+            OpKind::Mlock => "mlock",
+            OpKind::Mlock2 => "mlock2",
+            OpKind::Munlock => "munlock",
+            OpKind::Mlockall => "mlockall",
+            OpKind::Munlockall => "munlockall",
+            OpKind::Mseal => "mseal",
+            OpKind::Mbind => "mbind",
+            OpKind::SetMempolicyHomeNode => "set_mempolicy_home_node",
+            OpKind::RemapFilePages => "remap_file_pages",
+            OpKind::Prctl => "prctl",
+            OpKind::ArchPrctl => "arch_prctl",
+            OpKind::MapShadowStack => "map_shadow_stack",
+            OpKind::IoSetup => "io_setup",
+            OpKind::IoDestroy => "io_destroy",
+            OpKind::Ioctl => "ioctl",
+            OpKind::ProcessMadvise => "process_madvise",
+            OpKind::Personality => "personality",
             OpKind::Other => "other",
             OpKind::Fork => "fork",
             OpKind::Exec => "exec",
@@ -255,6 +437,23 @@ impl Op {
             Op::Madvise { .. } => OpKind::Madvise,
             Op::Shmat { .. } => OpKind::Shmat,
             Op::Shmdt { .. } => OpKind::Shmdt,
+            Op::Mlock { flags: None, .. } => OpKind::Mlock,
+            Op::Mlock { flags: Some(_), .. } => OpKind::Mlock2,
+            Op::Munlock { .. } => OpKind::Munlock,
+            Op::Mlockall { .. } => OpKind::Mlockall,
+            Op::Munlockall => OpKind::Munlockall,
+            Op::Mseal { .. } => OpKind::Mseal,
+            Op::Mbind { .. } => OpKind::Mbind,
+            Op::SetMempolicyHomeNode { .. } => OpKind::SetMempolicyHomeNode,
+            Op::RemapFilePages { .. } => OpKind::RemapFilePages,
+            Op::Prctl { .. } => OpKind::Prctl,
+            Op::ArchPrctl { .. } => OpKind::ArchPrctl,
+            Op::MapShadowStack { .. } => OpKind::MapShadowStack,
+            Op::IoSetup { .. } => OpKind::IoSetup,
+            Op::IoDestroy { .. } => OpKind::IoDestroy,
+            Op::Ioctl { .. } => OpKind::Ioctl,
+            Op::ProcessMadvise { .. } => OpKind::ProcessMadvise,
+            Op::Personality { .. } => OpKind::Personality,
             Op::Other { .. } => OpKind::Other,
             Op::Fork { .. } => OpKind::Fork,
             Op::Exec { .. } => OpKind::Exec,
@@ -268,19 +467,30 @@ impl Op {
     }
 
     /// Whether it is a system call of the program, made for its memory.
-    pub const fn is_call(&self) -> bool {
-        matches!(
-            self.kind(),
-            OpKind::Mmap
-                | OpKind::Munmap
-                | OpKind::Mremap
-                | OpKind::Mprotect
-                | OpKind::PkeyMprotect
-                | OpKind::Brk
-                | OpKind::Madvise
-                | OpKind::Shmat
-                | OpKind::Shmdt
-                | OpKind::Other
-        )
+    pub fn is_call(&self) -> bool {
+        // Calls come first in `OpKind`.
+        self.kind() <= OpKind::Other
+    }
+
+    /// Whether it can change where VMAs lie or what they allow; advice on pages cannot.
+    pub fn changes_vmas(&self) -> bool {
+        match self {
+            Op::Madvise { advice, .. } | Op::ProcessMadvise { advice, .. } => advice.changes_vmas(),
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that calls come before everything else in the order of kinds, and that a person can name each.
+    #[test]
+    fn calls_come_first() {
+        assert!(OpKind::CALLS.iter().all(|kind| *kind < OpKind::Other));
+        assert_eq!(OpKind::CALLS.len(), OpKind::Other as usize);
+        assert!(OpKind::CALLS.is_sorted());
+        assert!(Op::Munlockall.is_call() && !Op::Exec { old_mm: MmId(1) }.is_call());
     }
 }

@@ -18,7 +18,9 @@
 
 mod apply;
 mod change;
+mod check;
 mod diff;
+mod growing;
 mod interval;
 pub mod kind;
 mod space;
@@ -26,8 +28,9 @@ mod spaces;
 mod summary;
 
 pub use change::{Change, PageChange};
+pub use check::{Difference, Level};
 pub use diff::page_changes;
 pub use interval::{IntervalMap, Piece};
 pub use space::{AddressSpace, Applied, Origin};
-pub use spaces::{Done, Progress, Spaces};
+pub use spaces::{Done, Progress, Spaces, Tally};
 pub use summary::{CallCount, Largest, Summary};

@@ -1,6 +1,8 @@
 //! One address space: its VMAs as the kernel merges them, and where each page came from.
 
 use crate::change::Change;
+use crate::check::Difference;
+use crate::growing::Growing;
 use crate::interval::{IntervalMap, Piece};
 use vmatlas_event::{Addr, AddrRange, Bytes, Event, PageSize, Seq, VmaRow};
 
@@ -30,6 +32,10 @@ pub struct AddressSpace {
     pub(crate) origins: IntervalMap<Origin>,
     /// The program break; `None` until the first brk(2) is seen.
     pub(crate) brk: Option<Addr>,
+    /// What grows down when it is touched below its start.
+    pub(crate) grows: Growing,
+    /// Whether a task may have asked (personality(2)) for whatever is readable to be executable too.
+    pub(crate) read_may_imply_exec: bool,
     size: Bytes,
     peak: Bytes,
 }
@@ -43,6 +49,12 @@ pub struct Applied {
     pub ask: Vec<AddrRange>,
     /// Whether the kernel's answer contradicted the prediction about some page.
     pub drifted: bool,
+    /// What VMAs had grown by, downwards and without a call.
+    pub grown: Vec<AddrRange>,
+    /// How many VMAs the kernel had put there without a call.
+    pub uncalled: u64,
+    /// What a [`SnapshotReason::Check`](vmatlas_event::SnapshotReason) found to be different.
+    pub difference: Option<Box<Difference>>,
 }
 
 impl AddressSpace {
@@ -53,6 +65,8 @@ impl AddressSpace {
             vmas: IntervalMap::default(),
             origins: IntervalMap::default(),
             brk: None,
+            grows: Growing::default(),
+            read_may_imply_exec: false,
             size: Bytes(0),
             peak: Bytes(0),
         }
@@ -108,6 +122,34 @@ impl AddressSpace {
         }
     }
 
+    /// Whether VMAs that meet `range` or touch it may be one VMA with a neighbour, for all that their rows say.
+    pub(crate) fn may_merge(&self, range: AddrRange) -> bool {
+        let page = self.page.bytes();
+        let start = Addr(range.start().0.saturating_sub(page));
+        let end = Addr(range.end().0.saturating_add(page));
+        let Some(around) = AddrRange::new(start, end) else { return true };
+        let mut before: Option<&VmaRow> = None;
+        for row in self.vmas.meeting(around) {
+            if before.is_some_and(|before| is_alike(before, row)) {
+                return true;
+            }
+            before = Some(row);
+        }
+        false
+    }
+
+    /// What it was before `change`, but for stacks that grew by `grown`.
+    pub(crate) fn before(&self, change: &Change, grown: &[AddrRange]) -> AddressSpace {
+        let mut space = self.clone();
+        space.replace(&change.after, &change.before);
+        for range in grown {
+            if let Some(row) = space.vma_at(range.end()).cloned() {
+                space.put(VmaRow { range: row.range.hull(*range), ..row });
+            }
+        }
+        space
+    }
+
     /// The rows that meet `range`, whole.
     pub(crate) fn rows(&self, range: AddrRange) -> Vec<VmaRow> {
         self.vmas.meeting(range).cloned().collect()
@@ -127,6 +169,14 @@ impl AddressSpace {
         self.size += Bytes(counted(&row));
         self.vmas.put(row);
     }
+}
+
+/// Whether two rows follow each other as two parts of one mapping would.
+fn is_alike(low: &VmaRow, high: &VmaRow) -> bool {
+    let len = low.range.len().0;
+    low.range.end() == high.range.start()
+        && low.same_attributes(high)
+        && (!low.has_file() || low.offset.wrapping_add(len) == high.offset)
 }
 
 /// What a row adds to the virtual size: `[vsyscall]` is no VMA.

@@ -2,10 +2,13 @@
 
 use crate::apply::affected_ranges;
 use crate::change::{Change, PageChange};
+use crate::check::Difference;
 use crate::space::AddressSpace;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use vmatlas_event::{AddrRange, Bytes, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, Tid};
+use vmatlas_event::{
+    AddrRange, Bytes, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, Tid, VmaRow,
+};
 
 /// The models of all address spaces, by [`MmId`].
 #[derive(Debug)]
@@ -14,8 +17,28 @@ pub struct Spaces {
     spaces: FxHashMap<MmId, Living>,
     /// Calls that wait for an answer: at most one for each task, mostly none or one.
     pending: Vec<Pending>,
-    drift: u64,
-    overlaps: u64,
+    tally: Tally,
+}
+
+/// How well the models and the kernel agreed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Memory calls.
+    pub calls: u64,
+    /// Those the kernel was asked about.
+    pub asked: u64,
+    /// Whole maps that were read.
+    pub snapshots: u64,
+    /// Changes that no call made: a stack that grew, a page the kernel put there.
+    pub observed: u64,
+    /// Calls that overlapped another one of the same address space in time and range, and were read again for it.
+    pub conflicts: u64,
+    /// Answers of the kernel that contradicted a prediction about pages.
+    pub drift: u64,
+    /// Comparisons of a whole model with the kernel while all tasks were held.
+    pub compared: u64,
+    /// Those that found a difference.
+    pub differences: u64,
 }
 
 /// An address space that tasks use.
@@ -80,12 +103,14 @@ pub struct Progress {
     pub done: Option<Box<Done>>,
     /// What the kernel must be asked, one `Observed` event for each range.
     pub ask: Vec<AddrRange>,
+    /// What a [`SnapshotReason::Check`] found to be different; the model has the kernel's rows from then on.
+    pub difference: Option<Box<Difference>>,
 }
 
 impl Spaces {
     /// None yet.
     pub fn new(page: PageSize) -> Spaces {
-        Spaces { page, spaces: FxHashMap::default(), pending: Vec::new(), drift: 0, overlaps: 0 }
+        Spaces { page, spaces: FxHashMap::default(), pending: Vec::new(), tally: Tally::default() }
     }
 
     /// One of them.
@@ -93,18 +118,14 @@ impl Spaces {
         self.spaces.get(&mm).map(|living| &living.space)
     }
 
-    /// How many calls overlapped another one of the same address space in time and range, and were read again for it.
-    pub fn overlaps(&self) -> u64 {
-        self.overlaps
-    }
-
-    /// How many answers of the kernel contradicted a prediction about pages.
-    pub fn drift(&self) -> u64 {
-        self.drift
+    /// How well the models and the kernel agreed so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// Takes one event, in order.
     pub fn event(&mut self, event: &Event) -> Progress {
+        self.tally.calls += u64::from(event.op.is_call());
         let waiting = self.pending.iter().position(|p| p.event.task == event.task);
         if let Op::Observed { in_flight, .. } = &event.op
             && let Some(at) = waiting
@@ -112,7 +133,8 @@ impl Spaces {
             let applied = self.space(event.mm).apply(event);
             let pending = &mut self.pending[at];
             // What other tasks are doing at this moment may be in the answer already: that is no contradiction.
-            self.drift += u64::from(applied.drifted && pending.predicted() && in_flight.is_empty());
+            self.tally.drift += u64::from(applied.drifted && pending.predicted() && in_flight.is_empty());
+            self.tally.observed += applied.grown.len() as u64 + applied.uncalled;
             pending.change = std::mem::take(&mut pending.change).then(applied.change);
             pending.awaited -= 1;
             if pending.awaited > 0 {
@@ -125,26 +147,61 @@ impl Spaces {
             let Pending { event, change, .. } = self.pending.swap_remove(at);
             Box::new(Done::new(event, change, false))
         });
-        let overlaps_before = self.overlaps;
+        if let Op::Snapshot { reason, .. } = &event.op {
+            return Progress { unanswered, ..self.snapshot(event, *reason) };
+        }
+        let conflicts_before = self.tally.conflicts;
         let is_brk = matches!(event.op, Op::Brk { .. });
         let from_unknown_break = is_brk && self.space(event.mm).brk.is_none();
         let (change, ask) = self.apply(event);
-        let overlapped = self.overlaps > overlaps_before;
+        let overlapped = self.tally.conflicts > conflicts_before;
         if is_brk && overlapped {
             // Which of two calls came last, and so where the break is now, only the next one that is alone tells.
             self.space(event.mm).brk = None;
         }
         if ask.is_empty() {
             let done = Some(Box::new(Done::new(event.clone(), change, true)));
-            return Progress { unanswered, done, ask };
+            return Progress { unanswered, done, ..Progress::default() };
         }
-        self.pending.push(Pending {
-            event: event.clone(),
-            change,
-            awaited: ask.len(),
-            unpredicted: overlapped || from_unknown_break,
-        });
-        Progress { unanswered, done: None, ask }
+        self.tally.asked += 1;
+        let unpredicted = overlapped || from_unknown_break || self.space(event.mm).read_may_imply_exec;
+        self.pending.push(Pending { event: event.clone(), change, awaited: ask.len(), unpredicted });
+        Progress { unanswered, ask, ..Progress::default() }
+    }
+
+    /// Takes a whole map in place of the model's, and tells what that shows about the model.
+    fn snapshot(&mut self, event: &Event, reason: SnapshotReason) -> Progress {
+        // Whose map was read uses it, whether or not its creator has told of it.
+        let living = self.living(event.mm);
+        living.users.insert(event.task.tid, event.task.pid);
+        let mut applied = living.space.apply(event);
+        let mut difference = None;
+        let is_known_before = match reason {
+            SnapshotReason::Exec | SnapshotReason::Fork | SnapshotReason::Attach => false,
+            // A call without a return came before it.
+            SnapshotReason::Unclear => false,
+            SnapshotReason::Request | SnapshotReason::Reconcile | SnapshotReason::Last => true,
+            SnapshotReason::Check => {
+                self.tally.compared += 1;
+                difference = applied.difference.take();
+                self.tally.differences += u64::from(difference.is_some());
+                false
+            }
+        };
+        match is_known_before {
+            true if applied.drifted => self.tally.drift += 1,
+            true => {
+                self.tally.observed +=
+                    u64::from(applied.grown.is_empty() && applied.uncalled == 0 && has_moved(&applied.change))
+            }
+            false => {}
+        }
+        if reason != SnapshotReason::Check {
+            self.tally.snapshots += 1;
+        }
+        self.tally.observed += applied.grown.len() as u64 + applied.uncalled;
+        let done = Some(Box::new(Done::new(event.clone(), applied.change, true)));
+        Progress { done, difference, ..Progress::default() }
     }
 
     fn living(&mut self, mm: MmId) -> &mut Living {
@@ -195,10 +252,6 @@ impl Spaces {
                 (change, Vec::new())
             }
             _ => {
-                // Whose map was read uses it, whether or not its creator has told of it.
-                if let Op::Snapshot { .. } = &event.op {
-                    self.living(event.mm).users.insert(event.task.tid, event.task.pid);
-                }
                 let applied = self.space(event.mm).apply(event);
                 let mut ask = applied.ask;
                 if event.op.is_call() {
@@ -236,18 +289,34 @@ impl Spaces {
             }
             living.recent.push_back((event.left, range));
         }
-        self.overlaps += again;
+        self.tally.conflicts += again;
     }
+}
+
+/// Whether a boundary is elsewhere; that a label is another one says nothing.
+fn has_moved(change: &Change) -> bool {
+    let ranges = |rows: &[VmaRow]| rows.iter().map(|row| row.range).collect::<Vec<_>>();
+    ranges(&change.before) != ranges(&change.after)
 }
 
 impl Pending {
     /// Whether the pages were predicted, so that another answer is drift and not news.
     fn predicted(&self) -> bool {
+        let is_told_by_its_arguments = match &self.event.op {
+            Op::Mprotect { prot, .. } => prot.0 & crate::apply::mprotect::GROWSDOWN == 0,
+            // What they map or unmap, only the answer tells.
+            Op::Shmat { .. }
+            | Op::Shmdt { .. }
+            | Op::Other { .. }
+            | Op::RemapFilePages { .. }
+            | Op::ArchPrctl { .. }
+            | Op::MapShadowStack { .. }
+            | Op::IoSetup { .. }
+            | Op::IoDestroy { .. } => false,
+            _ => true,
+        };
         !self.unpredicted
-            && !matches!(
-                self.event.op,
-                Op::Shmat { .. } | Op::Shmdt { .. } | Op::Other { .. } | Op::Madvise { .. }
-            )
+            && is_told_by_its_arguments
             && matches!(self.event.outcome, vmatlas_event::Outcome::Done(_))
     }
 }

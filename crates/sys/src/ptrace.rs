@@ -118,18 +118,30 @@ pub fn event_message(tid: Tid) -> Result<u64, Errno> {
     check(ret).map(|_| message)
 }
 
-/// What system call the task is stopped at (PTRACE_GET_SYSCALL_INFO, Linux 5.3).
-///
-/// # Errors
-/// ESRCH when it is gone, EIO where the kernel has no such request.
-pub fn syscall_stop(tid: Tid) -> Result<SyscallStop, Errno> {
+fn syscall_info(tid: Tid) -> Result<libc::ptrace_syscall_info, Errno> {
     let mut info = std::mem::MaybeUninit::<libc::ptrace_syscall_info>::zeroed();
     let size = size_of::<libc::ptrace_syscall_info>();
     // SAFETY: the kernel writes at most `size` bytes to `info`.
     let ret = unsafe { libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, tid.0, size, info.as_mut_ptr()) };
     check(ret)?;
     // SAFETY: zeroed before, and every field is a plain number, for which any bytes are valid.
-    let info = unsafe { info.assume_init() };
+    Ok(unsafe { info.assume_init() })
+}
+
+/// AUDIT_ARCH_* of the call that a task is stopped at (PTRACE_GET_SYSCALL_INFO, Linux 5.3).
+///
+/// # Errors
+/// ESRCH when it is gone, EIO where the kernel has no such request.
+pub fn syscall_arch(tid: Tid) -> Result<u32, Errno> {
+    syscall_info(tid).map(|info| info.arch)
+}
+
+/// What system call the task is stopped at (PTRACE_GET_SYSCALL_INFO, Linux 5.3).
+///
+/// # Errors
+/// ESRCH when it is gone, EIO where the kernel has no such request.
+pub fn syscall_stop(tid: Tid) -> Result<SyscallStop, Errno> {
+    let info = syscall_info(tid)?;
     Ok(match info.op {
         libc::PTRACE_SYSCALL_INFO_ENTRY => {
             // SAFETY: `op` says that this member of the union was written.

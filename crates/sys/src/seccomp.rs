@@ -20,6 +20,8 @@ const _: () = assert!(size_of::<Insn>() == size_of::<libc::sock_filter>());
 
 /// Loads the 32-bit word of `struct seccomp_data` at offset `k`.
 pub const LOAD_WORD: u16 = 0x20;
+/// Keeps the bits of `k`.
+pub const AND: u16 = 0x54;
 /// Jumps when equal to `k`.
 pub const JUMP_EQ: u16 = 0x15;
 /// Jumps when greater than or equal to `k`.
@@ -36,6 +38,11 @@ pub const RET_TRACE: u32 = 0x7ff0_0000;
 pub const OFFSET_NR: u32 = 0;
 /// Offset of `arch` in `struct seccomp_data`.
 pub const OFFSET_ARCH: u32 = 4;
+
+/// Offset of the lower half of an argument, on a machine that stores it first.
+pub const fn offset_arg_low(arg: u32) -> u32 {
+    16 + 8 * arg
+}
 
 /// Installs a filter on the calling thread for good. Async-signal-safe.
 ///

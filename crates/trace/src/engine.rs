@@ -1,6 +1,6 @@
 //! The loop: one stop after the other, events out, answers in.
 
-use crate::decode::{decode, decode_returned};
+use crate::decode::{ARCH_X86_64, decode, decode_returned};
 use crate::error::TraceError;
 use crate::filter::memory_calls;
 use crate::launch::Launch;
@@ -203,7 +203,8 @@ impl Tracer {
             (0, SYSCALL_STOP) if self.filtered => {
                 // An error: it was killed at this stop. It stays in the call, which `gone` tells.
                 if let Ok(returned) = ptrace::returned(tid) {
-                    if let Some((op, outcome)) = decode_returned(&returned) {
+                    let arch_of = || arch_of(tid);
+                    if let Some((op, outcome)) = decode_returned(&returned, arch_of) {
                         self.left(tid, op, outcome, kernel, sink);
                     } else if let Some(task) = self.tasks.get_mut(&tid) {
                         // A marked call that is none of memory (ipc(2) for a semaphore) has returned all the same.
@@ -548,6 +549,14 @@ impl Tracer {
         }
         self.users.remove(&mm);
         true
+    }
+}
+
+/// How a task made the call it has just returned from; a kernel that cannot tell has no 32-bit calls either (UML).
+fn arch_of(tid: Tid) -> Option<u32> {
+    match ptrace::syscall_arch(tid) {
+        Err(EIO) => Some(ARCH_X86_64),
+        answer => answer.ok(),
     }
 }
 

@@ -82,7 +82,7 @@ fn equal_after_every_call_of_ls() {
     assert_eq!(end, End::Exited(0));
     assert!(judge.calls > 10, "{} calls", judge.calls);
     assert!(judge.wrong.is_empty(), "{}", judge.wrong.join("\n"));
-    assert_eq!(judge.spaces.drift(), 0);
+    assert_eq!(judge.spaces.tally().drift, 0);
 }
 
 /// Checks the same for a shell that forks and executes, with a failing command at its end.
@@ -92,7 +92,7 @@ fn equal_across_fork_and_exec() {
     let Some((judge, end)) = judged(&["sh", "-c", script]) else { return };
     assert_eq!(end, End::Exited(7));
     assert!(judge.wrong.is_empty(), "{}", judge.wrong.join("\n"));
-    assert_eq!(judge.spaces.drift(), 0);
+    assert_eq!(judge.spaces.tally().drift, 0);
 }
 
 /// Checks the same for hundreds of random calls in one area, some of them failing: this very binary's `random_calls`.
@@ -104,7 +104,7 @@ fn equal_after_random_calls() {
     assert_eq!(end, End::Exited(0));
     assert!(judge.calls > 1000, "{} calls", judge.calls);
     assert!(judge.wrong.is_empty(), "{}", judge.wrong.join("\n"));
-    assert_eq!(judge.spaces.drift(), 0);
+    assert_eq!(judge.spaces.tally().drift, 0);
 }
 
 /// Checks that random calls on an area of our own do not crash us; it is also the subject of `equal_after_random_calls`.

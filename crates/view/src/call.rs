@@ -15,6 +15,54 @@ const SHM: &[FlagName] = &[
     FlagName { mask: 0x8000, value: 0x8000, name: "EXEC" },
 ];
 
+const MLOCK: &[FlagName] = &[FlagName { mask: 1, value: 1, name: "ONFAULT" }];
+const MCL: &[FlagName] = &[
+    FlagName { mask: 1, value: 1, name: "CURRENT" },
+    FlagName { mask: 2, value: 2, name: "FUTURE" },
+    FlagName { mask: 4, value: 4, name: "ONFAULT" },
+];
+/// MPOL_* (include/uapi/linux/mempolicy.h): a mode in the lower bits, flags above.
+const MPOL: &[FlagName] = &[
+    FlagName { mask: 0xff, value: 1, name: "PREFERRED" },
+    FlagName { mask: 0xff, value: 2, name: "BIND" },
+    FlagName { mask: 0xff, value: 3, name: "INTERLEAVE" },
+    FlagName { mask: 0xff, value: 4, name: "LOCAL" },
+    FlagName { mask: 0xff, value: 5, name: "PREFERRED_MANY" },
+    FlagName { mask: 0xff, value: 6, name: "WEIGHTED_INTERLEAVE" },
+    FlagName { mask: 0x2000, value: 0x2000, name: "NUMA_BALANCING" },
+    FlagName { mask: 0x4000, value: 0x4000, name: "RELATIVE_NODES" },
+    FlagName { mask: 0x8000, value: 0x8000, name: "STATIC_NODES" },
+];
+const MPOL_MF: &[FlagName] = &[
+    FlagName { mask: 1, value: 1, name: "STRICT" },
+    FlagName { mask: 2, value: 2, name: "MOVE" },
+    FlagName { mask: 4, value: 4, name: "MOVE_ALL" },
+];
+const SHADOW_STACK: &[FlagName] =
+    &[FlagName { mask: 1, value: 1, name: "SET_TOKEN" }, FlagName { mask: 2, value: 2, name: "SET_MARKER" }];
+/// Options of prctl(2), codes of arch_prctl(2), requests of ioctl(2): those that are of memory.
+const WORDS: &[(u64, &str)] = &[
+    (35, "SET_MM"),
+    (67, "SET_MEMORY_MERGE"),
+    (0x5356_4d41, "SET_VMA"),
+    (0x2001, "MAP_VDSO_X32"),
+    (0x2002, "MAP_VDSO_32"),
+    (0x2003, "MAP_VDSO_64"),
+    (0x5001, "SHSTK_ENABLE"),
+    (0x5002, "SHSTK_DISABLE"),
+    (0xc020_aa00, "UFFDIO_REGISTER"),
+    (0x8010_aa01, "UFFDIO_UNREGISTER"),
+];
+const ARCH_I386: u32 = 0x4000_0003;
+
+/// The word for an option, or its number.
+fn push_word(out: &mut String, value: u64) {
+    match WORDS.iter().find(|(n, _)| *n == value) {
+        Some((_, word)) => out.push_str(word),
+        None => push_hex(out, value),
+    }
+}
+
 /// Set bits by name, joined by `|`, unknown ones as a number; `none` when no bit is set.
 fn push_flags(out: &mut String, table: &[FlagName], bits: u64, none: &str) {
     let mut rest = bits;
@@ -129,6 +177,90 @@ pub fn push(out: &mut String, op: &Op) {
             out.push_str(", ");
             push_flags(out, SHM, u64::from(*flags as u32), "0");
         }
+        Op::Mlock { addr, len, flags } => {
+            span(out, *addr, *len);
+            if let Some(flags) = flags {
+                out.push_str(", ");
+                push_flags(out, MLOCK, *flags, "0");
+            }
+        }
+        Op::Munlock { addr, len } => span(out, *addr, *len),
+        Op::Mlockall { flags } => push_flags(out, MCL, *flags, "0"),
+        Op::Munlockall => {}
+        Op::Mseal { addr, len, flags } => {
+            span(out, *addr, *len);
+            out.push_str(", ");
+            push_hex(out, *flags);
+        }
+        Op::Mbind { addr, len, mode, flags } => {
+            span(out, *addr, *len);
+            out.push_str(", ");
+            push_flags(out, MPOL, *mode, "DEFAULT");
+            out.push_str(", ");
+            push_flags(out, MPOL_MF, *flags, "0");
+        }
+        Op::SetMempolicyHomeNode { addr, len, node, flags } => {
+            span(out, *addr, *len);
+            out.push_str(", node ");
+            push_decimal(out, *node);
+            out.push_str(", ");
+            push_hex(out, *flags);
+        }
+        Op::RemapFilePages { addr, len, pgoff, flags, .. } => {
+            span(out, *addr, *len);
+            out.push_str(", page ");
+            push_decimal(out, *pgoff);
+            out.push_str(", ");
+            push_flags(out, MAP, flags.0, "0");
+        }
+        Op::Prctl { option, args } => {
+            push_word(out, u64::from(*option as u32));
+            for arg in args {
+                out.push_str(", ");
+                push_hex(out, *arg);
+            }
+        }
+        Op::ArchPrctl { code, addr } => {
+            push_word(out, *code);
+            out.push_str(", ");
+            push_hex(out, *addr);
+        }
+        Op::MapShadowStack { addr, len, flags } => {
+            span(out, *addr, *len);
+            out.push_str(", ");
+            push_flags(out, SHADOW_STACK, *flags, "0");
+        }
+        Op::IoSetup { events } => push_decimal(out, *events),
+        Op::IoDestroy { ctx } => push_addr(out, *ctx),
+        Op::Ioctl { fd, request, arg } => {
+            out.push_str("fd ");
+            push_signed(out, *fd);
+            out.push_str(", ");
+            push_word(out, *request);
+            out.push_str(", ");
+            push_addr(out, *arg);
+        }
+        Op::ProcessMadvise { pidfd, count, advice, .. } => {
+            out.push_str("pidfd ");
+            push_signed(out, *pidfd);
+            out.push_str(", ranges ");
+            push_decimal(out, *count);
+            out.push_str(", ");
+            match advice.name() {
+                Some(word) => out.push_str(word),
+                None => push_signed(out, advice.0),
+            }
+        }
+        Op::Personality { persona } => push_hex(out, *persona),
+        // Their arguments lie in the program's memory, which may have changed since.
+        Op::Other { arch: ARCH_I386, nr: 90, .. } => out.push_str("old mmap of 32 bits"),
+        Op::Other { arch: ARCH_I386, nr: 117, args } => {
+            out.push_str(if args[0] & 0xffff == 21 {
+                "ipc SHMAT of 32 bits"
+            } else {
+                "ipc SHMDT of 32 bits"
+            });
+        }
         // Architecture 0: the task ended inside a call of which only the return would have told.
         Op::Other { arch: 0, .. } => out.push('?'),
         Op::Other { arch, nr, .. } => {
@@ -163,10 +295,14 @@ pub fn push_result(
 ) {
     match outcome {
         Outcome::Done(value) => match op {
-            Op::Munmap { .. } | Op::Mprotect { .. } | Op::Madvise { .. } | Op::Shmdt { .. } => {
-                push_decimal(out, value);
-            }
-            _ => push_hex(out, value),
+            Op::Mmap { .. }
+            | Op::Mremap { .. }
+            | Op::Brk { .. }
+            | Op::Shmat { .. }
+            | Op::MapShadowStack { .. }
+            | Op::Personality { .. }
+            | Op::Other { .. } => push_hex(out, value),
+            _ => push_decimal(out, value),
         },
         Outcome::Failed(errno) => match errno_name(errno) {
             Some(name) => out.push_str(name),
@@ -204,6 +340,16 @@ mod tests {
         );
         let advise = Op::Madvise { addr: Addr(0x1000), len: Bytes(8192), advice: Advice(4) };
         assert_eq!(text(&advise), "madvise(0x1000, 8 KiB, DONTNEED)");
+        let bind = Op::Mbind { addr: Addr(0x1000), len: Bytes(4096), mode: 0x8002, flags: 2 };
+        assert_eq!(text(&bind), "mbind(0x1000, 4 KiB, BIND|STATIC_NODES, MOVE)");
+        let name = Op::Prctl { option: 0x5356_4d41, args: [0, 0x1000, 4096, 0x2000] };
+        assert_eq!(text(&name), "prctl(SET_VMA, 0x0, 0x1000, 0x1000, 0x2000)");
+        let lock = |flags| Op::Mlock { addr: Addr(0x1000), len: Bytes(1), flags };
+        assert_eq!(
+            [text(&lock(None)), text(&lock(Some(1)))],
+            ["mlock(0x1000, 1)", "mlock2(0x1000, 1, ONFAULT)"]
+        );
+        assert_eq!(text(&Op::Munlockall), "munlockall()");
         let result = |op: &Op, outcome| {
             let mut out = String::new();
             push_result(&mut out, op, outcome, |_| Some("EINVAL"));

@@ -89,6 +89,31 @@ pub fn args(op: &Op) -> Value {
         }),
         Op::Shmat { id, addr: a, flags } => json!({ "id": id, "addr": addr(*a), "flags": flags }),
         Op::Shmdt { addr: a } => json!({ "addr": addr(*a) }),
+        Op::Mlock { addr: a, len, flags } => json!({ "addr": addr(*a), "length": len.0, "flags": flags }),
+        Op::Munlock { addr: a, len } => json!({ "addr": addr(*a), "length": len.0 }),
+        Op::Mlockall { flags } => json!({ "flags": flags }),
+        Op::Mseal { addr: a, len, flags } => json!({ "addr": addr(*a), "length": len.0, "flags": flags }),
+        Op::Mbind { addr: a, len, mode, flags } => json!({
+            "addr": addr(*a), "length": len.0, "mode": mode, "flags": flags,
+        }),
+        Op::SetMempolicyHomeNode { addr: a, len, node, flags } => json!({
+            "addr": addr(*a), "length": len.0, "node": node, "flags": flags,
+        }),
+        Op::RemapFilePages { addr: a, len, prot, pgoff, flags } => json!({
+            "addr": addr(*a), "length": len.0, "prot": prot.0, "page": pgoff, "flags": flags.0,
+        }),
+        Op::Prctl { option, args } => json!({ "option": option, "raw": args }),
+        Op::ArchPrctl { code, addr: a } => json!({ "code": code, "raw": a }),
+        Op::MapShadowStack { addr: a, len, flags } => json!({
+            "addr": addr(*a), "length": len.0, "flags": flags,
+        }),
+        Op::IoSetup { events } => json!({ "events": events }),
+        Op::IoDestroy { ctx } => json!({ "context": addr(*ctx) }),
+        Op::Ioctl { fd, request, arg } => json!({ "fd": fd, "request": request, "arg": addr(*arg) }),
+        Op::ProcessMadvise { pidfd, iovec, count, advice } => json!({
+            "pidfd": pidfd, "iovec": addr(*iovec), "ranges": count, "advice": advice.0, "advice_text": advice.name(),
+        }),
+        Op::Personality { persona } => json!({ "persona": persona }),
         Op::Other { arch, nr, args } => json!({ "arch": arch, "nr": nr, "raw": args }),
         Op::Fork { kind, child, child_mm } => json!({
             "how": match kind {

@@ -16,7 +16,7 @@ pub(super) fn apply(edit: &mut Edit<'_>, asked: Addr, now: Addr) {
     if let Some(grown) = AddrRange::new(old, new).filter(|r| !r.is_empty()) {
         let heap = Some(Name::new(b"[heap]"));
         edit.map(VmaRow { name: heap, ..VmaRow::anonymous(grown, Prot::RW) });
-        edit.ask(grown);
+        edit.ask_where_alike(grown);
     } else if let Some(shrunk) = AddrRange::new(new, old).filter(|r| !r.is_empty()) {
         edit.clear(shrunk);
     }

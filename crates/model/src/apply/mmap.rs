@@ -6,6 +6,7 @@ use vmatlas_event::{Addr, AddrRange, Bytes, MapFlags, MapType, PageSize, Prot, P
 /// Bits 26 to 31 of the flags hold the logarithm of the huge page size; 0 means the default.
 const HUGETLB: u64 = 0x4_0000;
 const HUGE_SHIFT: u32 = 26;
+const GROWSDOWN: u64 = 0x100;
 /// 2 MiB on x86_64.
 const DEFAULT_HUGE_SHIFT: u32 = 21;
 
@@ -19,8 +20,16 @@ pub(super) fn apply(edit: &mut Edit<'_>, at: Addr, len: Bytes, prot: ProtArg, fl
         offset: if anonymous { 0 } else { offset },
         ..VmaRow::anonymous(range, Prot::from_arg(prot))
     });
-    // Whether it merged with a neighbour depends on which pages were touched and on the open file: ask.
-    edit.ask(range);
+    if flags.has(GROWSDOWN) {
+        edit.space.grows.add(range);
+    }
+    let is_private = flags.map_type() == MapType::Private;
+    if anonymous && is_private && !flags.has(HUGETLB) && !edit.space.read_may_imply_exec {
+        edit.ask_where_alike(range);
+    } else {
+        // What file it is, how long its pages are.
+        edit.ask(range);
+    }
 }
 
 /// The size of the pages that a call's flags ask for.

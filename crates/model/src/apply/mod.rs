@@ -4,14 +4,24 @@
 //! have changed the map all the same (munmap running into a sealed VMA leaves it split; mprotect over a hole changes
 //! what lies before it), so its range is always read again.
 
+mod aio;
 mod brk;
+mod lock;
 mod madvise;
 mod mmap;
-mod mprotect;
+pub(crate) mod mprotect;
 mod mremap;
 mod munmap;
 mod observed;
+mod policy;
+mod prctl;
+mod remap_file_pages;
+mod seal;
+mod shadow_stack;
 mod shm;
+mod userfaultfd;
+
+pub(crate) use observed::is_vma;
 
 use crate::change::Change;
 use crate::interval::{IntervalMap, Piece};
@@ -22,7 +32,7 @@ use vmatlas_event::{Addr, AddrRange, Bytes, Event, Op, Outcome, PageSize, Seq, V
 /// Applies one event; see [`AddressSpace::apply`].
 pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
     match &event.op {
-        Op::Snapshot { rows, .. } => return observed::snapshot(space, event.seq, rows),
+        Op::Snapshot { reason, rows } => return observed::snapshot(space, event.seq, *reason, rows),
         Op::Observed { rows, asked, .. } => return observed::answer(space, event.seq, *asked, rows),
         _ => {}
     }
@@ -37,8 +47,8 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
         (&Op::Mremap { old, old_len, new_len, flags, .. }, Outcome::Done(at)) => {
             mremap::apply(&mut edit, old, old_len, Addr(at), new_len, flags);
         }
-        (&Op::Mprotect { addr, len, prot, .. }, Outcome::Done(_)) => {
-            mprotect::apply(&mut edit, addr, len, prot)
+        (&Op::Mprotect { addr, len, prot, pkey }, Outcome::Done(_)) => {
+            mprotect::apply(&mut edit, addr, len, prot, pkey.is_some())
         }
         (&Op::Brk { addr }, Outcome::Done(at)) => brk::apply(&mut edit, addr, Addr(at)),
         (&Op::Madvise { addr, len, advice }, Outcome::Done(_)) => {
@@ -46,6 +56,25 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
         }
         (&Op::Shmat { .. }, Outcome::Done(at)) => shm::attach(&mut edit, Addr(at)),
         (&Op::Shmdt { addr }, Outcome::Done(_)) => shm::detach(&mut edit, addr),
+        (&Op::Mlock { addr, len, .. } | &Op::Munlock { addr, len }, Outcome::Done(_)) => {
+            lock::apply(&mut edit, addr, len)
+        }
+        (Op::Mlockall { .. } | Op::Munlockall, Outcome::Done(_)) => lock::all(&mut edit),
+        (&Op::Mseal { addr, len, .. }, Outcome::Done(_)) => seal::apply(&mut edit, addr, len),
+        (&Op::Mbind { addr, len, .. } | &Op::SetMempolicyHomeNode { addr, len, .. }, Outcome::Done(_)) => {
+            policy::apply(&mut edit, addr, len)
+        }
+        (&Op::RemapFilePages { addr, len, .. }, Outcome::Done(_)) => {
+            remap_file_pages::apply(&mut edit, addr, len)
+        }
+        (&Op::Prctl { option, args }, Outcome::Done(_)) => prctl::apply(&mut edit, option, args),
+        (&Op::ArchPrctl { .. }, Outcome::Done(_)) => prctl::arch(&mut edit),
+        (&Op::Personality { persona }, Outcome::Done(_)) => prctl::personality(&mut edit, persona),
+        (&Op::MapShadowStack { len, .. }, Outcome::Done(at)) => shadow_stack::apply(&mut edit, Addr(at), len),
+        (Op::IoSetup { .. }, Outcome::Done(_)) => aio::setup(&mut edit),
+        (&Op::IoDestroy { ctx }, Outcome::Done(_)) => aio::destroy(&mut edit, ctx),
+        (Op::Ioctl { .. }, Outcome::Done(_)) => userfaultfd::apply(&mut edit),
+        (&Op::ProcessMadvise { advice, .. }, Outcome::Done(_)) => madvise::of_process(&mut edit, advice),
         (Op::Other { .. }, Outcome::Done(_)) => edit.ask(AddrRange::ALL),
         _ => {}
     }
@@ -60,11 +89,24 @@ fn argument_ranges(op: &Op, page: PageSize) -> Ranges {
         Op::Mmap { addr, len, flags, .. } if flags.has(vmatlas_event::MapFlags::FIXED) => {
             smallvec![mmap::cleared(addr, len, flags, page)]
         }
-        Op::Munmap { addr, len } | Op::Mprotect { addr, len, .. } => smallvec![span(addr, len)],
+        Op::Munmap { addr, len }
+        | Op::Mprotect { addr, len, .. }
+        | Op::Mlock { addr, len, .. }
+        | Op::Munlock { addr, len }
+        | Op::Mseal { addr, len, .. }
+        | Op::Mbind { addr, len, .. }
+        | Op::SetMempolicyHomeNode { addr, len, .. }
+        | Op::RemapFilePages { addr, len, .. } => smallvec![span(addr, len)],
+        Op::Prctl { option, args } => prctl::range(option, args, page).into_iter().collect(),
+        // Without SHM_REMAP a failed shmat has touched nothing; with it the segment's size is unknown.
+        Op::Shmat { flags, .. } if flags & shm::REMAP != 0 => smallvec![AddrRange::ALL],
+        Op::Mlockall { .. } | Op::Munlockall | Op::Ioctl { .. } => smallvec![AddrRange::ALL],
+        Op::ProcessMadvise { advice, .. } if advice.changes_vmas() => smallvec![AddrRange::ALL],
         Op::Madvise { addr, len, advice } if advice.changes_vmas() => smallvec![span(addr, len)],
         Op::Mremap { old, old_len, new, new_len, flags } => {
             const MREMAP_FIXED: u64 = 2;
             let mut ranges: Ranges = smallvec![span(old, old_len)];
+            // Without MREMAP_FIXED the new place of a failed call is nobody's.
             if flags & MREMAP_FIXED != 0 {
                 ranges.push(span(new, new_len));
             }
@@ -90,6 +132,8 @@ pub(crate) fn affected_ranges(op: &Op, outcome: Outcome, page: PageSize) -> Rang
         // below the break, the program and its data, is few.
         Op::Brk { .. } => smallvec![pages_of(page, Addr(0), Bytes(at.0))],
         Op::Shmat { .. } => smallvec![pages_of(page, at, Bytes(1))],
+        Op::MapShadowStack { len, .. } => smallvec![pages_of(page, at, len)],
+        Op::IoDestroy { ctx } => smallvec![pages_of(page, ctx, Bytes(1))],
         Op::Shmdt { addr } => smallvec![pages_of(page, addr, Bytes(1))],
         _ => argument_ranges(op, page),
     }
@@ -138,6 +182,7 @@ impl<'a> Edit<'a> {
         self.open(range);
         self.space.clear(range);
         self.space.origins.remove(range, |_| ());
+        self.space.grows.remove(range);
     }
 
     /// Maps a row that this event made, over whatever is there.
@@ -149,7 +194,18 @@ impl<'a> Edit<'a> {
         self.open(range);
         self.space.put(row);
         self.space.origins.put(Origin { range, seq: self.seq });
+        self.space.grows.remove(range);
         self.change.fresh.push(range);
+    }
+
+    /// Asks the kernel about a range if a VMA in it may have become one with a neighbour.
+    ///
+    /// Which pages were touched, which file is open, who was forked: whether look-alikes merge does not follow from the
+    /// calls. But what does not look alike never merges, and what is cut is cut where the call says.
+    fn ask_where_alike(&mut self, range: AddrRange) {
+        if self.space.may_merge(range) {
+            self.ask(range);
+        }
     }
 
     /// Asks the kernel about a range.
@@ -172,7 +228,7 @@ impl<'a> Edit<'a> {
             self.change.before.sort_by_key(|row| row.range);
             self.change.origins_before.sort_by_key(|o| o.range);
         }
-        Applied { change: self.change.settled(), ask: self.ask, drifted: false }
+        Applied { change: self.change.settled(), ask: self.ask, ..Applied::default() }
     }
 }
 

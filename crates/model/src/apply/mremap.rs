@@ -15,17 +15,28 @@ pub(super) fn apply(edit: &mut Edit<'_>, old: Addr, old_len: Bytes, new: Addr, n
     } else {
         moved(edit, from, to, flags & DONTUNMAP != 0);
     }
-    edit.ask(to);
 }
 
 fn in_place(edit: &mut Edit<'_>, from: AddrRange, to: AddrRange) {
     if let Some(tail) = AddrRange::new(to.end(), from.end()).filter(|t| !t.is_empty()) {
         edit.clear(tail);
-    } else if let Some(grown) = AddrRange::new(from.end(), to.end()).filter(|g| !g.is_empty())
-        && let Some(row) = edit.space.vma_at(from.start()).cloned()
-    {
-        edit.map(continued(&row, grown));
+    } else if let Some(grown) = AddrRange::new(from.end(), to.end()).filter(|g| !g.is_empty()) {
+        match edit.space.vma_at(from.start()).cloned() {
+            Some(row) if row.range.end() == from.end() => {
+                grow(edit, &row, grown);
+                edit.ask_where_alike(grown);
+            }
+            // Only a VMA that ends there can grow: we missed something.
+            _ => edit.ask(to),
+        }
     }
+}
+
+/// Makes a VMA longer: one VMA, two origins.
+fn grow(edit: &mut Edit<'_>, row: &VmaRow, grown: AddrRange) {
+    edit.map(continued(row, grown));
+    edit.open(row.range);
+    edit.space.put(VmaRow { range: row.range.hull(grown), ..row.clone() });
 }
 
 fn moved(edit: &mut Edit<'_>, from: AddrRange, to: AddrRange, keep_old: bool) {
@@ -38,10 +49,12 @@ fn moved(edit: &mut Edit<'_>, from: AddrRange, to: AddrRange, keep_old: bool) {
             let source = whole.and_then(|w| row.clip(w)).unwrap_or(row);
             edit.map(VmaRow { range: to, ..source });
         }
+        edit.ask(to);
         return;
     }
     let rows: Vec<VmaRow> = edit.space.rows(from).iter().filter_map(|r| r.clip(from)).collect();
     let origins: Vec<_> = edit.space.origins.meeting(from).filter_map(|o| o.clip(from)).collect();
+    let grows = edit.space.grows.within(from);
     if !keep_old {
         edit.clear(from);
     }
@@ -52,7 +65,7 @@ fn moved(edit: &mut Edit<'_>, from: AddrRange, to: AddrRange, keep_old: bool) {
     };
     for row in &rows {
         if let Some(range) = shift(row.range) {
-            edit.space.put(VmaRow { range, ..row.clone() });
+            edit.space.put(unlabelled(VmaRow { range, ..row.clone() }));
         }
     }
     for origin in origins {
@@ -60,17 +73,33 @@ fn moved(edit: &mut Edit<'_>, from: AddrRange, to: AddrRange, keep_old: bool) {
             edit.space.origins.put(crate::space::Origin { range, ..origin });
         }
     }
+    for range in grows.into_iter().filter_map(shift) {
+        edit.space.grows.add(range);
+    }
     let kept = Bytes(from.len().0.min(to.len().0));
     let grown = to.start().checked_add(kept).and_then(|at| AddrRange::new(at, to.end()));
     if let (Some(grown), Some(last)) = (grown.filter(|g| !g.is_empty()), rows.last()) {
-        let last = shift(last.range).map(|range| VmaRow { range, ..last.clone() });
+        let last = shift(last.range).map(|range| unlabelled(VmaRow { range, ..last.clone() }));
         if let Some(last) = last {
-            edit.map(continued(&last, grown));
+            grow(edit, &last, grown);
         }
     }
     edit.change.moved = Some((from, to));
     if keep_old {
         edit.ask(from);
+    }
+    // Several VMAs at a time move one by one, and each may merge (since Linux 6.17).
+    match rows.len() {
+        1 => edit.ask_where_alike(to),
+        _ => edit.ask(to),
+    }
+}
+
+/// `[heap]` and `[stack]` are names of places, not of what lies there.
+fn unlabelled(row: VmaRow) -> VmaRow {
+    match row.special() {
+        Some(b"heap" | b"stack") => VmaRow { name: None, ..row },
+        _ => row,
     }
 }
 

@@ -4,12 +4,15 @@ use super::{Edit, open};
 use crate::PageChange;
 use crate::diff::{page_changes, same_coverage};
 use crate::space::{AddressSpace, Applied, Origin};
-use vmatlas_event::{AddrRange, Seq, VmaRow};
+use vmatlas_event::{AddrRange, Seq, SnapshotReason, VmaRow};
 
 /// Puts the kernel's rows in place of the model's, wherever they or `asked` reach.
 pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows: &[VmaRow]) -> Applied {
     let window =
         if asked == AddrRange::ALL { asked } else { rows.iter().fold(asked, |w, row| w.hull(row.range)) };
+    for row in rows.iter().filter(|row| row.special() == Some(b"stack")) {
+        space.grows.add(row.range);
+    }
     // Fast and common: the answer is what the model has.
     let mut model_rows = space.vmas.meeting(window).filter(is_vma);
     if rows.iter().filter(is_vma).all(|row| model_rows.next() == Some(row)) && model_rows.next().is_none() {
@@ -26,16 +29,33 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
         }
         _ => rows,
     };
-    let pages = match same_coverage(&edit.change.before, rows) {
+    // A VMA that reaches over the window was cut at its ends: what lies outside was not asked about.
+    let before: Vec<VmaRow> = edit.change.before.iter().filter_map(|row| row.clip(window)).collect();
+    let pages = match same_coverage(&before, rows) {
         true => Vec::new(),
-        false => page_changes(&edit.change.before, rows, &[]),
+        false => page_changes(&before, rows, &[]),
     };
     let mut drifted = false;
+    let mut grown: Vec<AddrRange> = Vec::new();
+    let mut uncalled = 0;
     for change in &pages {
+        if let PageChange::Added(row) = change
+            && has_grown_down(edit.space, row.range, rows)
+        {
+            grown.push(row.range);
+            continue;
+        }
+        if let PageChange::Added(row) = change
+            && row.special() == Some(b"uprobes")
+        {
+            // Comes with the first hit of a probe that somebody else has set.
+            uncalled += 1;
+            continue;
+        }
         drifted |= match change {
             // A predicted file mapping has no identity yet: that it gets one is no contradiction.
             PageChange::Removed(row) => row.has_file() || !met_by(rows, row.range),
-            PageChange::Added(row) => !met_by(&edit.change.before, row.range),
+            PageChange::Added(row) => !met_by(&before, row.range),
             _ => true,
         };
     }
@@ -43,19 +63,33 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     for row in rows {
         edit.space.put(row.clone());
     }
-    mend_origins(&mut edit, &pages, rows);
+    mend_origins(&mut edit, &pages, &before, rows);
+    for range in &grown {
+        edit.space.grows.add(*range);
+    }
     let mut applied = edit.finish();
     applied.drifted = drifted;
+    applied.grown = grown;
+    applied.uncalled = uncalled;
     applied
 }
 
+/// Whether these pages are what a VMA of the model that grows down has got below its start.
+fn has_grown_down(space: &AddressSpace, added: AddrRange, rows: &[VmaRow]) -> bool {
+    let above = space.vma_at(added.end()).filter(|row| row.range.start() == added.end());
+    let is_one = |above: &VmaRow| {
+        rows.iter().any(|row| row.range.covers(added) && row.range.contains(above.range.start()))
+    };
+    above.is_some_and(|above| space.grows.contains(added.end()) && is_one(above))
+}
+
 /// [vsyscall] is in maps but not a VMA, so a range answer never has it; it must not go for that.
-fn is_vma(row: &&VmaRow) -> bool {
+pub(crate) fn is_vma(row: &&VmaRow) -> bool {
     row.special() != Some(b"vsyscall")
 }
 
 /// Pages that appeared have this event as their origin; pages that went have none.
-fn mend_origins(edit: &mut Edit<'_>, pages: &[PageChange], rows: &[VmaRow]) {
+fn mend_origins(edit: &mut Edit<'_>, pages: &[PageChange], before: &[VmaRow], rows: &[VmaRow]) {
     for change in pages {
         match change {
             PageChange::Removed(row) if !met_by(rows, row.range) => {
@@ -66,8 +100,9 @@ fn mend_origins(edit: &mut Edit<'_>, pages: &[PageChange], rows: &[VmaRow]) {
                     &mut edit.change.origins_before,
                 );
                 edit.space.origins.remove(row.range, |_| ());
+                edit.space.grows.remove(row.range);
             }
-            PageChange::Added(row) if !met_by(&edit.change.before, row.range) => {
+            PageChange::Added(row) if !met_by(before, row.range) => {
                 open(
                     &edit.space.origins,
                     row.range,
@@ -87,6 +122,24 @@ fn met_by(rows: &[VmaRow], range: AddrRange) -> bool {
 }
 
 /// The whole map as the kernel showed it takes the place of the model's.
-pub(super) fn snapshot(space: &mut AddressSpace, seq: Seq, rows: &[VmaRow]) -> Applied {
-    answer(space, seq, AddrRange::ALL, rows)
+pub(super) fn snapshot(
+    space: &mut AddressSpace,
+    seq: Seq,
+    reason: SnapshotReason,
+    rows: &[VmaRow],
+) -> Applied {
+    let before = match reason {
+        SnapshotReason::Check => space.difference(rows),
+        _ => None,
+    };
+    let applied = answer(space, seq, AddrRange::ALL, rows);
+    // A stack that grew is no difference; it may hide one, so the rest is compared as if it had been known.
+    let difference = match before {
+        Some(_) if !applied.grown.is_empty() => {
+            space.before(&applied.change, &applied.grown).difference(rows)
+        }
+        before => before,
+    };
+    let difference = difference.map(Box::new);
+    Applied { difference, ..applied }
 }

@@ -3,6 +3,9 @@
 use super::Edit;
 use vmatlas_event::{Addr, AddrRange, Bytes};
 
+/// SHM_REMAP: over whatever is there.
+pub(super) const REMAP: i32 = 0x4000;
+
 pub(super) fn attach(edit: &mut Edit<'_>, at: Addr) {
     if let Some(first_page) = AddrRange::from_len(at, Bytes(edit.space.page.bytes())) {
         edit.ask(first_page);

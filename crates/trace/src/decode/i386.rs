@@ -1,6 +1,6 @@
 //! 32-bit programs, and 64-bit ones that use `int 0x80` (kernel `arch/x86/entry/syscalls/syscall_32.tbl`).
 
-use super::call::{Call, find};
+use super::call::{self, Call, Number, Only, find};
 use super::other;
 use vmatlas_event::Op;
 use vmatlas_sys::ptrace::Entry;
@@ -15,22 +15,43 @@ const IPC: u32 = 117;
 
 const TABLE: &[(u32, Call)] = &[
     (45, Call::Brk),
+    (54, Call::Ioctl),
     (91, Call::Munmap),
     (125, Call::Mprotect),
+    (136, Call::Personality),
+    (150, Call::Mlock),
+    (151, Call::Munlock),
+    (152, Call::Mlockall),
+    (153, Call::Munlockall),
     (163, Call::Mremap),
+    (172, Call::Prctl),
     (192, Call::Mmap2),
     (219, Call::Madvise),
+    (245, Call::IoSetup),
+    (246, Call::IoDestroy),
+    (257, Call::RemapFilePages),
+    (274, Call::Mbind),
+    (376, Call::Mlock2),
     (380, Call::PkeyMprotect),
+    (384, Call::ArchPrctl),
     (397, Call::Shmat),
     (398, Call::Shmdt),
+    (440, Call::ProcessMadvise),
+    (450, Call::SetMempolicyHomeNode),
+    (453, Call::MapShadowStack),
+    (462, Call::Mseal),
 ];
 
+/// ipc(2) multiplexes: 21 and 22 are SHMAT (its result goes to memory) and SHMDT; the upper half is a version.
+const IPC_OF_MEMORY: Only = Only::When { arg: 0, mask: 0xffff, values: &[21, 22] };
+
 /// Calls whose arguments are not all in registers.
-const HIDDEN: [u32; 2] = [OLD_MMAP, IPC];
+const HIDDEN: [Number; 2] =
+    [Number { nr: OLD_MMAP, only: None }, Number { nr: IPC, only: Some(IPC_OF_MEMORY) }];
 
 /// The calls the filter marks.
-pub(crate) fn numbers() -> impl Iterator<Item = u32> {
-    TABLE.iter().map(|(nr, _)| *nr).chain(HIDDEN)
+pub(crate) fn numbers() -> impl Iterator<Item = Number> {
+    call::numbers(TABLE).chain(HIDDEN)
 }
 
 pub(super) fn decode(call: &Entry) -> Option<Op> {
@@ -39,9 +60,8 @@ pub(super) fn decode(call: &Entry) -> Option<Op> {
     match u32::try_from(call.nr) {
         // The arguments lie in the program's memory: the map tells what came of them.
         Ok(OLD_MMAP) => Some(other(call)),
-        // ipc(2) multiplexes: 21 and 22 are SHMAT (its result goes to memory) and SHMDT.
-        Ok(IPC) => matches!(args[0] & 0xffff, 21 | 22).then(|| other(call)),
-        _ => find(TABLE, call.nr).map(|c| c.op(args)),
+        Ok(IPC) => IPC_OF_MEMORY.is_met(args).then(|| other(call)),
+        _ => find(TABLE, call.nr)?.op(args),
     }
 }
 

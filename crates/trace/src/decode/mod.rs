@@ -1,5 +1,6 @@
 //! System calls as numbers and words, decoded into operations: pure.
 
+mod aarch64;
 mod call;
 mod i386;
 mod x86_64;
@@ -7,6 +8,7 @@ mod x86_64;
 use vmatlas_event::{Errno, Op, Outcome};
 use vmatlas_sys::ptrace::{Entry, Returned};
 
+pub(crate) use call::{Number, Only};
 pub(crate) use i386::{ARCH as ARCH_I386, numbers as numbers_i386};
 pub(crate) use x86_64::{ARCH as ARCH_X86_64, X32_BIT, numbers as numbers_x86_64};
 
@@ -18,16 +20,24 @@ pub fn decode(call: &Entry) -> Option<Op> {
     match call.arch {
         x86_64::ARCH => x86_64::decode(call),
         i386::ARCH => i386::decode(call),
+        aarch64::ARCH => aarch64::decode(call),
         _ => Some(other(call)),
     }
 }
 
 /// Tells a call that our filter marked from its registers after the return: what it was, and how it ended.
 ///
-/// The registers do not say whether it was a 64-bit or a 32-bit call, but its number does: the filter marks no number
-/// on both architectures (a test holds the two tables to that).
-pub(crate) fn decode_returned(call: &Returned) -> Option<(Op, Outcome)> {
-    let is_32 = numbers_i386().any(|nr| u64::from(nr) == call.nr);
+/// The registers do not say whether it was a 64-bit or a 32-bit call. Its number does, but for a few that the filter
+/// marks on both: then `arch_of` is asked, which costs a request more.
+pub(crate) fn decode_returned(
+    call: &Returned,
+    arch_of: impl FnOnce() -> Option<u32>,
+) -> Option<(Op, Outcome)> {
+    let is_number = |number: Number| u64::from(number.nr) == call.nr;
+    let is_32 = match (numbers_x86_64().any(is_number), numbers_i386().any(is_number)) {
+        (true, true) => arch_of()? == ARCH_I386,
+        (_, is_32) => is_32,
+    };
     let (arch, args, value) = match is_32 {
         // A 32-bit result is negative as 32 bits.
         true => (ARCH_I386, call.args_32, call.value as u32 as i32 as i64),
@@ -56,22 +66,32 @@ mod tests {
         Returned { nr, args: [1, 2, 3, 4, 5, 6], args_32: [11, 12, 13, 14, 15, 16], value }
     }
 
-    /// Checks that a marked number belongs to one architecture only, which decoding after the return rests on.
+    /// Checks that numbers which both architectures have are asked about, and others are not.
     #[test]
-    fn marked_numbers_tell_the_architecture() {
-        assert!(numbers_x86_64().all(|nr| numbers_i386().all(|other| nr != other)));
-        assert!(numbers_x86_64().chain(numbers_i386()).all(|nr| nr < X32_BIT));
+    fn shared_numbers_ask_for_the_architecture() {
+        // 150 is munlock of 64 bits and mlock of 32; both have their length second.
+        let Some((op, _)) = decode_returned(&returned(150, 0), || Some(ARCH_X86_64)) else { panic!() };
+        assert_eq!(op, Op::Munlock { addr: Addr(1), len: Bytes(2) });
+        let Some((op, _)) = decode_returned(&returned(150, 0), || Some(ARCH_I386)) else { panic!() };
+        assert_eq!(op, Op::Mlock { addr: Addr(11), len: Bytes(12), flags: None });
+        assert_eq!(decode_returned(&returned(150, 0), || None), None);
+        assert!(decode_returned(&returned(11, 0), || panic!("nothing to ask")).is_some());
+        assert!(numbers_x86_64().chain(numbers_i386()).all(|number| number.nr < X32_BIT));
     }
 
     /// Checks that the filter marks exactly the calls that are decoded, on both architectures.
     #[test]
     fn marked_calls_are_decoded() {
         for nr in 0..1000 {
-            // 21 makes ipc(2) a call of memory.
-            let is_decoded =
-                |arch| decode(&Entry { arch, nr: u64::from(nr), args: [21, 0, 0, 0, 0, 0] }).is_some();
-            assert_eq!(is_decoded(ARCH_X86_64), numbers_x86_64().any(|n| n == nr), "{nr}");
-            assert_eq!(is_decoded(ARCH_I386), numbers_i386().any(|n| n == nr), "{nr}");
+            // Arguments that make ipc(2), prctl(2), ioctl(2) and arch_prctl(2) calls of memory.
+            let firsts = [[21, 0], [0x5356_4d41, 0], [3, 0xc020_aa00], [0x2003, 0]];
+            let is_decoded = |arch| {
+                firsts.iter().any(|[a, b]| {
+                    decode(&Entry { arch, nr: u64::from(nr), args: [*a, *b, 0, 0, 0, 0] }).is_some()
+                })
+            };
+            assert_eq!(is_decoded(ARCH_X86_64), numbers_x86_64().any(|n| n.nr == nr), "{nr}");
+            assert_eq!(is_decoded(ARCH_I386), numbers_i386().any(|n| n.nr == nr), "{nr}");
         }
     }
 
@@ -79,20 +99,20 @@ mod tests {
     #[test]
     fn results_of_both_widths() {
         let munmap = |addr, len| Op::Munmap { addr: Addr(addr), len: Bytes(len) };
-        assert_eq!(decode_returned(&returned(11, 0)), Some((munmap(1, 2), Outcome::Done(0))));
+        assert_eq!(decode_returned(&returned(11, 0), || None), Some((munmap(1, 2), Outcome::Done(0))));
         assert_eq!(
-            decode_returned(&returned(11, -22i64 as u64)),
+            decode_returned(&returned(11, -22i64 as u64), || None),
             Some((munmap(1, 2), Outcome::Failed(Errno(22))))
         );
-        assert_eq!(decode_returned(&returned(91, 0)), Some((munmap(11, 12), Outcome::Done(0))));
+        assert_eq!(decode_returned(&returned(91, 0), || None), Some((munmap(11, 12), Outcome::Done(0))));
         // 32 bits of -22, whatever stands above them.
         assert_eq!(
-            decode_returned(&returned(91, 0xffff_ffea)),
+            decode_returned(&returned(91, 0xffff_ffea), || None),
             Some((munmap(11, 12), Outcome::Failed(Errno(22))))
         );
-        let Some((_, outcome)) = decode_returned(&returned(192, 0xf700_0000)) else { panic!() };
+        let Some((_, outcome)) = decode_returned(&returned(192, 0xf700_0000), || None) else { panic!() };
         assert_eq!(outcome, Outcome::Done(0xf700_0000));
-        assert!(matches!(decode_returned(&returned(0x4000_0009, 0)), Some((Op::Other { .. }, _))));
-        assert_eq!(decode_returned(&returned(0, 0)), None);
+        assert!(matches!(decode_returned(&returned(0x4000_0009, 0), || None), Some((Op::Other { .. }, _))));
+        assert_eq!(decode_returned(&returned(0, 0), || None), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The native table (kernel `arch/x86/entry/syscalls/syscall_64.tbl`).
 
-use super::call::{Call, find};
+use super::call::{self, Call, Number, find};
 use super::other;
 use vmatlas_event::Op;
 use vmatlas_sys::ptrace::Entry;
@@ -13,16 +13,33 @@ const TABLE: &[(u32, Call)] = &[
     (10, Call::Mprotect),
     (11, Call::Munmap),
     (12, Call::Brk),
+    (16, Call::Ioctl),
     (25, Call::Mremap),
     (28, Call::Madvise),
     (30, Call::Shmat),
     (67, Call::Shmdt),
+    (135, Call::Personality),
+    (149, Call::Mlock),
+    (150, Call::Munlock),
+    (151, Call::Mlockall),
+    (152, Call::Munlockall),
+    (157, Call::Prctl),
+    (158, Call::ArchPrctl),
+    (206, Call::IoSetup),
+    (207, Call::IoDestroy),
+    (216, Call::RemapFilePages),
+    (237, Call::Mbind),
+    (325, Call::Mlock2),
     (329, Call::PkeyMprotect),
+    (440, Call::ProcessMadvise),
+    (450, Call::SetMempolicyHomeNode),
+    (453, Call::MapShadowStack),
+    (462, Call::Mseal),
 ];
 
 /// The calls the filter marks.
-pub(crate) fn numbers() -> impl ExactSizeIterator<Item = u32> {
-    TABLE.iter().map(|(nr, _)| *nr)
+pub(crate) fn numbers() -> impl Iterator<Item = Number> {
+    call::numbers(TABLE)
 }
 
 /// x32 calls come with the same architecture and this bit.
@@ -32,7 +49,7 @@ pub(super) fn decode(call: &Entry) -> Option<Op> {
     if call.nr & u64::from(X32_BIT) != 0 {
         return Some(other(call));
     }
-    find(TABLE, call.nr).map(|c| c.op(call.args))
+    find(TABLE, call.nr)?.op(call.args)
 }
 
 #[cfg(test)]
@@ -42,6 +59,21 @@ mod tests {
 
     fn call(nr: u64, args: [u64; 6]) -> Option<Op> {
         decode(&Entry { arch: ARCH, nr, args })
+    }
+
+    /// Checks that calls which are of memory for some arguments only are told apart by them.
+    #[test]
+    fn arguments_tell_what_is_of_memory() {
+        assert_eq!(call(16, [1, 0x5401, 0, 0, 0, 0]), None);
+        assert!(matches!(call(16, [1, 0xc020_aa00, 7, 0, 0, 0]), Some(Op::Ioctl { .. })));
+        assert_eq!(call(157, [15, 0, 0, 0, 0, 0]), None);
+        assert_eq!(
+            call(157, [0x5356_4d41, 0, 1, 2, 3, 0]),
+            Some(Op::Prctl { option: 0x5356_4d41, args: [0, 1, 2, 3] })
+        );
+        assert_eq!(call(158, [0x1002, 0, 0, 0, 0, 0]), None);
+        assert_eq!(call(135, [0xffff_ffff, 0, 0, 0, 0, 0]), None);
+        assert_eq!(call(135, [0x40_0000, 0, 0, 0, 0, 0]), Some(Op::Personality { persona: 0x40_0000 }));
     }
 
     /// Checks that each call keeps its arguments, unknown bits and all, and that others are none of memory.
@@ -69,6 +101,10 @@ mod tests {
             Some(Op::Mremap { old: Addr(1), old_len: Bytes(2), new_len: Bytes(3), flags: 4, new: Addr(5) })
         );
         assert_eq!(call(30, [1, 2, 3, 0, 0, 0]), Some(Op::Shmat { id: 1, addr: Addr(2), flags: 3 }));
+        assert_eq!(
+            call(237, [1, 2, 3, 4, 5, 6]),
+            Some(Op::Mbind { addr: Addr(1), len: Bytes(2), mode: 3, flags: 6 })
+        );
         assert_eq!(call(0, [0; 6]), None);
         assert!(matches!(call(0x4000_0009, [0; 6]), Some(Op::Other { .. })));
     }
