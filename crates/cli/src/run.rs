@@ -90,6 +90,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
         options,
         log,
     };
+    watcher.spaces.read_may_imply_exec(vmatlas_sys::read_implies_exec());
     let mut kernel = ProcKernel::new(ProcRoot::system());
     let end = tracer.run(&launch, &mut kernel, &mut watcher).map_err(|e| failure(&e, context))?;
     let program = args.command.first().map(|p| escape::terminal(p.as_encoded_bytes())).unwrap_or_default();

@@ -17,6 +17,7 @@ pub struct Spaces {
     spaces: FxHashMap<MmId, Living>,
     /// Calls that wait for an answer: at most one for each task, mostly none or one.
     pending: Vec<Pending>,
+    read_may_imply_exec: bool,
     tally: Tally,
 }
 
@@ -110,7 +111,18 @@ pub struct Progress {
 impl Spaces {
     /// None yet.
     pub fn new(page: PageSize) -> Spaces {
-        Spaces { page, spaces: FxHashMap::default(), pending: Vec::new(), tally: Tally::default() }
+        Spaces {
+            page,
+            spaces: FxHashMap::default(),
+            pending: Vec::new(),
+            read_may_imply_exec: false,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Whether programs start with READ_IMPLIES_EXEC (personality(2)): then what a call allows is asked, not predicted.
+    pub fn read_may_imply_exec(&mut self, may: bool) {
+        self.read_may_imply_exec = may;
     }
 
     /// One of them.
@@ -247,7 +259,10 @@ impl Spaces {
             Op::Exit { .. } => (self.leave(event.mm, |tid, _| tid == event.task.tid), Vec::new()),
             Op::Exec { old_mm } => {
                 // Whichever thread called it, the process leaves as a whole.
+                // personality(2) survives an exec.
+                let persona = self.spaces.get(old_mm).map(|old| old.space.read_may_imply_exec);
                 let change = self.leave(*old_mm, |_, pid| pid == event.task.pid);
+                self.space(event.mm).read_may_imply_exec = persona.unwrap_or(self.read_may_imply_exec);
                 self.living(event.mm).users.insert(event.task.tid, event.task.pid);
                 (change, Vec::new())
             }

@@ -28,6 +28,14 @@ pub fn page_size() -> PageSize {
     u64::try_from(size).ok().and_then(PageSize::new).unwrap_or(PageSize::FOUR_KIB)
 }
 
+/// Whether programs we start have READ_IMPLIES_EXEC (personality(2)): what they may read they may execute.
+pub fn read_implies_exec() -> bool {
+    const ASK: libc::c_ulong = 0xffff_ffff;
+    // SAFETY: this number only asks.
+    let persona = unsafe { libc::personality(ASK) };
+    persona >= 0 && persona & libc::READ_IMPLIES_EXEC != 0
+}
+
 /// Clock ticks per second, the unit of start times in /proc.
 pub fn ticks_per_second() -> u64 {
     // SAFETY: sysconf reads a constant.

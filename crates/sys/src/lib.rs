@@ -24,8 +24,8 @@ pub mod tty;
 pub use clock::{now, realtime_offset, sleep};
 pub use errno::{errno_name, errno_text, last_errno};
 pub use id::{
-    PidFd, effective_uid, hostname_release, page_size, real_uid, same_address_space, self_pid,
-    ticks_per_second,
+    PidFd, effective_uid, hostname_release, page_size, read_implies_exec, real_uid, same_address_space,
+    self_pid, ticks_per_second,
 };
 pub use pagemap_scan::{PageRun, PageTraits, ScanStep, pagemap_scan};
 pub use poll::wait_writable;
