@@ -4,6 +4,7 @@ use crate::context::Color;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 use vmatlas_event::{Addr, Bytes, OpKind, PROT, Prot, ProtArg, parse_flags};
 use vmatlas_model::kind::Kind;
 use vmatlas_view::{Lang, show::Sort, units};
@@ -36,6 +37,9 @@ pub(crate) enum Command {
     /// Start a program and watch its memory calls: each with what it changed
     #[command(after_help = RUN_NOTES)]
     Run(RunArgs),
+    /// Watch the memory calls of a running process: each with what it changed; ^C leaves it running
+    #[command(after_help = ATTACH_NOTES)]
+    Attach(AttachArgs),
     /// Run an experiment step by step: the map before, the call, the map after, a picture
     #[command(after_help = LAB_NOTES)]
     Lab(crate::lab::LabArgs),
@@ -98,13 +102,23 @@ const RUN_NOTES: &str = "\
     Exit status: the program's own; 128+N when signal N ended it; 127 not found; 126 not executable; 125 when vmatlas \
     itself fails.";
 
+/// What a person should know before joining a running program.
+const ATTACH_NOTES: &str = "\
+    Every system call of the process stops it for a moment. ^C, SIGTERM or the end of --duration lets it go on as before; \
+    if vmatlas is killed, the kernel lets it go. What it can notice: calls that wait (epoll_wait, semtimedop, sigtimedwait, \
+    ...) may return EINTR once when we come and once when we go, it cannot be traced by others meanwhile, and it is \
+    slower. What was mapped before has no origin and is told as \"before attach\".\n\n\
+    Exit status: 0 when the process was let go; its own when it ended before; 3 when --check found a difference; 125 when \
+    vmatlas itself fails.";
+
 /// What a person should know before an experiment.
 const LAB_NOTES: &str = "\
     Experiments happen in a process of their own; nothing of the machine is changed. Without a name they are listed.\n\n\
     Exit status: 0 when every fact held, 3 when one did not, 1 when the experiment could not be made.";
 
+/// What `run` and `attach` have in common.
 #[derive(Args, Debug)]
-pub(crate) struct RunArgs {
+pub(crate) struct WatchArgs {
     /// Only the summary at the end
     #[arg(short = 'c', long)]
     pub(crate) count: bool,
@@ -124,31 +138,62 @@ pub(crate) struct RunArgs {
     /// One JSON object per event on standard error (or to FILE), the summary last
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub(crate) jsonl: Option<PathBuf>,
-    /// Share one CPU with the program: cheaper for short programs, but the program then sees one CPU
+    /// Hold all tasks after every memory call and compare the model with the kernel; a difference is told with both
+    /// maps, and the exit status is 3. Slow; threads see more EINTR than otherwise
     #[arg(long)]
-    pub(crate) same_cpu: bool,
+    pub(crate) check: bool,
     /// Record into this folder (not yet)
     #[arg(short, long, value_name = "REC")]
     pub(crate) output: Option<PathBuf>,
-    /// How to watch: auto or ptrace
-    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = ["auto", "ptrace"])]
-    pub(crate) backend: String,
     /// Call stacks: off (others not yet)
     #[arg(long, value_name = "HOW", default_value = "off", value_parser = ["off"])]
     pub(crate) stacks: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+    /// Share one CPU with the program: cheaper for short programs, but the program then sees one CPU
+    #[arg(long)]
+    pub(crate) same_cpu: bool,
+    /// How to watch: auto or ptrace
+    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = ["auto", "ptrace"])]
+    pub(crate) backend: String,
     /// The program and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<OsString>,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct AttachArgs {
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+    /// A PID or a process name
+    #[arg(value_name = "PID|NAME", required_unless_present = "pid")]
+    pub(crate) target: Option<OsString>,
+    /// The process by its PID
+    #[arg(short, long, value_name = "PID", conflicts_with = "target")]
+    pub(crate) pid: Option<i32>,
+    /// Watch its children too: those it has, and those it will have
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Leave again after this long (10, 1.5s, 500ms, 2m)
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// How to watch: auto or ptrace
+    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = ["auto", "ptrace"])]
+    pub(crate) backend: String,
+}
+
 const PLANNED: &str = "\
-    Not yet there: ps, rss, pages, attach, watch, info, log, verify, pack, mark, diff, why, origins, export, tui, serve, report, \
+    Not yet there: ps, rss, pages, watch, info, log, verify, pack, mark, diff, why, origins, export, tui, serve, report, \
     doctor.";
 
 /// Commands of the design that do not exist yet.
 pub(crate) const NOT_YET: &[&str] = &[
-    "ps", "rss", "pages", "attach", "watch", "info", "log", "verify", "pack", "mark", "diff", "why",
-    "origins", "export", "tui", "serve", "report", "doctor",
+    "ps", "rss", "pages", "watch", "info", "log", "verify", "pack", "mark", "diff", "why", "origins",
+    "export", "tui", "serve", "report", "doctor",
 ];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
@@ -178,6 +223,21 @@ pub(crate) fn parse_addr(text: &str) -> Result<Addr, String> {
     u64::from_str_radix(digits, 16)
         .map(Addr)
         .map_err(|_| "a hexadecimal address such as 0x7f001000".to_owned())
+}
+
+/// Seconds, or a number with its unit.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => f64::NAN,
+    } * number.parse::<f64>().unwrap_or(f64::NAN);
+    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
+    time.ok_or_else(|| "a time such as 10, 1.5s, 500ms or 2m".to_owned())
 }
 
 fn parse_sort(text: &str) -> Result<Sort, String> {
@@ -212,7 +272,7 @@ mod tests {
         Cli::command().debug_assert();
         let cli = Cli::try_parse_from(["vmatlas", "run", "-c", "--", "ls", "-c", "--lang", "x"]).unwrap();
         let Command::Run(run) = cli.command else { panic!() };
-        assert!(run.count);
+        assert!(run.watch.count);
         assert_eq!(run.command, ["ls", "-c", "--lang", "x"]);
     }
 
@@ -230,6 +290,8 @@ mod tests {
             ["vmatlas", "show", "1", "--min-size=much"],
             ["vmatlas", "show", "1", "--prot=q"],
             ["vmatlas", "run", "--expr=open", "ls"],
+            ["vmatlas", "attach", "--duration=soon", "1"],
+            ["vmatlas", "attach", "--duration=0", "1"],
         ] {
             assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
         }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod attach;
 mod context;
 mod lab;
 mod log;
@@ -11,6 +12,7 @@ mod run;
 mod show;
 mod target;
 mod texts;
+mod watcher;
 
 use args::{Cli, Command, NOT_YET};
 use clap::Parser;
@@ -19,6 +21,8 @@ use std::process::ExitCode;
 
 /// Wrong usage, as clap has it.
 const USAGE: u8 = 2;
+/// A check found a difference.
+const DIFFERENT: u8 = 3;
 
 fn main() -> ExitCode {
     // The lab's subject: nothing may be allocated for it, so it comes before everything.
@@ -27,7 +31,8 @@ fn main() -> ExitCode {
     let context = Context::new(cli.lang, cli.color);
     let result = match cli.command {
         Command::Show(args) => show::run(args, &context),
-        Command::Run(args) => return run::run(args, &context),
+        Command::Run(args) => return run::run(&args, &context),
+        Command::Attach(args) => return attach::attach(&args, &context),
         Command::Lab(args) => lab::run(args, &context),
         Command::Other(words) => return unknown(&words, &context),
     };
@@ -42,10 +47,13 @@ fn main() -> ExitCode {
 
 /// One line on standard error, ours by its prefix.
 pub(crate) fn complain(context: &Context, message: &str) {
-    use vmatlas_view::{Paint, escape};
+    report(context, &vmatlas_view::escape::terminal(message.as_bytes()));
+}
+
+/// The same for a text of several lines that is escaped already.
+pub(crate) fn report(context: &Context, text: &str) {
     let style = context.style(Stream::Stderr);
-    let line =
-        format!("{} {}\n", style.paint(Paint::Failed, "vmatlas:"), escape::terminal(message.as_bytes()));
+    let line = format!("{} {}\n", style.paint(vmatlas_view::Paint::Failed, "vmatlas:"), text);
     // With nobody to tell there is nothing else to do.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
 }

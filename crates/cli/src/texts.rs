@@ -41,6 +41,17 @@ vmatlas_view::texts! {
     /// Somebody else traces.
     TRACE_NOT_PERMITTED: "tracing is not permitted: another tracer (strace, gdb) has us already, or the system forbids it (kernel.yama.ptrace_scope)",
         "トレースできません: 別のトレーサー (strace, gdb) にトレースされているか、システムが禁止しています (kernel.yama.ptrace_scope)";
+    /// It is us.
+    ATTACH_SELF: "vmatlas cannot watch itself", "vmatlas 自身には接続できません";
+    /// Another tracer is there.
+    OTHER_TRACER: "process {pid} is traced by process {tracer} already (strace, gdb); a process has one tracer",
+        "プロセス {pid} はすでにプロセス {tracer} (strace, gdb など) にトレースされています。トレーサーは 1 つだけです";
+    /// Not ours to trace.
+    ATTACH_NOT_PERMITTED: "not permitted to trace process {pid}: it belongs to another user or is protected; run as root (sudo), or give CAP_SYS_PTRACE",
+        "プロセス {pid} をトレースする権限がありません: ほかのユーザーのプロセスか、保護されています。root (sudo) で実行するか、CAP_SYS_PTRACE を与えてください";
+    /// Yama forbids it.
+    ATTACH_YAMA: "not permitted to trace process {pid}: kernel.yama.ptrace_scope is {scope}, which allows children only; run as root (sudo), or 'sysctl kernel.yama.ptrace_scope=0'",
+        "プロセス {pid} をトレースする権限がありません: kernel.yama.ptrace_scope が {scope} なので子プロセスしかトレースできません。root (sudo) で実行するか 'sysctl kernel.yama.ptrace_scope=0' を実行してください";
     /// Tracing needs more than this kernel has.
     TRACE_TOO_OLD: "this kernel cannot tell system calls to a tracer (PTRACE_GET_SYSCALL_INFO, Linux 5.3)",
         "このカーネルではシステムコールをトレースできません (PTRACE_GET_SYSCALL_INFO, Linux 5.3)";

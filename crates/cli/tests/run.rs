@@ -80,7 +80,7 @@ fn changes_add_up_to_the_last_map() {
             sizes.sum()
         };
         match event["call"].as_str() {
-            Some("snapshot") => {
+            Some("snapshot") if event["args"]["reason"] == "exec" => {
                 at_exec = sum(&rows("vmas_after"));
                 size = at_exec;
             }

@@ -46,6 +46,15 @@ pub trait Kernel {
     /// Which process a task belongs to; `None` when it is gone already.
     fn process_of(&mut self, tid: Tid) -> Option<crate::Pid>;
 
+    /// The threads of a process.
+    ///
+    /// # Errors
+    /// [`KernelError`] by kind.
+    fn threads(&mut self, pid: crate::Pid) -> Result<Vec<Tid>, KernelError>;
+
+    /// The children of a process, those of all its threads; none where that cannot be told.
+    fn children(&mut self, pid: crate::Pid) -> Vec<crate::Pid>;
+
     /// Tells that `task` now has another address space (exec) or has ended, so that what was kept open for it can go.
     fn forget(&mut self, task: TaskId);
 }

@@ -33,4 +33,4 @@ pub use diff::page_changes;
 pub use interval::{IntervalMap, Piece};
 pub use space::{AddressSpace, Applied, Origin};
 pub use spaces::{Done, Progress, Spaces, Tally};
-pub use summary::{CallCount, Largest, Summary};
+pub use summary::{Before, CallCount, Largest, Summary};

@@ -34,8 +34,9 @@ pub struct AddressSpace {
     pub(crate) brk: Option<Addr>,
     /// What grows down when it is touched below its start.
     pub(crate) grows: Growing,
-    /// Whether a task may have asked (personality(2)) for whatever is readable to be executable too.
-    pub(crate) read_may_imply_exec: bool,
+    /// Whether a call's arguments and result are not enough to predict anything: a task may have asked (personality(2))
+    /// for whatever is readable to be executable too, or a supervisor may answer calls that the kernel never made.
+    pub(crate) distrust: bool,
     size: Bytes,
     peak: Bytes,
 }
@@ -66,10 +67,15 @@ impl AddressSpace {
             origins: IntervalMap::default(),
             brk: None,
             grows: Growing::default(),
-            read_may_imply_exec: false,
+            distrust: false,
             size: Bytes(0),
             peak: Bytes(0),
         }
+    }
+
+    /// An empty one, whose calls are to be asked about or not.
+    pub(crate) fn distrusted(page: PageSize, distrust: bool) -> AddressSpace {
+        AddressSpace { distrust, ..AddressSpace::new(page) }
     }
 
     /// The VMAs in address order.

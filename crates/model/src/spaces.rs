@@ -17,7 +17,7 @@ pub struct Spaces {
     spaces: FxHashMap<MmId, Living>,
     /// Calls that wait for an answer: at most one for each task, mostly none or one.
     pending: Vec<Pending>,
-    read_may_imply_exec: bool,
+    distrust: bool,
     tally: Tally,
 }
 
@@ -115,14 +115,15 @@ impl Spaces {
             page,
             spaces: FxHashMap::default(),
             pending: Vec::new(),
-            read_may_imply_exec: false,
+            distrust: false,
             tally: Tally::default(),
         }
     }
 
-    /// Whether programs start with READ_IMPLIES_EXEC (personality(2)): then what a call allows is asked, not predicted.
-    pub fn read_may_imply_exec(&mut self, may: bool) {
-        self.read_may_imply_exec = may;
+    /// Whether to ask about every call: where programs start with READ_IMPLIES_EXEC (personality(2)), or may be
+    /// supervised, what a call does does not follow from its arguments and result.
+    pub fn distrust(&mut self, distrust: bool) {
+        self.distrust = distrust;
     }
 
     /// One of them.
@@ -176,7 +177,7 @@ impl Spaces {
             return Progress { unanswered, done, ..Progress::default() };
         }
         self.tally.asked += 1;
-        let unpredicted = overlapped || from_unknown_break || self.space(event.mm).read_may_imply_exec;
+        let unpredicted = overlapped || from_unknown_break || self.space(event.mm).distrust;
         self.pending.push(Pending { event: event.clone(), change, awaited: ask.len(), unpredicted });
         Progress { unanswered, ask, ..Progress::default() }
     }
@@ -218,8 +219,9 @@ impl Spaces {
 
     fn living(&mut self, mm: MmId) -> &mut Living {
         let page = self.page;
+        let distrust = self.distrust;
         self.spaces.entry(mm).or_insert_with(|| Living {
-            space: AddressSpace::new(page),
+            space: AddressSpace::distrusted(page, distrust),
             users: FxHashMap::default(),
             recent: VecDeque::new(),
         })
@@ -260,9 +262,9 @@ impl Spaces {
             Op::Exec { old_mm } => {
                 // Whichever thread called it, the process leaves as a whole.
                 // personality(2) survives an exec.
-                let persona = self.spaces.get(old_mm).map(|old| old.space.read_may_imply_exec);
+                let persona = self.spaces.get(old_mm).map(|old| old.space.distrust);
                 let change = self.leave(*old_mm, |_, pid| pid == event.task.pid);
-                self.space(event.mm).read_may_imply_exec = persona.unwrap_or(self.read_may_imply_exec);
+                self.space(event.mm).distrust = persona.unwrap_or(self.distrust);
                 self.living(event.mm).users.insert(event.task.tid, event.task.pid);
                 (change, Vec::new())
             }

@@ -1,8 +1,9 @@
 //! What a whole run came to: calls by kind, bytes, peak, the largest.
 
+use crate::space::Origin;
 use crate::spaces::Done;
 use std::collections::BTreeMap;
-use vmatlas_event::{Bytes, Event, OpKind, Outcome};
+use vmatlas_event::{Bytes, Event, Op, OpKind, Outcome, Seq, SnapshotReason};
 
 /// How often one call was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +42,20 @@ pub struct Summary {
     pub threads: u64,
     /// Programs executed.
     pub execs: u64,
+    /// What was mapped before anybody looked; `None` where we saw it all from its start.
+    pub before: Option<Before>,
+    attach_seqs: Vec<Seq>,
+}
+
+/// What has no origin that we know: it was there when we came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// How many VMAs.
+    pub vmas: u64,
+    /// How many bytes.
+    pub mapped: Bytes,
+    /// How many of these were unmapped since.
+    pub unmapped: Bytes,
 }
 
 impl Summary {
@@ -52,6 +67,22 @@ impl Summary {
             vmatlas_event::Op::Fork { .. } => self.processes += 1,
             vmatlas_event::Op::Exec { .. } => self.execs += 1,
             _ => {}
+        }
+        if let Op::Snapshot { reason: SnapshotReason::Attach, rows } = &done.event.op {
+            let before = self.before.get_or_insert_default();
+            before.vmas += rows.len() as u64;
+            before.mapped += rows.iter().map(|row| row.range.len()).sum();
+            self.attach_seqs.push(done.event.seq);
+        } else if let Some(before) = &mut self.before {
+            let known = &self.attach_seqs;
+            let bytes = |origins: &[Origin]| -> u64 {
+                origins.iter().filter(|o| known.contains(&o.seq)).map(|o| o.range.len().0).sum()
+            };
+            // The end of the process is no call that unmapped it.
+            if done.event.op.is_call() {
+                let (old, new) = (bytes(&done.change.origins_before), bytes(&done.change.origins_after));
+                before.unmapped += Bytes(old.saturating_sub(new));
+            }
         }
         if !done.event.op.is_call() {
             return;

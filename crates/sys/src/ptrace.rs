@@ -11,6 +11,8 @@ pub struct Options {
     pub exit_kill: bool,
     /// Stop at system calls that a seccomp filter marks.
     pub seccomp: bool,
+    /// Follow new processes; threads are followed always.
+    pub processes: bool,
 }
 
 /// A tracee's resting place when it is resumed.
@@ -54,6 +56,7 @@ pub mod event {
     pub const CLONE: i32 = libc::PTRACE_EVENT_CLONE;
     pub const EXEC: i32 = libc::PTRACE_EVENT_EXEC;
     pub const SECCOMP: i32 = libc::PTRACE_EVENT_SECCOMP;
+    pub const EXIT: i32 = libc::PTRACE_EVENT_EXIT;
     pub const STOP: i32 = libc::PTRACE_EVENT_STOP;
 }
 
@@ -71,10 +74,12 @@ fn request(op: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Result<i64, 
 /// EPERM when it is traced already or not ours to trace, ESRCH when it is gone.
 pub fn seize(tid: Tid, options: Options) -> Result<(), Errno> {
     let mut o = libc::PTRACE_O_TRACESYSGOOD
-        | libc::PTRACE_O_TRACEFORK
-        | libc::PTRACE_O_TRACEVFORK
         | libc::PTRACE_O_TRACECLONE
-        | libc::PTRACE_O_TRACEEXEC;
+        | libc::PTRACE_O_TRACEEXEC
+        | libc::PTRACE_O_TRACEEXIT;
+    if options.processes {
+        o |= libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK;
+    }
     if options.exit_kill {
         o |= libc::PTRACE_O_EXITKILL;
     }
@@ -95,6 +100,14 @@ pub fn resume(tid: Tid, how: Resume, signal: i32) -> Result<(), Errno> {
         Resume::Listen => libc::PTRACE_LISTEN,
     };
     request(op, tid, 0, signal as usize).map(|_| ())
+}
+
+/// Has a running task stop (PTRACE_INTERRUPT): it tells PTRACE_EVENT_STOP, or another stop that came first.
+///
+/// # Errors
+/// ESRCH when it is gone.
+pub fn interrupt(tid: Tid) -> Result<(), Errno> {
+    request(libc::PTRACE_INTERRUPT, tid, 0, 0).map(|_| ())
 }
 
 /// Stops tracing a stopped task and lets it go on.

@@ -227,6 +227,77 @@ impl Drop for Job {
     }
 }
 
+/// While it lives, SIGINT, SIGTERM and SIGHUP end nothing by themselves: they become a wish that is asked for.
+///
+/// Signals are blocked, not handled: so none is lost between looking and waiting, and a stop of a child (SIGCHLD) and a
+/// wish are waited for at once.
+#[derive(Debug)]
+pub struct Wishes {
+    before: Mask,
+    is_to_end: std::cell::Cell<bool>,
+}
+
+/// A signal mask.
+struct Mask(libc::sigset_t);
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mask")
+    }
+}
+
+impl Wishes {
+    const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
+    /// Begins it, for the calling thread; other threads must not take these signals (see [`shielded`]).
+    pub fn begin() -> Wishes {
+        // Ignored or not, it must be told: a blocked signal with its default action is.
+        set_action(libc::SIGCHLD, false);
+        let mut set = set_of(&[libc::SIGCHLD]);
+        for signal in Self::ENDING.into_iter().filter(|signal| !is_ignored(*signal)) {
+            // SAFETY: an initialised set and a valid signal number.
+            unsafe { libc::sigaddset(&mut set, signal) };
+        }
+        Wishes { before: Mask(change_mask(libc::SIG_BLOCK, &set)), is_to_end: std::cell::Cell::new(false) }
+    }
+
+    /// Whether somebody wished for the end.
+    pub fn is_to_end(&self) -> bool {
+        if !self.is_to_end.get() {
+            self.wait_for(&set_of(&Self::ENDING), std::time::Duration::ZERO);
+        }
+        self.is_to_end.get()
+    }
+
+    /// Waits until a child has something to tell, somebody wishes for the end, or the time is over.
+    pub fn wait(&self, time: std::time::Duration) {
+        let mut set = set_of(&Self::ENDING);
+        // SAFETY: an initialised set and a valid signal number.
+        unsafe { libc::sigaddset(&mut set, libc::SIGCHLD) };
+        self.wait_for(&set, time);
+    }
+
+    fn wait_for(&self, set: &libc::sigset_t, time: std::time::Duration) {
+        let time = libc::timespec {
+            tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        // SAFETY: an initialised set, no place for details, a valid time.
+        let signal = unsafe { libc::sigtimedwait(set, std::ptr::null_mut(), &time) };
+        if Self::ENDING.contains(&signal) {
+            self.is_to_end.set(true);
+        }
+    }
+}
+
+impl Drop for Wishes {
+    fn drop(&mut self) {
+        // A second ^C that came meanwhile would end us by its own: the work is done, that is what it wished.
+        self.is_to_end();
+        change_mask(libc::SIG_SETMASK, &self.before.0);
+    }
+}
+
 /// The name of a signal (`SIGTERM`), or its number.
 pub fn name(signal: i32) -> String {
     const NAMES: [(i32, &str); 31] = [

@@ -1,6 +1,6 @@
 //! What can go wrong when a program is started and traced.
 
-use vmatlas_event::Errno;
+use vmatlas_event::{Errno, Pid};
 use vmatlas_sys::{errno_name, errno_text};
 
 /// Why a program could not be watched.
@@ -19,6 +19,12 @@ pub enum TraceError {
         program: String,
         /// The kernel's reason.
         errno: Errno,
+    },
+    /// There is no such process any more.
+    #[error("process {pid}: it has ended")]
+    Gone {
+        /// Its PID.
+        pid: Pid,
     },
     /// The name or an argument holds a NUL byte.
     #[error("{program}: a name or argument holds a NUL byte")]

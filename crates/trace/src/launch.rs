@@ -20,6 +20,8 @@ pub struct Launch {
     pub fds: Vec<(i32, i32)>,
     /// Whether to share one processor with the program, which then sees one only.
     pub same_cpu: bool,
+    /// Whether to hold all tasks after every memory call and have the model compared with the kernel.
+    pub check: bool,
     /// Whether the terminal's keys and job control belong to the program: for a tool run from a shell.
     pub is_job: bool,
 }
@@ -40,7 +42,7 @@ impl Launch {
         };
         let args = command.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
         let path = c_string(path.as_os_str())?;
-        Ok(Launch { path, args, name, fds: Vec::new(), same_cpu: false, is_job: false })
+        Ok(Launch { path, args, name, fds: Vec::new(), same_cpu: false, check: false, is_job: false })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the tracer knows of each task.
 
-use vmatlas_event::{MmId, MonoNs, Op, TaskId};
+use vmatlas_event::{MmId, MonoNs, Op, TaskId, Tid};
 use vmatlas_sys::ptrace::Resume;
 
 /// One traced task.
@@ -10,10 +10,18 @@ pub(crate) struct Task {
     pub(crate) mm: MmId,
     /// The memory call it is inside of.
     pub(crate) call: Option<Call>,
+    /// The memory call it stands before, where its entry tells what it is.
+    pub(crate) parked: Option<Call>,
     /// Whether it has the map of a program that we know: not before its first exec.
     pub(crate) known: bool,
     /// Whether its map is a copy that was not read yet.
     pub(crate) unread_copy: bool,
+    /// Whether it stands still: its last stop was told and it was not resumed.
+    pub(crate) is_stopped: bool,
+    /// Whether it is about to end.
+    pub(crate) is_exiting: bool,
+    /// The child of vfork(2) that it may be waiting for.
+    pub(crate) vforked: Option<Tid>,
 }
 
 /// A memory call between its two stops.
@@ -25,6 +33,21 @@ pub(crate) struct Call {
 }
 
 impl Task {
+    /// A task that is inside no call.
+    pub(crate) fn new(id: TaskId, mm: MmId, known: bool) -> Task {
+        Task {
+            id,
+            mm,
+            call: None,
+            parked: None,
+            known,
+            unread_copy: false,
+            is_stopped: false,
+            is_exiting: false,
+            vforked: None,
+        }
+    }
+
     /// How it goes on: to the exit of the call it is in, or to the next event.
     pub(crate) fn resume_how(&self, filtered: bool) -> Resume {
         if self.call.is_some() || !filtered { Resume::ToSyscall } else { Resume::Continue }

@@ -1,7 +1,7 @@
 //! JSON shapes: addresses as "0x..." strings, sizes in bytes, missing values `null` with a `..._why`.
 
 use serde_json::{Map, Value, json};
-use vmatlas_event::{Addr, ForkKind, Op, Outcome, Sharing, VmaRow};
+use vmatlas_event::{Addr, ForkKind, Op, Outcome, Sharing, SnapshotReason, VmaRow};
 use vmatlas_model::{Change, Done, PageChange};
 
 /// An address.
@@ -123,9 +123,24 @@ pub fn args(op: &Op) -> Value {
             },
             "pid": child.pid.0, "tid": child.tid.0, "mm": child_mm.0,
         }),
+        Op::Snapshot { reason, .. } => json!({ "reason": reason_name(*reason) }),
         Op::Exec { old_mm } => json!({ "old_mm": old_mm.0 }),
         Op::Exit { status, signal, last } => json!({ "status": status, "signal": signal, "last": last }),
         _ => json!({}),
+    }
+}
+
+/// Why a whole map was read.
+fn reason_name(reason: SnapshotReason) -> &'static str {
+    match reason {
+        SnapshotReason::Exec => "exec",
+        SnapshotReason::Fork => "fork",
+        SnapshotReason::Attach => "attach",
+        SnapshotReason::Unclear => "unclear",
+        SnapshotReason::Request => "request",
+        SnapshotReason::Reconcile => "reconcile",
+        SnapshotReason::Last => "last",
+        SnapshotReason::Check => "check",
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod call;
 pub mod change;
+pub mod check;
 pub mod escape;
 pub mod json;
 pub mod kind_text;

@@ -11,7 +11,7 @@ use crate::units::{count, push_decimal, seconds, size};
 use serde_json::{Value, json};
 use std::fmt::{self, Write};
 use vmatlas_event::{Bytes, Errno, ForkKind, MonoNs, Op, Outcome, SnapshotReason, VmaRow};
-use vmatlas_model::{Done, Summary};
+use vmatlas_model::{Done, Summary, Tally};
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,10 @@ pub fn push_line(line: &mut String, done: &Done, options: &LineOptions) {
     let (style, event) = (options.style, &done.event);
     // The map that comes with an exec is its effect: one line for both.
     let is_shown = match &event.op {
-        Op::Snapshot { reason, .. } => *reason == SnapshotReason::Exec,
+        Op::Snapshot { reason: SnapshotReason::Exec | SnapshotReason::Attach, .. } => true,
+        // What no call had made, if there is anything.
+        Op::Snapshot { reason: SnapshotReason::Fork | SnapshotReason::Check, .. } => false,
+        Op::Snapshot { .. } => !done.pages.is_empty(),
         Op::Exec { .. } | Op::Observed { .. } => false,
         _ => true,
     };
@@ -91,7 +94,9 @@ fn push_what(line: &mut String, done: &Done, options: &LineOptions) {
     match &event.op {
         Op::Fork { kind: ForkKind::Thread, .. } => line.push_str("clone"),
         Op::Fork { .. } => line.push_str("fork"),
-        Op::Snapshot { .. } => line.push_str("execve"),
+        Op::Snapshot { reason: SnapshotReason::Exec, .. } => line.push_str("execve"),
+        Op::Snapshot { reason: SnapshotReason::Attach, .. } => line.push_str(texts::ATTACHING.get(lang)),
+        Op::Snapshot { .. } => line.push_str(texts::OBSERVED.get(lang)),
         Op::Exit { status, signal, .. } => line.push_str(&match (status, signal) {
             (Some(status), _) => texts::EXITED.fill(lang, &[("status", status)]),
             (None, Some(signal)) => {
@@ -124,9 +129,10 @@ fn push_effect(line: &mut String, done: &Done, options: &LineOptions) {
             ForkKind::SharedProcess => texts::FORKED_SHARED.fill(lang, &[("pid", &child.pid)]),
             ForkKind::Thread => texts::THREAD.fill(lang, &[("tid", &child.tid)]),
         }),
-        Op::Snapshot { rows, .. } => {
+        Op::Snapshot { reason: SnapshotReason::Exec, rows } => {
             line.push_str(&style.paint(Paint::Added, &map(&texts::NEW_MAP, rows)));
         }
+        Op::Snapshot { reason: SnapshotReason::Attach, rows } => line.push_str(&map(&texts::ATTACHED, rows)),
         Op::Exit { last: true, .. } => line.push_str(&map(&texts::MAP_GONE, &done.change.before)),
         Op::Exit { .. } => {}
         _ => change::push(line, &done.change, &done.pages, lang, style),
@@ -152,8 +158,10 @@ fn columns_of(text: &str) -> usize {
 pub struct SummaryContext {
     /// The program, already escaped.
     pub program: String,
-    /// How often the kernel contradicted the model.
-    pub drift: u64,
+    /// How well the model and the kernel agreed.
+    pub tally: Tally,
+    /// The first difference that a check found.
+    pub difference: Option<String>,
 }
 
 /// Writes the summary of a run.
@@ -182,6 +190,10 @@ pub fn write_summary(
     let line = |label: Cell, c: vmatlas_model::CallCount| {
         vec![label, number(c.calls), number(c.failed), bytes(c.mapped), bytes(c.unmapped)]
     };
+    if let Some(before) = summary.before {
+        let label = heading(&texts::BEFORE_ATTACH);
+        rows.push(vec![label, Cell::new(""), Cell::new(""), bytes(before.mapped), bytes(before.unmapped)]);
+    }
     for (kind, c) in &summary.calls {
         rows.push(line(Cell::new(kind.name()), *c));
     }
@@ -197,8 +209,20 @@ pub fn write_summary(
         ];
         writeln!(out, "{}", texts::TREE.fill(lang, &values))?;
     }
-    if context.drift > 0 {
-        writeln!(out, "{}", texts::DRIFT.fill(lang, &[("n", &count(context.drift))]))?;
+    let tally = &context.tally;
+    let values: [(&str, &dyn fmt::Display); 6] = [
+        ("calls", &count(tally.calls)),
+        ("asked", &count(tally.asked)),
+        ("snapshots", &count(tally.snapshots)),
+        ("observed", &count(tally.observed)),
+        ("conflicts", &count(tally.conflicts)),
+        ("drift", &count(tally.drift)),
+    ];
+    writeln!(out, "{}", texts::AGREEMENT.fill(lang, &values))?;
+    if tally.compared > 0 {
+        let values: [(&str, &dyn fmt::Display); 2] =
+            [("n", &count(tally.compared)), ("differences", &count(tally.differences))];
+        writeln!(out, "{}", texts::COMPARED.fill(lang, &values))?;
     }
     if !summary.largest.is_empty() {
         writeln!(out, "{}", style.paint(Paint::Heading, texts::LARGEST.get(lang)))?;
@@ -244,6 +268,14 @@ pub fn summary_json(
             })
         })
         .collect();
+    let check = match context.tally.compared {
+        0 => Value::Null,
+        compared => json!({
+            "compared": compared, "differences": context.tally.differences, "first": context.difference,
+        }),
+    };
+    let before =
+        summary.before.map(|b| json!({ "vmas": b.vmas, "mapped": b.mapped.0, "unmapped": b.unmapped.0 }));
     json!({
         "schema": "vmatlas/run-summary/1",
         "program": context.program,
@@ -254,7 +286,13 @@ pub fn summary_json(
         "processes": summary.processes + 1,
         "threads": summary.threads,
         "execs": summary.execs,
-        "drift": context.drift,
+        "drift": context.tally.drift,
+        "asked": context.tally.asked,
+        "snapshots": context.tally.snapshots,
+        "observed": context.tally.observed,
+        "conflicts": context.tally.conflicts,
+        "check": check,
+        "before_attach": before,
         "largest": largest,
     })
 }

@@ -102,9 +102,30 @@ crate::texts! {
     /// Summary: processes.
     TREE: "processes: {processes}, further threads: {threads}, programs executed: {execs}",
         "プロセス {processes}, 追加スレッド {threads}, 実行したプログラム {execs}";
-    /// Summary: drift.
-    DRIFT: "the kernel contradicted the model {n} times; what the kernel said is shown",
-        "カーネルの答えとモデルの食い違い: {n} 回 (カーネルの値を表示しています)";
+    /// Summary: how well the model and the kernel agreed.
+    AGREEMENT: "model and kernel: {calls} calls, {asked} asked about, {snapshots} snapshots, {observed} observed changes, {conflicts} conflicts, {drift} drift",
+        "モデルとカーネル: 呼び出し {calls}, 問い合わせ {asked}, スナップショット {snapshots}, 観測された変化 {observed}, 競合 {conflicts}, 食い違い {drift}";
+    /// Summary: comparisons of --check.
+    COMPARED: "checked: the model was compared with the kernel {n} times, {differences} differences",
+        "検査: モデルとカーネルを {n} 回比較, 相違 {differences}";
+    /// Summary: what was mapped when we came.
+    BEFORE_ATTACH: "before attach", "接続前";
+    /// Joining a running program.
+    ATTACHING: "attached", "接続";
+    /// Its effect.
+    ATTACHED: "{n} VMAs, {size}, mapped before", "接続前から VMA {n} 個, {size}";
+    /// A change that no call made.
+    OBSERVED: "observed, without a call", "観測 (呼び出しなし)";
+    /// A difference between model and kernel.
+    DIFFERENT_PAGES: "the model is not the kernel's map: pages differ at {at}", "モデルがカーネルのメモリマップと違います: {at} のページ";
+    /// The same, boundaries alone.
+    DIFFERENT_BOUNDARIES: "the model is not the kernel's map: VMAs end elsewhere at {at}", "モデルがカーネルのメモリマップと違います: {at} の VMA の境界";
+    /// After which call.
+    AFTER_CALL: "after {call}", "直前の呼び出し: {call}";
+    /// Heading of rows.
+    MODEL_ROWS: "model:", "モデル:";
+    /// Heading of rows.
+    KERNEL_ROWS: "kernel:", "カーネル:";
 }
 
 #[cfg(test)]

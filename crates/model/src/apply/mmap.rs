@@ -24,7 +24,7 @@ pub(super) fn apply(edit: &mut Edit<'_>, at: Addr, len: Bytes, prot: ProtArg, fl
         edit.space.grows.add(range);
     }
     let is_private = flags.map_type() == MapType::Private;
-    if anonymous && is_private && !flags.has(HUGETLB) && !edit.space.read_may_imply_exec {
+    if anonymous && is_private && !flags.has(HUGETLB) && !edit.space.distrust {
         edit.ask_where_alike(range);
     } else {
         // What file it is, how long its pages are.

@@ -6,7 +6,7 @@ use crate::read::root::ProcRoot;
 use crate::read::snapshot::{Maps, MapsReader};
 use crate::{parse::stat, parse::status};
 use rustc_hash::FxHashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -144,6 +144,25 @@ impl Kernel for ProcKernel {
     fn process_of(&mut self, tid: Tid) -> Option<Pid> {
         let text = self.read_file(tid, "status")?;
         status::parse(&text).tgid
+    }
+
+    fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>, KernelError> {
+        let path = self.task_file(Tid(pid.0), "task");
+        let entries = fs::read_dir(&path).map_err(|e| error_of(&ProcError::io(pid, &path, e)))?;
+        let tid = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok().map(Tid);
+        Ok(entries.filter_map(tid).collect())
+    }
+
+    fn children(&mut self, pid: Pid) -> Vec<Pid> {
+        let mut children = Vec::new();
+        for tid in self.threads(pid).unwrap_or_default() {
+            // proc_tid_children(5): exact only while the process stands still, which a tracer sees to.
+            let name = format!("task/{tid}/children");
+            let text = self.read_file(Tid(pid.0), &name).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            children.extend(text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).map(Pid));
+        }
+        children
     }
 
     fn forget(&mut self, task: TaskId) {

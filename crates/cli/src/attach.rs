@@ -1,0 +1,63 @@
+//! `vmatlas attach`: the memory calls of a running process, and what each changed.
+
+use crate::args::AttachArgs;
+use crate::context::Context;
+use crate::target;
+use crate::texts;
+use crate::watcher::{Failure, Watcher};
+use anyhow::anyhow;
+use std::process::ExitCode;
+use vmatlas_event::Pid;
+use vmatlas_proc::{ProcKernel, ProcRoot};
+use vmatlas_trace::{Attach, Attached};
+
+pub(crate) fn attach(args: &AttachArgs, context: &Context) -> ExitCode {
+    match watch(args, context) {
+        Ok(status) => ExitCode::from(status as u8),
+        Err(failure) => failure.tell(context),
+    }
+}
+
+fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
+    let root = ProcRoot::system();
+    let process = match (&args.target, args.pid) {
+        (_, Some(pid)) => target::by_pid(&root, Pid(pid), context)?,
+        (Some(name), None) => target::open(&root, name, context)?,
+        (None, None) => return Err(anyhow!(texts::BAD_PID.fill(context.lang, &[("pid", &"")])).into()),
+    };
+    let pid = process.pid();
+    if pid == vmatlas_sys::self_pid() {
+        return Err(anyhow!(texts::ATTACH_SELF.get(context.lang)).into());
+    }
+    let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let mut watcher = Watcher::new(&args.watch, context)?;
+    // What ran before we came may have made its own rules: a personality, a supervisor that answers calls.
+    watcher.spaces.distrust(true);
+    watcher.root(pid);
+    let mut kernel = ProcKernel::new(root);
+    let attach = Attach { pid, follow: args.follow, duration: args.duration, check: args.watch.check };
+    let attached = Attached::start(attach, &mut kernel).map_err(|error| refused(&error, pid, context))?;
+    let end = attached.run(&mut kernel, &mut watcher).map_err(|error| Failure::of_trace(&error, context))?;
+    Ok(watcher.finish(name.trim_ascii_end(), end.map_or(0, vmatlas_trace::End::shell_status)))
+}
+
+/// Says who keeps us away, where that can be told.
+fn refused(error: &vmatlas_trace::TraceError, pid: Pid, context: &Context) -> Failure {
+    use vmatlas_trace::TraceError;
+    let status = |pid: Pid| {
+        std::fs::read(format!("/proc/{pid}/status")).map(|text| vmatlas_proc::parse::status::parse(&text))
+    };
+    if let TraceError::NotPermitted { .. } = error {
+        if let Some(tracer) = status(pid).ok().and_then(|s| s.tracer).filter(|tracer| tracer.0 != 0) {
+            return anyhow!(texts::OTHER_TRACER.fill(context.lang, &[("pid", &pid), ("tracer", &tracer)]))
+                .into();
+        }
+        let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+        let text = match scope.trim() {
+            "" | "0" => &texts::ATTACH_NOT_PERMITTED,
+            _ => &texts::ATTACH_YAMA,
+        };
+        return anyhow!(text.fill(context.lang, &[("pid", &pid), ("scope", &scope.trim())])).into();
+    }
+    Failure::of_trace(error, context)
+}

@@ -1,0 +1,245 @@
+//! What `run` and `attach` have in common: a live model, a line for each call, sums for the end.
+
+use crate::args::WatchArgs;
+use crate::complain;
+use crate::context::{Context, Stream, is_terminal};
+use crate::log::{Form, Log, When};
+use crate::texts;
+use anyhow::anyhow;
+use std::fmt::Display;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::ExitCode;
+use vmatlas_event::{Event, Next, Op, Pid, Sink};
+use vmatlas_model::{Difference, Done, Spaces, Summary};
+use vmatlas_trace::TraceError;
+use vmatlas_view::run::{LineOptions, SummaryContext, summary_json, write_summary};
+use vmatlas_view::{Style, check, escape};
+
+const OWN_FAILURE: u8 = 125;
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// Why there is no status of the program to end with.
+pub(crate) struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// A failure of usage.
+    pub(crate) fn usage(message: String) -> Failure {
+        Failure { code: crate::USAGE, message }
+    }
+
+    /// Says it, and gives the exit status.
+    pub(crate) fn tell(&self, context: &Context) -> ExitCode {
+        complain(context, &self.message);
+        ExitCode::from(self.code)
+    }
+
+    /// What the tracer could not do.
+    pub(crate) fn of_trace(error: &TraceError, context: &Context) -> Failure {
+        let lang = context.lang;
+        let (code, message) = match error {
+            TraceError::NotFound { program } => {
+                (NOT_FOUND, texts::NOT_FOUND.fill(lang, &[("program", program)]))
+            }
+            TraceError::NotExecutable { program, errno } => {
+                let why = vmatlas_sys::errno_text(*errno);
+                (NOT_EXECUTABLE, texts::NOT_EXECUTABLE.fill(lang, &[("program", program), ("why", &why)]))
+            }
+            TraceError::NotPermitted { .. } => (OWN_FAILURE, texts::TRACE_NOT_PERMITTED.get(lang).to_owned()),
+            TraceError::Gone { pid } => (OWN_FAILURE, texts::NO_PROCESS.fill(lang, &[("pid", pid)])),
+            TraceError::TooOld => (OWN_FAILURE, texts::TRACE_TOO_OLD.get(lang).to_owned()),
+            TraceError::NulByte { program } => {
+                (OWN_FAILURE, texts::NUL_BYTE.fill(lang, &[("program", program)]))
+            }
+            TraceError::System { what, errno } => {
+                let why = vmatlas_sys::errno_text(*errno);
+                (OWN_FAILURE, texts::SYSTEM.fill(lang, &[("what", what), ("why", &why)]))
+            }
+        };
+        Failure { code, message }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure { code: OWN_FAILURE, message: format!("{error:#}") }
+    }
+}
+
+/// The consumer of events.
+pub(crate) struct Watcher<'a> {
+    pub(crate) spaces: Spaces,
+    summary: Summary,
+    root: Pid,
+    args: &'a WatchArgs,
+    context: &'a Context,
+    options: LineOptions,
+    log: Log,
+    /// The last call, for the report of a difference.
+    last_call: Option<Event>,
+    /// The first difference that a check found.
+    difference: Option<String>,
+}
+
+impl<'a> Watcher<'a> {
+    /// Opens what lines are written to.
+    pub(crate) fn new(args: &'a WatchArgs, context: &'a Context) -> Result<Watcher<'a>, Failure> {
+        if args.output.is_some() {
+            return Err(Failure::usage(texts::OPTION_NOT_YET.fill(context.lang, &[("name", &"-o")])));
+        }
+        let options = LineOptions {
+            lang: context.lang,
+            style: if args.log.is_some() { Style::default() } else { context.style(Stream::Stderr) },
+            start: vmatlas_sys::now(),
+            columns: if args.log.is_some() { None } else { context.columns(Stream::Stderr) },
+            errno_name: vmatlas_sys::errno_name,
+            signal_name: vmatlas_sys::signal::name,
+        };
+        Ok(Watcher {
+            spaces: Spaces::new(vmatlas_sys::page_size()),
+            summary: Summary::default(),
+            root: Pid(0),
+            args,
+            context,
+            options,
+            log: open_log(args, options, context)?,
+            last_call: None,
+            difference: None,
+        })
+    }
+
+    /// Says which process is the program itself.
+    pub(crate) fn root(&mut self, pid: Pid) {
+        self.root = pid;
+    }
+
+    fn done(&mut self, done: &Done) {
+        self.summary.add(done);
+        if let Some(space) = self.spaces.get(done.event.mm) {
+            self.summary.seen_size(space.peak());
+        }
+        if !self.args.count && self.is_wanted(done) {
+            self.log.event(done);
+        }
+    }
+
+    fn is_wanted(&self, done: &Done) -> bool {
+        let event = &done.event;
+        if self.args.no_children && event.task.pid != self.root {
+            return false;
+        }
+        let is_call = event.op.is_call();
+        // Advice that acts on pages only leaves the map as it is: counted, and shown when asked for.
+        let pages_only = !event.op.changes_vmas();
+        if pages_only && !self.args.expr.contains(&event.op.kind()) {
+            return false;
+        }
+        if !self.args.expr.is_empty() && !self.args.expr.contains(&event.op.kind()) {
+            return false;
+        }
+        match self.args.min_size {
+            Some(min) if is_call => {
+                let (added, removed) = done.bytes();
+                added.max(removed) >= min
+            }
+            Some(_) => false,
+            None => is_call || !matches!(event.op, Op::Observed { .. }),
+        }
+    }
+
+    /// Tells the first difference at once; the program goes on all the same.
+    fn differs(&mut self, difference: &Difference) {
+        if self.difference.is_none() {
+            let text = check::difference(difference, self.last_call.as_ref(), &self.options);
+            crate::report(self.context, &text);
+            self.difference = Some(text);
+        }
+    }
+
+    /// Writes the summary; the exit status is `status`, or 3 when the model was not the kernel.
+    pub(crate) fn finish(self, program: &[u8], status: i32) -> i32 {
+        let context = SummaryContext {
+            program: escape::terminal(program),
+            tally: self.spaces.tally(),
+            difference: self.difference.clone(),
+        };
+        let mut text = String::new();
+        if self.args.jsonl.is_some() {
+            let value = summary_json(&self.summary, &context, &self.options, status);
+            text = format!("{value}\n");
+        } else {
+            if !self.args.count {
+                text.push('\n');
+            }
+            // Writing to a String does not fail.
+            let _ = write_summary(&mut text, &self.summary, &context, &self.options);
+        }
+        if let Some(why) = self.log.finish(&text) {
+            let path = self.args.log.as_deref().or(self.args.jsonl.as_deref()).unwrap_or(Path::new("-"));
+            let values: [(&str, &dyn Display); 2] = [("path", &path.display()), ("why", &why)];
+            complain(self.context, &texts::CANNOT_WRITE.fill(self.context.lang, &values));
+        }
+        if self.difference.is_some() { crate::DIFFERENT.into() } else { status }
+    }
+}
+
+impl Sink for Watcher<'_> {
+    fn event(&mut self, event: &Event) -> Next {
+        if event.seq.0 == 0 {
+            self.options.start = event.entered;
+            self.log.start(event.entered);
+        }
+        if self.args.check && event.op.is_call() {
+            self.last_call = Some(event.clone());
+        }
+        let progress = self.spaces.event(event);
+        for done in progress.unanswered.iter().chain(&progress.done) {
+            self.done(done);
+        }
+        if let Some(difference) = &progress.difference {
+            self.differs(difference);
+        }
+        if progress.ask.is_empty() { Next::Go } else { Next::Ask(progress.ask) }
+    }
+}
+
+fn open_log(args: &WatchArgs, options: LineOptions, context: &Context) -> Result<Log, Failure> {
+    let file = args.log.as_deref().or(args.jsonl.as_deref()).filter(|path| *path != Path::new("-"));
+    let form = if args.jsonl.is_some() { Form::JsonLines } else { Form::Text };
+    let (out, when): (Option<File>, When) = match file {
+        Some(path) => {
+            let file = File::create(path).map_err(|e| {
+                let values: [(&str, &dyn std::fmt::Display); 2] = [("path", &path.display()), ("why", &e)];
+                anyhow!(texts::CANNOT_WRITE.fill(context.lang, &values))
+            })?;
+            (Some(file), When::Later)
+        }
+        // A descriptor of our own: the program cannot close it, and exec closes it for the program.
+        None => match io::stderr().as_fd().try_clone_to_owned() {
+            Ok(fd) => {
+                let at_once = is_terminal(Stream::Stderr) || shares_output();
+                (Some(File::from(fd)), if at_once { When::AtOnce } else { When::Later })
+            }
+            // No standard error at all: nothing to write to.
+            Err(_) => (None, When::Later),
+        },
+    };
+    Ok(Log::new(out, when, form, options))
+}
+
+/// Whether standard error and standard output are one file, as after `2>&1`.
+fn shares_output() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |fd: io::Result<std::os::fd::OwnedFd>| {
+        let meta = File::from(fd.ok()?).metadata().ok()?;
+        Some((meta.dev(), meta.ino()))
+    };
+    let out = id(io::stdout().as_fd().try_clone_to_owned());
+    out.is_some() && out == id(io::stderr().as_fd().try_clone_to_owned())
+}

@@ -1,0 +1,210 @@
+//! The tracer's state and its loop: one stop after the other, events out, answers in.
+//!
+//! `stops` says what each stop means, `lifecycle` how tasks and address spaces come and go, `ask` what the kernel is
+//! asked, `hold` how all tasks of an address space are kept still, `leave` how a running program is let go.
+
+mod ask;
+mod hold;
+mod leave;
+mod lifecycle;
+mod stops;
+
+use crate::task::Task;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::time::Duration;
+use vmatlas_event::{
+    Errno, Event, Kernel, MmId, MonoNs, Next, Op, Outcome, Pid, Seq, Sink, Source, TaskId, Tid,
+};
+use vmatlas_sys::ptrace::{self, Resume};
+use vmatlas_sys::signal::{Job, Wishes};
+use vmatlas_sys::{WaitStatus, now, poll_my_children, sleep, wait_my_children};
+
+pub(crate) const EIO: Errno = Errno(5);
+const ESRCH: Errno = Errno(3);
+
+/// Who is asked, and who is told.
+pub(crate) struct Wiring<'a> {
+    pub(crate) kernel: &'a mut dyn Kernel,
+    pub(crate) sink: &'a mut dyn Sink,
+    /// The terminal's job, where the program belongs to one.
+    pub(crate) job: Option<&'a Job>,
+}
+
+/// What all traced tasks are, and what has been seen of them.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// Whether a seccomp filter marks memory calls; else every system call stops.
+    pub(crate) filtered: bool,
+    /// Whether the model shall be compared with the kernel after every memory call.
+    pub(crate) check: bool,
+    /// Whether child processes are followed.
+    pub(crate) follow: bool,
+    /// The process a job stops with.
+    pub(crate) root: Pid,
+    pub(crate) tasks: FxHashMap<Tid, Task>,
+    /// Tasks whose first stop came before their creator told of them, and when.
+    early: FxHashMap<Tid, MonoNs>,
+    spaces: FxHashMap<MmId, Shared>,
+    /// Stops that were seen while tasks were being held, to be dealt with in this order.
+    queue: VecDeque<(Tid, WaitStatus)>,
+    /// Tasks that wait before a memory call for another one of the same address space to end, and since when.
+    parked: VecDeque<(Tid, MonoNs)>,
+    /// While leaving: tasks that stand still, and the signal each is owed.
+    leaving: Option<FxHashMap<Tid, i32>>,
+    next_mm: u32,
+    seq: u64,
+    muted: bool,
+}
+
+/// An address space that traced tasks use.
+#[derive(Debug)]
+struct Shared {
+    users: u32,
+    /// When its whole map is to be read again.
+    due: MonoNs,
+    /// Whether a call of unknown effect was made: its task ended inside it.
+    unclear: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(root: Pid, filtered: bool) -> Engine {
+        Engine {
+            filtered,
+            check: false,
+            follow: true,
+            root,
+            tasks: FxHashMap::default(),
+            early: FxHashMap::default(),
+            spaces: FxHashMap::default(),
+            queue: VecDeque::new(),
+            parked: VecDeque::new(),
+            leaving: None,
+            next_mm: 0,
+            seq: 0,
+            muted: false,
+        }
+    }
+
+    /// Whether a task is left to be traced.
+    pub(crate) fn has_tasks(&self) -> bool {
+        !(self.tasks.is_empty() && self.early.is_empty())
+    }
+
+    /// The next thing that happened to a task of ours.
+    ///
+    /// # Errors
+    /// ECHILD when there is none left.
+    pub(crate) fn next_stop(&mut self, wiring: &mut Wiring<'_>) -> Result<(Tid, WaitStatus), Errno> {
+        loop {
+            if let Some(stop) = self.poll(wiring)? {
+                return Ok(stop);
+            }
+            if !self.is_impatient() {
+                return wait_my_children();
+            }
+            // Somebody is about to stop: let it run.
+            sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// The same, unless `wishes` ends it first: then `None`.
+    ///
+    /// # Errors
+    /// ECHILD when there is none left.
+    pub(crate) fn next_stop_unless(
+        &mut self,
+        wishes: &Wishes,
+        until: Option<MonoNs>,
+        wiring: &mut Wiring<'_>,
+    ) -> Result<Option<(Tid, WaitStatus)>, Errno> {
+        const LONG: Duration = Duration::from_secs(3600);
+        loop {
+            let at = now();
+            let left = until.map_or(LONG, |until| Duration::from_nanos(until.0.saturating_sub(at.0)));
+            if left.is_zero() || wishes.is_to_end() {
+                return Ok(None);
+            }
+            let stop = match self.queue.pop_front() {
+                Some(stop) => Some(stop),
+                None => poll_my_children()?,
+            };
+            self.adopt(wiring);
+            self.unpark(wiring);
+            if stop.is_some() {
+                return Ok(stop);
+            }
+            wishes.wait(if self.is_impatient() { LOOK_AGAIN } else { left });
+        }
+    }
+
+    fn poll(&mut self, wiring: &mut Wiring<'_>) -> Result<Option<(Tid, WaitStatus)>, Errno> {
+        if let Some(stop) = self.queue.pop_front() {
+            return Ok(Some(stop));
+        }
+        if !self.is_impatient() {
+            return Ok(None);
+        }
+        self.adopt(wiring);
+        self.unpark(wiring);
+        poll_my_children()
+    }
+
+    /// Whether something is to be done after a while even if no task stops.
+    fn is_impatient(&self) -> bool {
+        !(self.early.is_empty() && self.parked.is_empty())
+    }
+
+    fn send(
+        &mut self,
+        sink: &mut dyn Sink,
+        task: TaskId,
+        mm: MmId,
+        (entered, left): (MonoNs, MonoNs),
+        op: Op,
+        outcome: Outcome,
+    ) -> Next {
+        if self.muted {
+            return Next::Go;
+        }
+        let seq = Seq(self.seq);
+        self.seq += 1;
+        let event = Event { seq, entered, left, task, mm, op, outcome, stack: None, source: Source::Ptrace };
+        let next = sink.event(&event);
+        self.muted = next == Next::Stop;
+        next
+    }
+
+    /// A task goes on to its next event.
+    fn go_on(&mut self, tid: Tid, signal: i32) {
+        let how = self.tasks.get(&tid).map_or(Resume::Continue, |task| task.resume_how(self.filtered));
+        self.resume(tid, how, signal);
+    }
+
+    fn resume(&mut self, tid: Tid, how: Resume, signal: i32) {
+        if let Some(still) = &mut self.leaving {
+            still.insert(tid, signal);
+            return;
+        }
+        if let Some(task) = self.tasks.get_mut(&tid) {
+            task.is_stopped = false;
+        }
+        match ptrace::resume(tid, how, signal) {
+            // SIGKILL can take a stopped task away at any moment: then waiting tells its end.
+            Ok(()) | Err(ESRCH) => {}
+            // EIO for an invalid signal, EINVAL for LISTEN outside of a group-stop: go on without.
+            Err(_) => {
+                let _ = ptrace::resume(tid, Resume::Continue, 0);
+            }
+        }
+    }
+
+    pub(crate) fn new_mm(&mut self) -> MmId {
+        let mm = MmId(self.next_mm);
+        self.next_mm += 1;
+        mm
+    }
+}
+
+/// How long to wait for what happens within microseconds.
+const LOOK_AGAIN: Duration = Duration::from_micros(50);
