@@ -129,7 +129,15 @@ impl<'a> Edit<'a> {
 
     /// Remembers what meets `range` before it changes.
     fn open(&mut self, range: AddrRange) {
+        self.open_vmas(range);
+        self.open_origins(range);
+    }
+
+    fn open_vmas(&mut self, range: AddrRange) {
         open(&self.space.vmas, range, &mut self.windows, &mut self.change.before);
+    }
+
+    fn open_origins(&mut self, range: AddrRange) {
         open(&self.space.origins, range, &mut self.origin_windows, &mut self.change.origins_before);
     }
 

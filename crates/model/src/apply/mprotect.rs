@@ -8,7 +8,7 @@ pub(super) fn apply(edit: &mut Edit<'_>, addr: Addr, len: Bytes, prot: ProtArg) 
     if range.is_empty() {
         return;
     }
-    edit.open(range);
+    edit.open_vmas(range);
     edit.space.vmas.update(range, |row| row.prot = Prot::from_arg(prot));
     // It may split, and it may merge with both neighbours and inside.
     edit.ask(range);

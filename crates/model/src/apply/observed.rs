@@ -1,9 +1,10 @@
 //! What the kernel itself said: an answer about a range, or the whole map.
 
-use super::{Edit, open};
+use super::Edit;
 use crate::PageChange;
 use crate::diff::{page_changes, same_coverage};
 use crate::space::{AddressSpace, Applied, Origin};
+use smallvec::SmallVec;
 use vmatlas_event::{AddrRange, Seq, VmaRow};
 
 /// Puts the kernel's rows in place of the model's, wherever they or `asked` reach.
@@ -17,7 +18,7 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     }
     drop(model_rows);
     let mut edit = Edit::new(space, seq);
-    open(&edit.space.vmas, window, &mut edit.windows, &mut edit.change.before);
+    edit.open_vmas(window);
     let with_kept: Vec<VmaRow>;
     let rows = match edit.change.before.last().filter(|row| !is_vma(row)) {
         Some(kept) if rows.last().as_ref().is_none_or(is_vma) => {
@@ -56,27 +57,24 @@ fn is_vma(row: &&VmaRow) -> bool {
 
 /// Pages that appeared have this event as their origin; pages that went have none.
 fn mend_origins(edit: &mut Edit<'_>, pages: &[PageChange], rows: &[VmaRow]) {
-    for change in pages {
-        match change {
-            PageChange::Removed(row) if !met_by(rows, row.range) => {
-                open(
-                    &edit.space.origins,
-                    row.range,
-                    &mut edit.origin_windows,
-                    &mut edit.change.origins_before,
-                );
-                edit.space.origins.remove(row.range, |_| ());
-            }
-            PageChange::Added(row) if !met_by(&edit.change.before, row.range) => {
-                open(
-                    &edit.space.origins,
-                    row.range,
-                    &mut edit.origin_windows,
-                    &mut edit.change.origins_before,
-                );
-                edit.space.origins.put(Origin { range: row.range, seq: edit.seq });
-            }
-            _ => {}
+    let before = &edit.change.before;
+    let mended: SmallVec<[(AddrRange, bool); 2]> = pages
+        .iter()
+        .filter_map(|change| match change {
+            PageChange::Removed(row) if !met_by(rows, row.range) => Some((row.range, false)),
+            PageChange::Added(row) if !met_by(before, row.range) => Some((row.range, true)),
+            _ => None,
+        })
+        .collect();
+    // One window over all of them: a map read whole has 60,000.
+    if let Some(window) = mended.iter().map(|(range, _)| *range).reduce(AddrRange::hull) {
+        edit.open_origins(window);
+    }
+    for (range, appeared) in mended {
+        if appeared {
+            edit.space.origins.put(Origin { range, seq: edit.seq });
+        } else {
+            edit.space.origins.remove(range, |_| ());
         }
     }
 }
