@@ -154,12 +154,7 @@ fn munmap(page: u64) -> Op {
 }
 
 fn mprotect(page: u64, prot: u64) -> Op {
-    Op::Mprotect {
-        addr: Addr(BASE + page * PAGE),
-        len: Bytes(PAGE),
-        prot: ProtArg(prot),
-        pkey: None,
-    }
+    Op::Mprotect { addr: Addr(BASE + page * PAGE), len: Bytes(PAGE), prot: ProtArg(prot), pkey: None }
 }
 
 fn mmap(page: u64) -> Op {

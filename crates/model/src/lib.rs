@@ -25,7 +25,7 @@ mod space;
 mod spaces;
 mod summary;
 
-pub use change::{Change, PageChange};
+pub use change::{Change, Few, PageChange, Replaced};
 pub use diff::page_changes;
 pub use interval::{IntervalMap, Piece};
 pub use space::{AddressSpace, Applied, Origin};

@@ -1,7 +1,8 @@
 //! One address space: its VMAs as the kernel merges them, and where each page came from.
 
-use crate::change::Change;
+use crate::change::{Change, Replaced};
 use crate::interval::{IntervalMap, Piece};
+use smallvec::SmallVec;
 use vmatlas_event::{Addr, AddrRange, Bytes, Event, PageSize, Seq, VmaRow};
 
 /// Pages and the event that made them; never merged with others.
@@ -40,7 +41,7 @@ pub struct Applied {
     /// What the event did, as far as it can be predicted.
     pub change: Change,
     /// What the kernel must be asked to be sure.
-    pub ask: Vec<AddrRange>,
+    pub ask: SmallVec<[AddrRange; 2]>,
     /// Whether the kernel's answer contradicted the prediction about some page.
     pub drifted: bool,
 }
@@ -93,17 +94,43 @@ impl AddressSpace {
     /// The answer's `ask` names the ranges the prediction is not sure about. Give the kernel's answer back as an
     /// `Observed` event; until then the map holds the prediction.
     pub fn apply(&mut self, event: &Event) -> Applied {
-        let applied = crate::apply::apply(self, event);
+        let (brk, peak) = (self.brk, self.peak);
+        let mut applied = crate::apply::apply(self, event);
         self.peak = self.peak.max(self.size);
+        applied.change.brk = Replaced::new(brk, self.brk);
+        applied.change.peak = Replaced::new(peak, self.peak);
         applied
     }
 
-    /// Applies a change that another model of the same space made (or, swapped, takes it back).
-    pub fn replace(&mut self, before: &[VmaRow], after: &[VmaRow]) {
-        for row in before {
+    /// Takes back the latest change: everything is as it was before it.
+    pub fn undo(&mut self, change: &Change) {
+        self.replace(&change.after, &change.before);
+        replace(&mut self.origins, &change.origins_after, &change.origins_before);
+        if let Some(brk) = change.brk {
+            self.brk = brk.before;
+        }
+        if let Some(peak) = change.peak {
+            self.peak = peak.before;
+        }
+    }
+
+    /// Makes a change again that was undone, or that another model of the same space made.
+    pub fn redo(&mut self, change: &Change) {
+        self.replace(&change.before, &change.after);
+        replace(&mut self.origins, &change.origins_before, &change.origins_after);
+        if let Some(brk) = change.brk {
+            self.brk = brk.after;
+        }
+        if let Some(peak) = change.peak {
+            self.peak = peak.after;
+        }
+    }
+
+    fn replace(&mut self, old: &[VmaRow], new: &[VmaRow]) {
+        for row in old {
             self.clear(row.range);
         }
-        for row in after {
+        for row in new {
             self.put(row.clone());
         }
     }
@@ -126,6 +153,15 @@ impl AddressSpace {
         }
         self.size += Bytes(counted(&row));
         self.vmas.put(row);
+    }
+}
+
+fn replace(origins: &mut IntervalMap<Origin>, old: &[Origin], new: &[Origin]) {
+    for origin in old {
+        origins.remove(origin.range, |_| ());
+    }
+    for origin in new {
+        origins.put(origin.clone());
     }
 }
 

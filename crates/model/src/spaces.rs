@@ -200,7 +200,7 @@ impl Spaces {
                     self.living(event.mm).users.insert(event.task.tid, event.task.pid);
                 }
                 let applied = self.space(event.mm).apply(event);
-                let mut ask = applied.ask;
+                let mut ask = applied.ask.into_vec();
                 if event.op.is_call() {
                     self.overlapping(event, &mut ask);
                 }

@@ -13,7 +13,7 @@ mod munmap;
 mod observed;
 mod shm;
 
-use crate::change::Change;
+use crate::change::{Change, Few};
 use crate::interval::{IntervalMap, Piece};
 use crate::space::{AddressSpace, Applied, Origin};
 use smallvec::{SmallVec, smallvec};
@@ -103,7 +103,7 @@ fn pages_of(page: PageSize, addr: Addr, len: Bytes) -> AddrRange {
 }
 
 /// A few ranges: a call acts on one or two.
-type Ranges = SmallVec<[AddrRange; 2]>;
+pub(crate) type Ranges = SmallVec<[AddrRange; 2]>;
 
 /// A change being made: remembers what every window looked like before the first touch.
 struct Edit<'a> {
@@ -112,7 +112,7 @@ struct Edit<'a> {
     change: Change,
     windows: Ranges,
     origin_windows: Ranges,
-    ask: Vec<AddrRange>,
+    ask: Ranges,
 }
 
 impl<'a> Edit<'a> {
@@ -123,7 +123,7 @@ impl<'a> Edit<'a> {
             change: Change::default(),
             windows: Ranges::new(),
             origin_windows: Ranges::new(),
-            ask: Vec::new(),
+            ask: Ranges::new(),
         }
     }
 
@@ -134,11 +134,11 @@ impl<'a> Edit<'a> {
     }
 
     fn open_vmas(&mut self, range: AddrRange) {
-        open(&self.space.vmas, range, &mut self.windows, &mut self.change.before);
+        open(&mut self.space.vmas, range, &mut self.windows, &mut self.change.before);
     }
 
     fn open_origins(&mut self, range: AddrRange) {
-        open(&self.space.origins, range, &mut self.origin_windows, &mut self.change.origins_before);
+        open(&mut self.space.origins, range, &mut self.origin_windows, &mut self.change.origins_before);
     }
 
     /// Unmaps.
@@ -180,15 +180,17 @@ impl<'a> Edit<'a> {
             self.change.before.sort_by_key(|row| row.range);
             self.change.origins_before.sort_by_key(|o| o.range);
         }
-        Applied { change: self.change.settled(), ask: self.ask, drifted: false }
+        self.change.settle();
+        Applied { change: self.change, ask: self.ask, drifted: false }
     }
 }
 
 /// Opens a window: the pieces that meet `range` go to `before`, but for those that an earlier window has already.
-fn open<P: Piece>(map: &IntervalMap<P>, range: AddrRange, windows: &mut Ranges, before: &mut Vec<P>) {
+fn open<P: Piece>(map: &mut IntervalMap<P>, range: AddrRange, windows: &mut Ranges, before: &mut Few<P>) {
     if windows.iter().any(|w| w.covers(range)) {
         return;
     }
+    map.seek(range.start());
     let mut window = range;
     for piece in map.meeting(range) {
         window = window.hull(piece.range());
@@ -200,8 +202,8 @@ fn open<P: Piece>(map: &IntervalMap<P>, range: AddrRange, windows: &mut Ranges, 
 }
 
 /// What the windows hold now, each piece once.
-fn now<P: Piece>(map: &IntervalMap<P>, windows: &[AddrRange]) -> Vec<P> {
-    let mut pieces: Vec<P> = windows.iter().flat_map(|w| map.meeting(*w)).cloned().collect();
+fn now<P: Piece>(map: &IntervalMap<P>, windows: &[AddrRange]) -> Few<P> {
+    let mut pieces: Few<P> = windows.iter().flat_map(|w| map.meeting(*w)).cloned().collect();
     if windows.len() > 1 {
         pieces.sort_by_key(Piece::range);
         pieces.dedup_by_key(|p| p.range());
