@@ -77,7 +77,7 @@ trait Model {
 impl Model for AddressSpace {
     fn take(&mut self, events: &[Event]) {
         for event in events {
-            std::hint::black_box(self.apply(event));
+            std::hint::black_box(&self.apply(event));
         }
     }
 }

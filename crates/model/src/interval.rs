@@ -70,6 +70,11 @@ impl<P: Piece> IntervalMap<P> {
         self.chunks.iter().flatten()
     }
 
+    /// All of them, in address order, nothing left.
+    pub fn into_pieces(self) -> impl Iterator<Item = P> {
+        self.chunks.into_iter().flatten()
+    }
+
     /// The piece that holds `addr`.
     pub fn at(&self, addr: Addr) -> Option<&P> {
         self.get(self.first_above(addr)).filter(|p| p.range().contains(addr))

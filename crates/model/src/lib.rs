@@ -24,6 +24,7 @@ pub mod kind;
 mod space;
 mod spaces;
 mod summary;
+mod undo;
 
 pub use change::{Change, Few, PageChange, Replaced};
 pub use diff::page_changes;

@@ -32,7 +32,7 @@ pub struct AddressSpace {
     /// The program break; `None` until the first brk(2) is seen.
     pub(crate) brk: Option<Addr>,
     size: Bytes,
-    peak: Bytes,
+    pub(crate) peak: Bytes,
 }
 
 /// The result of [`AddressSpace::apply`].
@@ -102,39 +102,6 @@ impl AddressSpace {
         applied
     }
 
-    /// Takes back the latest change: everything is as it was before it.
-    pub fn undo(&mut self, change: &Change) {
-        self.replace(&change.after, &change.before);
-        replace(&mut self.origins, &change.origins_after, &change.origins_before);
-        if let Some(brk) = change.brk {
-            self.brk = brk.before;
-        }
-        if let Some(peak) = change.peak {
-            self.peak = peak.before;
-        }
-    }
-
-    /// Makes a change again that was undone, or that another model of the same space made.
-    pub fn redo(&mut self, change: &Change) {
-        self.replace(&change.before, &change.after);
-        replace(&mut self.origins, &change.origins_before, &change.origins_after);
-        if let Some(brk) = change.brk {
-            self.brk = brk.after;
-        }
-        if let Some(peak) = change.peak {
-            self.peak = peak.after;
-        }
-    }
-
-    fn replace(&mut self, old: &[VmaRow], new: &[VmaRow]) {
-        for row in old {
-            self.clear(row.range);
-        }
-        for row in new {
-            self.put(row.clone());
-        }
-    }
-
     /// The rows that meet `range`, whole.
     pub(crate) fn rows(&self, range: AddrRange) -> Vec<VmaRow> {
         self.vmas.meeting(range).cloned().collect()
@@ -153,15 +120,6 @@ impl AddressSpace {
         }
         self.size += Bytes(counted(&row));
         self.vmas.put(row);
-    }
-}
-
-fn replace(origins: &mut IntervalMap<Origin>, old: &[Origin], new: &[Origin]) {
-    for origin in old {
-        origins.remove(origin.range, |_| ());
-    }
-    for origin in new {
-        origins.put(origin.clone());
     }
 }
 

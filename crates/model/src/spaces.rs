@@ -128,11 +128,11 @@ impl Spaces {
         let overlaps_before = self.overlaps;
         let is_brk = matches!(event.op, Op::Brk { .. });
         let from_unknown_break = is_brk && self.space(event.mm).brk.is_none();
-        let (change, ask) = self.apply(event);
+        let (mut change, ask) = self.apply(event);
         let overlapped = self.overlaps > overlaps_before;
         if is_brk && overlapped {
             // Which of two calls came last, and so where the break is now, only the next one that is alone tells.
-            self.space(event.mm).brk = None;
+            change = change.then(self.space(event.mm).forget_break());
         }
         if ask.is_empty() {
             let done = Some(Box::new(Done::new(event.clone(), change, true)));
@@ -167,9 +167,7 @@ impl Spaces {
         if !living.users.is_empty() {
             return Change::default();
         }
-        let before = living.space.vmas().cloned().collect();
-        self.spaces.remove(&mm);
-        Change { before, ..Change::default() }
+        self.spaces.remove(&mm).map(|living| living.space.end()).unwrap_or_default()
     }
 
     fn apply(&mut self, event: &Event) -> (Change, Vec<AddrRange>) {

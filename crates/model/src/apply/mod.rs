@@ -174,8 +174,8 @@ impl<'a> Edit<'a> {
     }
 
     fn finish(mut self) -> Applied {
-        self.change.after = now(&self.space.vmas, &self.windows);
-        self.change.origins_after = now(&self.space.origins, &self.origin_windows);
+        now(&self.space.vmas, &self.windows, &mut self.change.after);
+        now(&self.space.origins, &self.origin_windows, &mut self.change.origins_after);
         if self.windows.len() > 1 {
             self.change.before.sort_by_key(|row| row.range);
             self.change.origins_before.sort_by_key(|o| o.range);
@@ -202,13 +202,14 @@ fn open<P: Piece>(map: &mut IntervalMap<P>, range: AddrRange, windows: &mut Rang
 }
 
 /// What the windows hold now, each piece once.
-fn now<P: Piece>(map: &IntervalMap<P>, windows: &[AddrRange]) -> Few<P> {
-    let mut pieces: Few<P> = windows.iter().flat_map(|w| map.meeting(*w)).cloned().collect();
-    if windows.len() > 1 {
-        pieces.sort_by_key(Piece::range);
-        pieces.dedup_by_key(|p| p.range());
+fn now<P: Piece>(map: &IntervalMap<P>, windows: &[AddrRange], after: &mut Few<P>) {
+    for window in windows {
+        map.meeting(*window).for_each(|piece| after.push(piece.clone()));
     }
-    pieces
+    if windows.len() > 1 {
+        after.sort_by_key(Piece::range);
+        after.dedup_by_key(|p| p.range());
+    }
 }
 
 #[cfg(test)]
