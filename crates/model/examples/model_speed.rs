@@ -1,7 +1,7 @@
 //! What the model alone costs, for the benchmark: 60,000 VMAs, and calls at random places or at one.
 //!
-//! `model_speed WHO WHAT`: WHO is `apply` (AddressSpace::apply), `spaces` (Spaces::event, the kernel's answer to each
-//! question included) or `btrees` (two bare BTreeMaps doing the same inserts and removals); WHAT is `random` or
+//! `model_speed WHO WHAT`: WHO is `apply` (AddressSpace::apply), `undo` (the same, and all of it undone, latest first),
+//! `spaces` (Spaces::event, the kernel's answer to each question included) or `btrees` (two bare BTreeMaps doing the same inserts and removals); WHAT is `random` or
 //! `one-place`, which print nanoseconds a call and calls a second, or `memory`, which prints bytes a VMA: after the map was
 //! read, and after calls at random places. To be told the truth about memory, set MALLOC_MMAP_THRESHOLD_=65536: what
 //! is freed then goes back at once.
@@ -14,7 +14,7 @@ use vmatlas_event::{
     Addr, AddrRange, Bytes, Event, MapFlags, MmId, MonoNs, Op, Outcome, PageSize, Pid, Prot, ProtArg, Seq,
     SnapshotReason, Source, TaskId, Tid, VmaRow,
 };
-use vmatlas_model::{AddressSpace, Spaces};
+use vmatlas_model::{AddressSpace, Change, Spaces};
 
 /// As many as fit below the kernel's default limit of 65,530.
 const VMAS: u64 = 60_000;
@@ -31,6 +31,7 @@ fn main() -> Result<(), Error> {
     let [_, who, what] = args.as_slice() else { return Err(usage()) };
     let mut model: Box<dyn Model> = match who.as_str() {
         "apply" => Box::new(AddressSpace::new(PageSize::FOUR_KIB)),
+        "undo" => Box::new(Undo(AddressSpace::new(PageSize::FOUR_KIB))),
         "spaces" => Box::new(Spaces::new(PageSize::FOUR_KIB)),
         "btrees" => Box::new(Trees::default()),
         _ => return Err(usage()),
@@ -65,7 +66,7 @@ fn main() -> Result<(), Error> {
 }
 
 fn usage() -> Error {
-    "model_speed apply|spaces|btrees random|one-place|memory".into()
+    "model_speed apply|undo|spaces|btrees random|one-place|memory".into()
 }
 
 /// Something that keeps a map.
@@ -78,6 +79,18 @@ impl Model for AddressSpace {
     fn take(&mut self, events: &[Event]) {
         for event in events {
             std::hint::black_box(&self.apply(event));
+        }
+    }
+}
+
+/// A space that always goes back to the map it was given.
+struct Undo(AddressSpace);
+
+impl Model for Undo {
+    fn take(&mut self, events: &[Event]) {
+        let changes: Vec<Change> = events.iter().map(|event| self.0.apply(event).change).collect();
+        if !matches!(events, [Event { op: Op::Snapshot { .. }, .. }]) {
+            changes.iter().rev().for_each(|change| self.0.undo(change));
         }
     }
 }
