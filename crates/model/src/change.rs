@@ -1,25 +1,63 @@
 //! What an event did to a map.
 
+use crate::Piece;
 use crate::diff::page_changes;
+use crate::rules::Rules;
 use crate::space::Origin;
 use smallvec::SmallVec;
-use vmatlas_event::{AddrRange, Bytes, VmaRow};
+use vmatlas_event::{Addr, AddrRange, Bytes, VmaRow};
+
+/// A few pieces of a map: one mostly, which then needs no memory of its own.
+pub type Few<P> = SmallVec<[P; 1]>;
 
 /// Rows of the map replaced by rows: enough to do it again, to undo it, and to tell what happened.
+///
+/// It holds what is different and nothing else, so [`AddressSpace::undo`](crate::AddressSpace::undo) and
+/// [`redo`](crate::AddressSpace::redo) cost what the call itself did, however large the map is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Change {
     /// Rows that went, in address order.
-    pub before: Vec<VmaRow>,
+    pub before: Few<VmaRow>,
     /// Rows that came in their place, in address order.
-    pub after: Vec<VmaRow>,
+    pub after: Few<VmaRow>,
     /// Origins that went.
-    pub origins_before: Vec<Origin>,
+    pub origins_before: Few<Origin>,
     /// Origins that came.
-    pub origins_after: Vec<Origin>,
+    pub origins_after: Few<Origin>,
     /// Pages that are new even where something equal was mapped before.
     pub fresh: SmallVec<[AddrRange; 2]>,
     /// Pages that kept their content and got another address (mremap(2)): from, to.
     pub moved: Option<(AddrRange, AddrRange)>,
+    /// The program break, where it is another one now; `None` inside where nobody knew it.
+    pub brk: Option<Replaced<Option<Addr>>>,
+    /// The largest virtual size so far, where it is another one now.
+    pub peak: Option<Replaced<Bytes>>,
+    /// The rules that no row shows, where they are others now.
+    pub rules: Option<Box<Replaced<Rules>>>,
+}
+
+/// A value that took the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replaced<T> {
+    /// The old one.
+    pub before: T,
+    /// The new one.
+    pub after: T,
+}
+
+impl<T: Copy + PartialEq> Replaced<T> {
+    /// `None` where both are the same.
+    pub(crate) fn new(before: T, after: T) -> Option<Replaced<T>> {
+        (before != after).then_some(Replaced { before, after })
+    }
+
+    /// One replacement, then another.
+    fn then(first: Option<Self>, second: Option<Self>) -> Option<Self> {
+        match (first, second) {
+            (Some(first), Some(second)) => Replaced::new(first.before, second.after),
+            (first, second) => first.or(second),
+        }
+    }
 }
 
 /// What happened to some pages.
@@ -77,23 +115,31 @@ impl Change {
     }
 
     /// The two changes as one: this one, then `later`.
-    pub fn then(self, later: Change) -> Change {
-        let (before, after) = compose((self.before, self.after), (later.before, later.after));
-        let (origins_before, origins_after) =
-            compose((self.origins_before, self.origins_after), (later.origins_before, later.origins_after));
-        let mut fresh = self.fresh;
-        fresh.extend(later.fresh);
-        Change { before, after, origins_before, origins_after, fresh, moved: self.moved.or(later.moved) }
-            .settled()
+    pub fn then(mut self, later: Change) -> Change {
+        compose((&mut self.before, &mut self.after), (later.before, later.after));
+        compose(
+            (&mut self.origins_before, &mut self.origins_after),
+            (later.origins_before, later.origins_after),
+        );
+        self.fresh.extend(later.fresh);
+        self.moved = self.moved.or(later.moved);
+        self.brk = Replaced::then(self.brk, later.brk);
+        self.peak = Replaced::then(self.peak, later.peak);
+        self.rules = match (self.rules, later.rules) {
+            (Some(first), Some(second)) => {
+                Some(Box::new(Replaced { before: first.before, after: second.after }))
+            }
+            (first, second) => first.or(second),
+        };
+        self.settle();
+        self
     }
 
-    /// Without rows that are the same on both sides, but for those with fresh pages.
-    pub(crate) fn settled(mut self) -> Change {
-        let fresh = std::mem::take(&mut self.fresh);
+    /// Drops rows that are the same on both sides, but for those with fresh pages.
+    pub(crate) fn settle(&mut self) {
+        let fresh = &self.fresh;
         drop_equal(&mut self.before, &mut self.after, |row| fresh.iter().any(|f| f.intersects(row.range)));
         drop_equal(&mut self.origins_before, &mut self.origins_after, |_| false);
-        self.fresh = fresh;
-        self
     }
 }
 
@@ -108,30 +154,25 @@ fn minus(range: AddrRange, cut: AddrRange) -> Vec<AddrRange> {
     .collect()
 }
 
-type Sides<T> = (Vec<T>, Vec<T>);
-
 /// What the second step consumed of the first one's result never shows outside.
-fn compose<T: PartialEq + crate::Piece>(first: Sides<T>, second: Sides<T>) -> Sides<T> {
+fn compose<P: PartialEq + Piece>((before, after): (&mut Few<P>, &mut Few<P>), second: (Few<P>, Few<P>)) {
     if second.0.is_empty() && second.1.is_empty() {
-        return first;
+        return;
     }
-    let (mut before, mut after) = first;
     let mut consumed = second.0;
-    drop_equal(&mut after, &mut consumed, |_| false);
+    drop_equal(after, &mut consumed, |_| false);
     before.extend(consumed);
     after.extend(second.1);
-    before.sort_by_key(|p| p.range());
-    after.sort_by_key(|p| p.range());
-    (before, after)
+    before.sort_by_key(Piece::range);
+    after.sort_by_key(Piece::range);
 }
 
 /// Takes out what both lists have; both are in address order, so one pass is enough (a map has 60,000 rows).
-fn drop_equal<T: PartialEq + crate::Piece>(
-    before: &mut Vec<T>,
-    after: &mut Vec<T>,
-    keep: impl Fn(&T) -> bool,
-) {
-    let mut equal = vec![false; after.len()];
+fn drop_equal<P: PartialEq + Piece>(before: &mut Few<P>, after: &mut Few<P>, keep: impl Fn(&P) -> bool) {
+    if before.is_empty() || after.is_empty() {
+        return;
+    }
+    let mut equal: SmallVec<[bool; 8]> = SmallVec::from_elem(false, after.len());
     let mut at = 0;
     before.retain(|b| {
         while after.get(at).is_some_and(|a| a.range() < b.range()) {
@@ -152,24 +193,25 @@ fn drop_equal<T: PartialEq + crate::Piece>(
 mod tests {
     use super::*;
     use crate::space::tests::{anon, r};
+    use smallvec::smallvec;
     use vmatlas_event::Prot;
 
     /// Checks that a predicted row which the kernel's answer merged away does not show in the joined change.
     #[test]
     fn what_a_later_step_consumed_does_not_show() {
         let predicted = Change {
-            after: vec![anon(3, 5, Prot::RW)],
+            after: smallvec![anon(3, 5, Prot::RW)],
             fresh: [r(3, 5)].into_iter().collect(),
             ..Change::default()
         };
         let observed = Change {
-            before: vec![anon(1, 3, Prot::RW), anon(3, 5, Prot::RW)],
-            after: vec![anon(1, 5, Prot::RW)],
+            before: smallvec![anon(1, 3, Prot::RW), anon(3, 5, Prot::RW)],
+            after: smallvec![anon(1, 5, Prot::RW)],
             ..Change::default()
         };
         let joined = predicted.then(observed);
-        assert_eq!(joined.before, [anon(1, 3, Prot::RW)]);
-        assert_eq!(joined.after, [anon(1, 5, Prot::RW)]);
+        assert_eq!(joined.before[..], [anon(1, 3, Prot::RW)]);
+        assert_eq!(joined.after[..], [anon(1, 5, Prot::RW)]);
         assert_eq!(joined.pages(), [PageChange::Added(anon(3, 5, Prot::RW))]);
     }
 
@@ -177,13 +219,14 @@ mod tests {
     #[test]
     fn many_rows_settle_to_what_differs() {
         let rows =
-            |prot: fn(u64) -> Prot| -> Vec<VmaRow> { (0..60_000).map(|i| anon(i, i + 1, prot(i))).collect() };
+            |prot: fn(u64) -> Prot| -> Few<VmaRow> { (0..60_000).map(|i| anon(i, i + 1, prot(i))).collect() };
         let all = |_| Prot::RW;
         let but_one = |i| if i == 31_337 { Prot::READ } else { Prot::RW };
-        let step = |before: Vec<VmaRow>, after: Vec<VmaRow>| Change { before, after, ..Change::default() };
-        let joined = step(rows(all), rows(but_one)).settled();
-        assert_eq!(joined.before, [anon(31_337, 31_338, Prot::RW)]);
-        assert_eq!(joined.after, [anon(31_337, 31_338, Prot::READ)]);
+        let step = |before: Few<VmaRow>, after: Few<VmaRow>| Change { before, after, ..Change::default() };
+        let mut joined = step(rows(all), rows(but_one));
+        joined.settle();
+        assert_eq!(joined.before[..], [anon(31_337, 31_338, Prot::RW)]);
+        assert_eq!(joined.after[..], [anon(31_337, 31_338, Prot::READ)]);
         let there_and_back = step(rows(all), rows(but_one)).then(step(rows(but_one), rows(all)));
         assert!(there_and_back.is_empty(), "{there_and_back:?}");
     }
@@ -192,8 +235,8 @@ mod tests {
     #[test]
     fn moves_are_told_as_moves() {
         let change = Change {
-            before: vec![anon(1, 3, Prot::RW)],
-            after: vec![anon(10, 14, Prot::RW)],
+            before: smallvec![anon(1, 3, Prot::RW)],
+            after: smallvec![anon(10, 14, Prot::RW)],
             moved: Some((r(1, 3), r(10, 14))),
             ..Change::default()
         };
@@ -202,8 +245,8 @@ mod tests {
             [PageChange::Moved { from: r(1, 3), to: r(10, 12) }, PageChange::Added(anon(12, 14, Prot::RW))]
         );
         let change = Change {
-            before: vec![anon(1, 5, Prot::RW)],
-            after: vec![anon(10, 12, Prot::RW)],
+            before: smallvec![anon(1, 5, Prot::RW)],
+            after: smallvec![anon(10, 12, Prot::RW)],
             moved: Some((r(1, 5), r(10, 12))),
             ..Change::default()
         };

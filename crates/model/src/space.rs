@@ -1,9 +1,10 @@
 //! One address space: its VMAs as the kernel merges them, and where each page came from.
 
-use crate::change::Change;
+use crate::change::{Change, Replaced};
 use crate::check::Difference;
-use crate::growing::Growing;
 use crate::interval::{IntervalMap, Piece};
+use crate::rules::Rules;
+use smallvec::SmallVec;
 use vmatlas_event::{Addr, AddrRange, Bytes, Event, PageSize, Seq, VmaRow};
 
 /// Pages and the event that made them; never merged with others.
@@ -32,13 +33,9 @@ pub struct AddressSpace {
     pub(crate) origins: IntervalMap<Origin>,
     /// The program break; `None` until the first brk(2) is seen.
     pub(crate) brk: Option<Addr>,
-    /// What grows down when it is touched below its start.
-    pub(crate) grows: Growing,
-    /// Whether a call's arguments and result are not enough to predict anything: a task may have asked (personality(2))
-    /// for whatever is readable to be executable too, or a supervisor may answer calls that the kernel never made.
-    pub(crate) distrust: bool,
+    pub(crate) rules: Rules,
     size: Bytes,
-    peak: Bytes,
+    pub(crate) peak: Bytes,
 }
 
 /// The result of [`AddressSpace::apply`].
@@ -47,7 +44,7 @@ pub struct Applied {
     /// What the event did, as far as it can be predicted.
     pub change: Change,
     /// What the kernel must be asked to be sure.
-    pub ask: Vec<AddrRange>,
+    pub ask: SmallVec<[AddrRange; 2]>,
     /// Whether the kernel's answer contradicted the prediction about some page.
     pub drifted: bool,
     /// What VMAs had grown by, downwards and without a call.
@@ -66,8 +63,7 @@ impl AddressSpace {
             vmas: IntervalMap::default(),
             origins: IntervalMap::default(),
             brk: None,
-            grows: Growing::default(),
-            distrust: false,
+            rules: Rules::default(),
             size: Bytes(0),
             peak: Bytes(0),
         }
@@ -75,7 +71,7 @@ impl AddressSpace {
 
     /// An empty one, whose calls are to be asked about or not.
     pub(crate) fn distrusted(page: PageSize, distrust: bool) -> AddressSpace {
-        AddressSpace { distrust, ..AddressSpace::new(page) }
+        AddressSpace { rules: Rules::new(distrust), ..AddressSpace::new(page) }
     }
 
     /// The VMAs in address order.
@@ -113,19 +109,15 @@ impl AddressSpace {
     /// The answer's `ask` names the ranges the prediction is not sure about. Give the kernel's answer back as an
     /// `Observed` event; until then the map holds the prediction.
     pub fn apply(&mut self, event: &Event) -> Applied {
-        let applied = crate::apply::apply(self, event);
+        let (brk, peak) = (self.brk, self.peak);
+        let mut applied = crate::apply::apply(self, event);
         self.peak = self.peak.max(self.size);
+        applied.change.brk = Replaced::new(brk, self.brk);
+        applied.change.peak = Replaced::new(peak, self.peak);
+        if let Some(before) = self.rules.take_before() {
+            applied.change.rules = Some(Box::new(Replaced { before, after: self.rules.clone() }));
+        }
         applied
-    }
-
-    /// Applies a change that another model of the same space made (or, swapped, takes it back).
-    pub fn replace(&mut self, before: &[VmaRow], after: &[VmaRow]) {
-        for row in before {
-            self.clear(row.range);
-        }
-        for row in after {
-            self.put(row.clone());
-        }
     }
 
     /// Whether VMAs that meet `range` or touch it may be one VMA with a neighbour, for all that their rows say.
@@ -147,7 +139,7 @@ impl AddressSpace {
     /// What it was before `change`, but for stacks that grew by `grown`.
     pub(crate) fn before(&self, change: &Change, grown: &[AddrRange]) -> AddressSpace {
         let mut space = self.clone();
-        space.replace(&change.after, &change.before);
+        space.undo(change);
         for range in grown {
             if let Some(row) = space.vma_at(range.end()).cloned() {
                 space.put(VmaRow { range: row.range.hull(*range), ..row });

@@ -3,6 +3,7 @@
 use crate::apply::affected_ranges;
 use crate::change::{Change, PageChange};
 use crate::check::Difference;
+use crate::rules::Rules;
 use crate::space::AddressSpace;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -166,18 +167,18 @@ impl Spaces {
         let conflicts_before = self.tally.conflicts;
         let is_brk = matches!(event.op, Op::Brk { .. });
         let from_unknown_break = is_brk && self.space(event.mm).brk.is_none();
-        let (change, ask) = self.apply(event);
+        let (mut change, ask) = self.apply(event);
         let overlapped = self.tally.conflicts > conflicts_before;
         if is_brk && overlapped {
             // Which of two calls came last, and so where the break is now, only the next one that is alone tells.
-            self.space(event.mm).brk = None;
+            change = change.then(self.space(event.mm).forget_break());
         }
         if ask.is_empty() {
             let done = Some(Box::new(Done::new(event.clone(), change, true)));
             return Progress { unanswered, done, ..Progress::default() };
         }
         self.tally.asked += 1;
-        let unpredicted = overlapped || from_unknown_break || self.space(event.mm).distrust;
+        let unpredicted = overlapped || from_unknown_break || self.space(event.mm).rules.distrust();
         self.pending.push(Pending { event: event.clone(), change, awaited: ask.len(), unpredicted });
         Progress { unanswered, ask, ..Progress::default() }
     }
@@ -238,9 +239,7 @@ impl Spaces {
         if !living.users.is_empty() {
             return Change::default();
         }
-        let before = living.space.vmas().cloned().collect();
-        self.spaces.remove(&mm);
-        Change { before, ..Change::default() }
+        self.spaces.remove(&mm).map(|living| living.space.end()).unwrap_or_default()
     }
 
     fn apply(&mut self, event: &Event) -> (Change, Vec<AddrRange>) {
@@ -262,15 +261,17 @@ impl Spaces {
             Op::Exec { old_mm } => {
                 // Whichever thread called it, the process leaves as a whole.
                 // personality(2) survives an exec.
-                let persona = self.spaces.get(old_mm).map(|old| old.space.distrust);
+                let persona = self.spaces.get(old_mm).map(|old| old.space.rules.distrust());
                 let change = self.leave(*old_mm, |_, pid| pid == event.task.pid);
-                self.space(event.mm).distrust = persona.unwrap_or(self.distrust);
+                if persona == Some(true) {
+                    self.space(event.mm).rules = Rules::new(true);
+                }
                 self.living(event.mm).users.insert(event.task.tid, event.task.pid);
                 (change, Vec::new())
             }
             _ => {
                 let applied = self.space(event.mm).apply(event);
-                let mut ask = applied.ask;
+                let mut ask = applied.ask.into_vec();
                 if event.op.is_call() {
                     self.overlapping(event, &mut ask);
                 }

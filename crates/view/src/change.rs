@@ -190,7 +190,7 @@ mod tests {
     }
 
     fn change(before: Vec<VmaRow>, after: Vec<VmaRow>) -> Change {
-        Change { before, after, ..Change::default() }
+        Change { before: before.into(), after: after.into(), ..Change::default() }
     }
 
     fn say(change: &Change) -> String {
@@ -218,8 +218,8 @@ mod tests {
             "8 KiB rw- → r-- anonymous 0x3000, split 1 into 3"
         );
         let replaced = Change {
-            before: vec![anon(1, 9, Prot::RW)],
-            after: vec![anon(1, 9, Prot::RW)],
+            before: vec![anon(1, 9, Prot::RW)].into(),
+            after: vec![anon(1, 9, Prot::RW)].into(),
             fresh: [anon(3, 5, Prot::RW).range].into_iter().collect(),
             ..Change::default()
         };

@@ -19,6 +19,7 @@ pub(super) fn all() -> Result<Vec<Row>> {
         untraced_call(&programs),
     ];
     rows.extend(memory_of_a_million(&programs));
+    rows.extend(model(&programs));
     rows.extend(pairs_on_one_cpu(&programs));
     rows.extend(pairs_as_placed(&programs));
     Ok(rows)
@@ -90,6 +91,39 @@ fn memory_of_a_million(programs: &Rc<Programs>) -> Option<Row> {
         // What the text of one such line takes.
         peer: Side::new("text", || Ok(50.0)),
     })
+}
+
+/// The model alone, with 60,000 VMAs, beside two bare BTreeMaps that do the same insertions and removals.
+fn model(programs: &Rc<Programs>) -> [Row; 6] {
+    let side = |who: &'static str, what: &'static str| {
+        let programs = programs.clone();
+        let name = match who {
+            "apply" => "AddressSpace::apply",
+            "undo" => "AddressSpace::apply and undo",
+            "spaces" => "Spaces::event",
+            _ => "two bare BTreeMaps",
+        };
+        Side::new(name, move || {
+            // What is freed goes back at once, so that resident memory tells what is in use.
+            let mut command = Command::new(&programs.model_speed);
+            number_of(command.args([who, what]).env("MALLOC_MMAP_THRESHOLD_", "65536"))
+        })
+    };
+    let row = |name: &str, unit, asked, who, what| Row {
+        name: format!("model: {name}, 60,000 VMAs"),
+        unit,
+        asked,
+        ours: side(who, what),
+        peer: side("btrees", what),
+    };
+    [
+        row("a call at a random place", "ns", Asked::ValueAtMost(1000.0), "apply", "random"),
+        row("a call at one place", "ns", Asked::ValueAtMost(200.0), "apply", "one-place"),
+        row("a call and its undoing at a random place", "ns", Asked::Nothing, "undo", "random"),
+        row("a call and the kernel's answer at a random place", "ns", Asked::Nothing, "spaces", "random"),
+        row("a call and the kernel's answer at one place", "ns", Asked::Nothing, "spaces", "one-place"),
+        row("memory per VMA", "bytes", Asked::ValueAtMost(160.0), "apply", "memory"),
+    ]
 }
 
 fn show_ordinary(programs: &Rc<Programs>) -> Result<Row> {

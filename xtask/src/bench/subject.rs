@@ -15,6 +15,8 @@ pub(super) struct Programs {
     pub(super) floor: PathBuf,
     /// Reads a maps file (crates/proc/examples/read_maps.rs).
     pub(super) read_maps: PathBuf,
+    /// Applies calls to the model alone (crates/model/examples/model_speed.rs).
+    pub(super) model_speed: PathBuf,
     pub(super) scratch: PathBuf,
 }
 
@@ -33,7 +35,7 @@ impl Programs {
             Ok(())
         };
         cargo(&["-p", "vmatlas-cli", "-p", "vmatlas-testkit", "--bins"])?;
-        cargo(&["-p", "vmatlas-trace", "-p", "vmatlas-proc", "--examples"])?;
+        cargo(&["-p", "vmatlas-trace", "-p", "vmatlas-proc", "-p", "vmatlas-model", "--examples"])?;
         let release = std::env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| root().join("target"), PathBuf::from)
             .join("release");
@@ -44,6 +46,7 @@ impl Programs {
             subject: release.join("vmatlas-subject"),
             floor: release.join("examples/ptrace_floor"),
             read_maps: release.join("examples/read_maps"),
+            model_speed: release.join("examples/model_speed"),
             scratch,
         })
     }

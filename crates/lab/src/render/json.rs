@@ -77,8 +77,8 @@ fn part(part: &Part) -> Json {
 
 fn comparison(compare: &ComparePart) -> Json {
     let change = vmatlas_model::Change {
-        before: compare.before.rows.clone(),
-        after: compare.after.rows.clone(),
+        before: compare.before.rows.clone().into(),
+        after: compare.after.rows.clone().into(),
         ..vmatlas_model::Change::default()
     };
     let pages = compare.before.changes(&compare.after);

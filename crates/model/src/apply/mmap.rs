@@ -21,10 +21,10 @@ pub(super) fn apply(edit: &mut Edit<'_>, at: Addr, len: Bytes, prot: ProtArg, fl
         ..VmaRow::anonymous(range, Prot::from_arg(prot))
     });
     if flags.has(GROWSDOWN) {
-        edit.space.grows.add(range);
+        edit.space.rules.grow(range);
     }
     let is_private = flags.map_type() == MapType::Private;
-    if anonymous && is_private && !flags.has(HUGETLB) && !edit.space.distrust {
+    if anonymous && is_private && !flags.has(HUGETLB) && !edit.space.rules.distrust() {
         edit.ask_where_alike(range);
     } else {
         // What file it is, how long its pages are.

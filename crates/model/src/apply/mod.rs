@@ -23,7 +23,7 @@ mod userfaultfd;
 
 pub(crate) use observed::is_vma;
 
-use crate::change::Change;
+use crate::change::{Change, Few};
 use crate::interval::{IntervalMap, Piece};
 use crate::space::{AddressSpace, Applied, Origin};
 use smallvec::{SmallVec, smallvec};
@@ -147,7 +147,7 @@ fn pages_of(page: PageSize, addr: Addr, len: Bytes) -> AddrRange {
 }
 
 /// A few ranges: a call acts on one or two.
-type Ranges = SmallVec<[AddrRange; 2]>;
+pub(crate) type Ranges = SmallVec<[AddrRange; 2]>;
 
 /// A change being made: remembers what every window looked like before the first touch.
 struct Edit<'a> {
@@ -156,7 +156,7 @@ struct Edit<'a> {
     change: Change,
     windows: Ranges,
     origin_windows: Ranges,
-    ask: Vec<AddrRange>,
+    ask: Ranges,
 }
 
 impl<'a> Edit<'a> {
@@ -167,14 +167,22 @@ impl<'a> Edit<'a> {
             change: Change::default(),
             windows: Ranges::new(),
             origin_windows: Ranges::new(),
-            ask: Vec::new(),
+            ask: Ranges::new(),
         }
     }
 
     /// Remembers what meets `range` before it changes.
     fn open(&mut self, range: AddrRange) {
-        open(&self.space.vmas, range, &mut self.windows, &mut self.change.before);
-        open(&self.space.origins, range, &mut self.origin_windows, &mut self.change.origins_before);
+        self.open_vmas(range);
+        self.open_origins(range);
+    }
+
+    fn open_vmas(&mut self, range: AddrRange) {
+        open(&mut self.space.vmas, range, &mut self.windows, &mut self.change.before);
+    }
+
+    fn open_origins(&mut self, range: AddrRange) {
+        open(&mut self.space.origins, range, &mut self.origin_windows, &mut self.change.origins_before);
     }
 
     /// Unmaps.
@@ -182,7 +190,7 @@ impl<'a> Edit<'a> {
         self.open(range);
         self.space.clear(range);
         self.space.origins.remove(range, |_| ());
-        self.space.grows.remove(range);
+        self.space.rules.remove(range);
     }
 
     /// Maps a row that this event made, over whatever is there.
@@ -194,7 +202,7 @@ impl<'a> Edit<'a> {
         self.open(range);
         self.space.put(row);
         self.space.origins.put(Origin { range, seq: self.seq });
-        self.space.grows.remove(range);
+        self.space.rules.remove(range);
         self.change.fresh.push(range);
     }
 
@@ -222,21 +230,23 @@ impl<'a> Edit<'a> {
     }
 
     fn finish(mut self) -> Applied {
-        self.change.after = now(&self.space.vmas, &self.windows);
-        self.change.origins_after = now(&self.space.origins, &self.origin_windows);
+        now(&self.space.vmas, &self.windows, &mut self.change.after);
+        now(&self.space.origins, &self.origin_windows, &mut self.change.origins_after);
         if self.windows.len() > 1 {
             self.change.before.sort_by_key(|row| row.range);
             self.change.origins_before.sort_by_key(|o| o.range);
         }
-        Applied { change: self.change.settled(), ask: self.ask, ..Applied::default() }
+        self.change.settle();
+        Applied { change: self.change, ask: self.ask, ..Applied::default() }
     }
 }
 
 /// Opens a window: the pieces that meet `range` go to `before`, but for those that an earlier window has already.
-fn open<P: Piece>(map: &IntervalMap<P>, range: AddrRange, windows: &mut Ranges, before: &mut Vec<P>) {
+fn open<P: Piece>(map: &mut IntervalMap<P>, range: AddrRange, windows: &mut Ranges, before: &mut Few<P>) {
     if windows.iter().any(|w| w.covers(range)) {
         return;
     }
+    map.seek(range.start());
     let mut window = range;
     for piece in map.meeting(range) {
         window = window.hull(piece.range());
@@ -248,13 +258,14 @@ fn open<P: Piece>(map: &IntervalMap<P>, range: AddrRange, windows: &mut Ranges, 
 }
 
 /// What the windows hold now, each piece once.
-fn now<P: Piece>(map: &IntervalMap<P>, windows: &[AddrRange]) -> Vec<P> {
-    let mut pieces: Vec<P> = windows.iter().flat_map(|w| map.meeting(*w)).cloned().collect();
-    if windows.len() > 1 {
-        pieces.sort_by_key(Piece::range);
-        pieces.dedup_by_key(|p| p.range());
+fn now<P: Piece>(map: &IntervalMap<P>, windows: &[AddrRange], after: &mut Few<P>) {
+    for window in windows {
+        map.meeting(*window).for_each(|piece| after.push(piece.clone()));
     }
-    pieces
+    if windows.len() > 1 {
+        after.sort_by_key(Piece::range);
+        after.dedup_by_key(|p| p.range());
+    }
 }
 
 #[cfg(test)]

@@ -20,12 +20,12 @@ pub(super) fn apply(edit: &mut Edit<'_>, addr: Addr, len: Bytes, arg: ProtArg, h
     let prot = Prot::from_arg(arg);
     // Bits beyond these three, a key, execute-only (which takes a key where there are any) and READ_IMPLIES_EXEC make
     // flags differ that the map does not show.
-    let is_plain = arg.0 & !7 == 0 && !has_key && prot != Prot::EXEC && !edit.space.distrust;
+    let is_plain = arg.0 & !7 == 0 && !has_key && prot != Prot::EXEC && !edit.space.rules.distrust();
     if is_plain && edit.space.vmas.meeting(range).all(|row| row.prot == prot) {
         // The kernel leaves a VMA alone whose flags stay the same (mm/mprotect.c:mprotect_fixup()).
         return;
     }
-    edit.open(range);
+    edit.open_vmas(range);
     edit.space.vmas.update(range, |row| row.prot = prot);
     match is_plain {
         true => edit.ask_where_alike(range),

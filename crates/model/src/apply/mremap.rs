@@ -54,7 +54,7 @@ fn moved(edit: &mut Edit<'_>, from: AddrRange, to: AddrRange, keep_old: bool) {
     }
     let rows: Vec<VmaRow> = edit.space.rows(from).iter().filter_map(|r| r.clip(from)).collect();
     let origins: Vec<_> = edit.space.origins.meeting(from).filter_map(|o| o.clip(from)).collect();
-    let grows = edit.space.grows.within(from);
+    let grows = edit.space.rules.growing_in(from);
     if !keep_old {
         edit.clear(from);
     }
@@ -74,7 +74,7 @@ fn moved(edit: &mut Edit<'_>, from: AddrRange, to: AddrRange, keep_old: bool) {
         }
     }
     for range in grows.into_iter().filter_map(shift) {
-        edit.space.grows.add(range);
+        edit.space.rules.grow(range);
     }
     let kept = Bytes(from.len().0.min(to.len().0));
     let grown = to.start().checked_add(kept).and_then(|at| AddrRange::new(at, to.end()));

@@ -1,9 +1,10 @@
 //! What the kernel itself said: an answer about a range, or the whole map.
 
-use super::{Edit, open};
+use super::Edit;
 use crate::PageChange;
 use crate::diff::{page_changes, same_coverage};
 use crate::space::{AddressSpace, Applied, Origin};
+use smallvec::SmallVec;
 use vmatlas_event::{AddrRange, Seq, SnapshotReason, VmaRow};
 
 /// Puts the kernel's rows in place of the model's, wherever they or `asked` reach.
@@ -11,7 +12,7 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     let window =
         if asked == AddrRange::ALL { asked } else { rows.iter().fold(asked, |w, row| w.hull(row.range)) };
     for row in rows.iter().filter(|row| row.special() == Some(b"stack")) {
-        space.grows.add(row.range);
+        space.rules.grow(row.range);
     }
     // Fast and common: the answer is what the model has.
     let mut model_rows = space.vmas.meeting(window).filter(is_vma);
@@ -20,7 +21,7 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     }
     drop(model_rows);
     let mut edit = Edit::new(space, seq);
-    open(&edit.space.vmas, window, &mut edit.windows, &mut edit.change.before);
+    edit.open_vmas(window);
     let with_kept: Vec<VmaRow>;
     let rows = match edit.change.before.last().filter(|row| !is_vma(row)) {
         Some(kept) if rows.last().as_ref().is_none_or(is_vma) => {
@@ -65,7 +66,7 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     }
     mend_origins(&mut edit, &pages, &before, rows);
     for range in &grown {
-        edit.space.grows.add(*range);
+        edit.space.rules.grow(*range);
     }
     let mut applied = edit.finish();
     applied.drifted = drifted;
@@ -80,7 +81,7 @@ fn has_grown_down(space: &AddressSpace, added: AddrRange, rows: &[VmaRow]) -> bo
     let is_one = |above: &VmaRow| {
         rows.iter().any(|row| row.range.covers(added) && row.range.contains(above.range.start()))
     };
-    above.is_some_and(|above| space.grows.contains(added.end()) && is_one(above))
+    above.is_some_and(|above| space.rules.grows_at(added.end()) && is_one(above))
 }
 
 /// [vsyscall] is in maps but not a VMA, so a range answer never has it; it must not go for that.
@@ -90,28 +91,24 @@ pub(crate) fn is_vma(row: &&VmaRow) -> bool {
 
 /// Pages that appeared have this event as their origin; pages that went have none.
 fn mend_origins(edit: &mut Edit<'_>, pages: &[PageChange], before: &[VmaRow], rows: &[VmaRow]) {
-    for change in pages {
-        match change {
-            PageChange::Removed(row) if !met_by(rows, row.range) => {
-                open(
-                    &edit.space.origins,
-                    row.range,
-                    &mut edit.origin_windows,
-                    &mut edit.change.origins_before,
-                );
-                edit.space.origins.remove(row.range, |_| ());
-                edit.space.grows.remove(row.range);
-            }
-            PageChange::Added(row) if !met_by(before, row.range) => {
-                open(
-                    &edit.space.origins,
-                    row.range,
-                    &mut edit.origin_windows,
-                    &mut edit.change.origins_before,
-                );
-                edit.space.origins.put(Origin { range: row.range, seq: edit.seq });
-            }
-            _ => {}
+    let mended: SmallVec<[(AddrRange, bool); 2]> = pages
+        .iter()
+        .filter_map(|change| match change {
+            PageChange::Removed(row) if !met_by(rows, row.range) => Some((row.range, false)),
+            PageChange::Added(row) if !met_by(before, row.range) => Some((row.range, true)),
+            _ => None,
+        })
+        .collect();
+    // One window over all of them: a map read whole has 60,000.
+    if let Some(window) = mended.iter().map(|(range, _)| *range).reduce(AddrRange::hull) {
+        edit.open_origins(window);
+    }
+    for (range, appeared) in mended {
+        if appeared {
+            edit.space.origins.put(Origin { range, seq: edit.seq });
+        } else {
+            edit.space.origins.remove(range, |_| ());
+            edit.space.rules.remove(range);
         }
     }
 }

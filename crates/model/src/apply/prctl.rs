@@ -31,6 +31,6 @@ pub(super) fn arch(edit: &mut Edit<'_>) {
 /// It is the task's own, but a task whose memory is shared acts on the same map: once seen, it may hold for any call.
 pub(super) fn personality(edit: &mut Edit<'_>, persona: u64) {
     if persona & READ_IMPLIES_EXEC != 0 {
-        edit.space.distrust = true;
+        edit.space.rules.set_distrust();
     }
 }

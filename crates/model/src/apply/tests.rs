@@ -88,8 +88,8 @@ fn one_byte_is_a_page() {
 fn a_merge_is_seen_in_the_answer() {
     let mut world = World::with(vec![anon(1, 2, Prot::RW)]);
     let change = world.call(mmap(3, 3, 0x22), done(2), &[anon(1, 5, Prot::RW)]);
-    assert_eq!(change.before, [anon(1, 2, Prot::RW)]);
-    assert_eq!(change.after, [anon(1, 5, Prot::RW)]);
+    assert_eq!(change.before[..], [anon(1, 2, Prot::RW)]);
+    assert_eq!(change.after[..], [anon(1, 5, Prot::RW)]);
     assert_eq!(change.pages(), [PageChange::Added(anon(2, 5, Prot::RW))]);
     assert_eq!(world.rows(), [anon(1, 5, Prot::RW)]);
     assert_eq!(world.spaces.tally().drift, 0);
@@ -335,7 +335,7 @@ fn a_change_can_be_taken_back() {
     );
     let change = space.apply(&event).change;
     assert_ne!(space.vmas().cloned().collect::<Vec<_>>(), start);
-    space.replace(&change.after, &change.before);
+    space.undo(&change);
     assert_eq!(space.vmas().cloned().collect::<Vec<_>>(), start);
 }
 
@@ -421,7 +421,7 @@ fn an_address_space_ends_with_its_last_task() {
     assert!(world.spaces.get(MmId(1)).is_some());
     let last = Event { task: child, ..world.event(exit, Outcome::Done(0)) };
     let change = world.spaces.event(&last).done.unwrap().change;
-    assert_eq!(change.before, [anon(1, 9, Prot::RW)]);
+    assert_eq!(change.before[..], [anon(1, 9, Prot::RW)]);
     assert!(world.spaces.get(MmId(1)).is_none());
 }
 
@@ -441,7 +441,7 @@ fn an_exec_leaves_with_all_threads() {
     };
     assert!(exec(&mut world, vforked, 2).is_empty());
     let first = TaskId { pid: Pid(1), tid: Tid(1), started: None };
-    assert_eq!(exec(&mut world, first, 3).before, [anon(1, 9, Prot::RW)]);
+    assert_eq!(exec(&mut world, first, 3).before[..], [anon(1, 9, Prot::RW)]);
     assert!(world.spaces.get(MmId(1)).is_none() && world.spaces.get(MmId(2)).is_some());
 }
 
@@ -459,5 +459,5 @@ fn a_late_fork_changes_nothing() {
     assert_eq!(world.spaces.get(MmId(2)).unwrap().vmas().cloned().collect::<Vec<_>>(), rows);
     let exit = Op::Exit { status: Some(0), signal: None, last: true };
     let exit = Event { task: child, mm: MmId(2), ..world.event(exit, Outcome::Done(0)) };
-    assert_eq!(world.spaces.event(&exit).done.unwrap().change.before, rows);
+    assert_eq!(world.spaces.event(&exit).done.unwrap().change.before[..], rows);
 }
