@@ -11,6 +11,9 @@ pub struct Rules {
     /// Whether a call's arguments and result are not enough to predict anything: a task may have asked (personality(2))
     /// for whatever is readable to be executable too, or a supervisor may answer calls that the kernel never made.
     distrust: bool,
+    /// Whether memory was registered with a userfaultfd(2): when the last descriptor of it is closed, by whomever, what
+    /// was split for it merges again without a call of this process.
+    has_userfaultfd: bool,
     /// What they were before they were changed; see [`Rules::take_before`].
     before: Option<Box<Rules>>,
 }
@@ -28,6 +31,17 @@ impl Rules {
         if !self.distrust {
             self.remember();
             self.distrust = true;
+        }
+    }
+
+    pub(crate) fn has_userfaultfd(&self) -> bool {
+        self.has_userfaultfd
+    }
+
+    pub(crate) fn set_userfaultfd(&mut self, has: bool) {
+        if self.has_userfaultfd != has {
+            self.remember();
+            self.has_userfaultfd = has;
         }
     }
 

@@ -45,6 +45,8 @@ pub struct Applied {
     pub change: Change,
     /// What the kernel must be asked to be sure.
     pub ask: SmallVec<[AddrRange; 2]>,
+    /// Whether the arguments told too little: the answer to `ask` is news then, and cannot contradict.
+    pub guessed: bool,
     /// Whether the kernel's answer contradicted the prediction about some page.
     pub drifted: bool,
     /// What VMAs had grown by, downwards and without a call.

@@ -167,7 +167,7 @@ impl Spaces {
         let conflicts_before = self.tally.conflicts;
         let is_brk = matches!(event.op, Op::Brk { .. });
         let from_unknown_break = is_brk && self.space(event.mm).brk.is_none();
-        let (mut change, ask) = self.apply(event);
+        let (mut change, ask, guessed) = self.apply(event);
         let overlapped = self.tally.conflicts > conflicts_before;
         if is_brk && overlapped {
             // Which of two calls came last, and so where the break is now, only the next one that is alone tells.
@@ -178,7 +178,8 @@ impl Spaces {
             return Progress { unanswered, done, ..Progress::default() };
         }
         self.tally.asked += 1;
-        let unpredicted = overlapped || from_unknown_break || self.space(event.mm).rules.distrust();
+        let unpredicted =
+            guessed || overlapped || from_unknown_break || self.space(event.mm).rules.distrust();
         self.pending.push(Pending { event: event.clone(), change, awaited: ask.len(), unpredicted });
         Progress { unanswered, ask, ..Progress::default() }
     }
@@ -242,11 +243,13 @@ impl Spaces {
         self.spaces.remove(&mm).map(|living| living.space.end()).unwrap_or_default()
     }
 
-    fn apply(&mut self, event: &Event) -> (Change, Vec<AddrRange>) {
+    fn apply(&mut self, event: &Event) -> (Change, Vec<AddrRange>, bool) {
         match &event.op {
             Op::Fork { kind, child, child_mm } => {
                 if *kind == ForkKind::Process {
-                    let space = self.space(event.mm).clone();
+                    let mut space = self.space(event.mm).clone();
+                    // A copy is registered with no userfaultfd.
+                    space.rules.set_userfaultfd(false);
                     // One that is there has been read already: its creator's word came late.
                     self.spaces.entry(*child_mm).or_insert_with(|| Living {
                         space,
@@ -255,9 +258,9 @@ impl Spaces {
                     });
                 }
                 self.living(*child_mm).users.insert(child.tid, child.pid);
-                (Change::default(), Vec::new())
+                (Change::default(), Vec::new(), false)
             }
-            Op::Exit { .. } => (self.leave(event.mm, |tid, _| tid == event.task.tid), Vec::new()),
+            Op::Exit { .. } => (self.leave(event.mm, |tid, _| tid == event.task.tid), Vec::new(), false),
             Op::Exec { old_mm } => {
                 // Whichever thread called it, the process leaves as a whole.
                 // personality(2) survives an exec.
@@ -267,7 +270,7 @@ impl Spaces {
                     self.space(event.mm).rules = Rules::new(true);
                 }
                 self.living(event.mm).users.insert(event.task.tid, event.task.pid);
-                (change, Vec::new())
+                (change, Vec::new(), false)
             }
             _ => {
                 let applied = self.space(event.mm).apply(event);
@@ -275,7 +278,7 @@ impl Spaces {
                 if event.op.is_call() {
                     self.overlapping(event, &mut ask);
                 }
-                (applied.change, ask)
+                (applied.change, ask, applied.guessed)
             }
         }
     }
@@ -321,7 +324,6 @@ impl Pending {
     /// Whether the pages were predicted, so that another answer is drift and not news.
     fn predicted(&self) -> bool {
         let is_told_by_its_arguments = match &self.event.op {
-            Op::Mprotect { prot, .. } => prot.0 & crate::apply::mprotect::GROWSDOWN == 0,
             // What they map or unmap, only the answer tells.
             Op::Shmat { .. }
             | Op::Shmdt { .. }

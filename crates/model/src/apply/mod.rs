@@ -9,7 +9,7 @@ mod brk;
 mod lock;
 mod madvise;
 mod mmap;
-pub(crate) mod mprotect;
+mod mprotect;
 mod mremap;
 mod munmap;
 mod observed;
@@ -73,7 +73,7 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
         (&Op::MapShadowStack { len, .. }, Outcome::Done(at)) => shadow_stack::apply(&mut edit, Addr(at), len),
         (Op::IoSetup { .. }, Outcome::Done(_)) => aio::setup(&mut edit),
         (&Op::IoDestroy { ctx }, Outcome::Done(_)) => aio::destroy(&mut edit, ctx),
-        (Op::Ioctl { .. }, Outcome::Done(_)) => userfaultfd::apply(&mut edit),
+        (&Op::Ioctl { request, .. }, Outcome::Done(_)) => userfaultfd::apply(&mut edit, request),
         (&Op::ProcessMadvise { advice, .. }, Outcome::Done(_)) => madvise::of_process(&mut edit, advice),
         (Op::Other { .. }, Outcome::Done(_)) => edit.ask(AddrRange::ALL),
         _ => {}
@@ -157,6 +157,8 @@ struct Edit<'a> {
     windows: Ranges,
     origin_windows: Ranges,
     ask: Ranges,
+    /// Whether what the arguments say is not enough for a prediction: the answer cannot contradict it then.
+    guessed: bool,
 }
 
 impl<'a> Edit<'a> {
@@ -168,6 +170,7 @@ impl<'a> Edit<'a> {
             windows: Ranges::new(),
             origin_windows: Ranges::new(),
             ask: Ranges::new(),
+            guessed: false,
         }
     }
 
@@ -237,7 +240,7 @@ impl<'a> Edit<'a> {
             self.change.origins_before.sort_by_key(|o| o.range);
         }
         self.change.settle();
-        Applied { change: self.change, ask: self.ask, ..Applied::default() }
+        Applied { change: self.change, ask: self.ask, guessed: self.guessed, ..Applied::default() }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Edit, pages_of};
 use vmatlas_event::{Addr, AddrRange, Bytes, Prot, ProtArg};
 
 /// Changes everything from the start of the VMA on, where that one grows down.
-pub(crate) const GROWSDOWN: u64 = 0x0100_0000;
+const GROWSDOWN: u64 = 0x0100_0000;
 
 pub(super) fn apply(edit: &mut Edit<'_>, addr: Addr, len: Bytes, arg: ProtArg, has_key: bool) {
     let mut range = pages_of(edit.space.page, addr, len);
@@ -16,6 +16,8 @@ pub(super) fn apply(edit: &mut Edit<'_>, addr: Addr, len: Bytes, arg: ProtArg, h
         && let Some(whole) = AddrRange::new(row.range.start(), range.end())
     {
         range = whole;
+        // It may have grown since we looked.
+        edit.guessed = true;
     }
     let prot = Prot::from_arg(arg);
     // Bits beyond these three, a key, execute-only (which takes a key where there are any) and READ_IMPLIES_EXEC make

@@ -2,7 +2,7 @@
 
 use super::{Edit, pages_of};
 use crate::Piece;
-use vmatlas_event::{Addr, AddrRange, Bytes, VmaRow};
+use vmatlas_event::{Addr, AddrRange, Bytes, Sharing, VmaRow};
 
 const DONTUNMAP: u64 = 4;
 
@@ -55,16 +55,22 @@ fn moved(edit: &mut Edit<'_>, from: AddrRange, to: AddrRange, keep_old: bool) {
     let rows: Vec<VmaRow> = edit.space.rows(from).iter().filter_map(|r| r.clip(from)).collect();
     let origins: Vec<_> = edit.space.origins.meeting(from).filter_map(|o| o.clip(from)).collect();
     let grows = edit.space.rules.growing_in(from);
+    let is_whole = rows.iter().map(|row| row.range.len().0).sum::<u64>() == from.len().0;
     if !keep_old {
         edit.clear(from);
     }
-    edit.clear(to);
     let shift = |range: AddrRange| {
         let start = Addr(range.start().0.wrapping_sub(from.start().0).wrapping_add(to.start().0));
         AddrRange::from_len(start, range.len()).and_then(|r| r.intersect(to))
     };
+    if is_whole {
+        edit.clear(to);
+    }
     for row in &rows {
         if let Some(range) = shift(row.range) {
+            // Where the old place has a hole, the new one keeps what is there: each VMA moves by itself (Linux 6.17;
+            // before, a hole is an error).
+            edit.clear(range);
             edit.space.put(unlabelled(VmaRow { range, ..row.clone() }));
         }
     }
@@ -88,10 +94,15 @@ fn moved(edit: &mut Edit<'_>, from: AddrRange, to: AddrRange, keep_old: bool) {
     if keep_old {
         edit.ask(from);
     }
-    // Several VMAs at a time move one by one, and each may merge (since Linux 6.17).
-    match rows.len() {
-        1 => edit.ask_where_alike(to),
-        _ => edit.ask(to),
+    // A private mapping of /dev/zero is anonymous memory that keeps its file, and its offset becomes its address when
+    // nothing of it was touched (mm/vma.c:copy_vma()). Which file it is, no name proves.
+    let may_be_anonymous = |row: &VmaRow| row.has_file() && row.sharing == Sharing::Private;
+    match &rows[..] {
+        [row] if is_whole && !may_be_anonymous(row) => edit.ask_where_alike(to),
+        rows => {
+            edit.guessed = !is_whole || rows.iter().any(may_be_anonymous);
+            edit.ask(to);
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! What the kernel itself said: an answer about a range, or the whole map.
 
 use super::Edit;
-use crate::PageChange;
+use crate::check::{Difference, Level};
 use crate::diff::{page_changes, same_coverage};
 use crate::space::{AddressSpace, Applied, Origin};
+use crate::{Change, PageChange};
 use smallvec::SmallVec;
-use vmatlas_event::{AddrRange, Seq, SnapshotReason, VmaRow};
+use vmatlas_event::{Addr, AddrRange, Seq, SnapshotReason, VmaRow};
 
 /// Puts the kernel's rows in place of the model's, wherever they or `asked` reach.
 pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows: &[VmaRow]) -> Applied {
@@ -75,6 +76,12 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     applied
 }
 
+/// Whether all that happened is that neighbours became one.
+fn only_merged(change: &Change) -> bool {
+    let is_boundary = |addr: Addr| change.before.iter().any(|row| row.range.start() == addr);
+    change.after.iter().all(|row| is_boundary(row.range.start()))
+}
+
 /// Whether these pages are what a VMA of the model that grows down has got below its start.
 fn has_grown_down(space: &AddressSpace, added: AddrRange, rows: &[VmaRow]) -> bool {
     let above = space.vma_at(added.end()).filter(|row| row.range.start() == added.end());
@@ -137,6 +144,13 @@ pub(super) fn snapshot(
         }
         before => before,
     };
-    let difference = difference.map(Box::new);
-    Applied { difference, ..applied }
+    let mut applied = Applied { difference: difference.map(Box::new), ..applied };
+    let is_merge = |d: &Difference| d.level == Level::Boundaries && only_merged(&applied.change);
+    if space.rules.has_userfaultfd() && applied.difference.as_deref().is_some_and(is_merge) {
+        // Somebody closed it.
+        space.rules.set_userfaultfd(false);
+        applied.difference = None;
+        applied.uncalled += 1;
+    }
+    applied
 }

@@ -3,6 +3,12 @@
 use super::Edit;
 use vmatlas_event::AddrRange;
 
-pub(super) fn apply(edit: &mut Edit<'_>) {
+/// UFFDIO_REGISTER (include/uapi/linux/userfaultfd.h).
+const REGISTER: u64 = 0xc020_aa00;
+
+pub(super) fn apply(edit: &mut Edit<'_>, request: u64) {
+    if request == REGISTER {
+        edit.space.rules.set_userfaultfd(true);
+    }
     edit.ask(AddrRange::ALL);
 }
