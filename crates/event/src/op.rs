@@ -216,6 +216,11 @@ pub enum Op {
         /// Its raw arguments.
         args: [u64; 6],
     },
+    /// A seccomp filter was installed by the program itself (seccomp(2), prctl(2) with PR_SET_SECCOMP).
+    Seccomp {
+        /// SECCOMP_FILTER_FLAG_*; 8 asks for a supervisor, which can answer memory calls, or let them run, unseen.
+        flags: u64,
+    },
     /// A task appeared.
     Fork {
         /// How.
@@ -341,6 +346,7 @@ pub enum OpKind {
     ProcessMadvise,
     Personality,
     Other,
+    Seccomp,
     Fork,
     Exec,
     Exit,
@@ -412,6 +418,7 @@ impl OpKind {
             OpKind::ProcessMadvise => "process_madvise",
             OpKind::Personality => "personality",
             OpKind::Other => "other",
+            OpKind::Seccomp => "seccomp",
             OpKind::Fork => "fork",
             OpKind::Exec => "exec",
             OpKind::Exit => "exit",
@@ -455,6 +462,7 @@ impl Op {
             Op::ProcessMadvise { .. } => OpKind::ProcessMadvise,
             Op::Personality { .. } => OpKind::Personality,
             Op::Other { .. } => OpKind::Other,
+            Op::Seccomp { .. } => OpKind::Seccomp,
             Op::Fork { .. } => OpKind::Fork,
             Op::Exec { .. } => OpKind::Exec,
             Op::Exit { .. } => OpKind::Exit,

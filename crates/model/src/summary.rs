@@ -44,6 +44,10 @@ pub struct Summary {
     pub execs: u64,
     /// What was mapped before anybody looked; `None` where we saw it all from its start.
     pub before: Option<Before>,
+    /// Seccomp filters the program installed itself: what they refuse is not seen.
+    pub filters: u64,
+    /// Those of them with a supervisor, which can also let memory calls run unseen.
+    pub supervised: u64,
     attach_seqs: Vec<Seq>,
 }
 
@@ -66,6 +70,11 @@ impl Summary {
             vmatlas_event::Op::Fork { kind: vmatlas_event::ForkKind::Thread, .. } => self.threads += 1,
             vmatlas_event::Op::Fork { .. } => self.processes += 1,
             vmatlas_event::Op::Exec { .. } => self.execs += 1,
+            Op::Seccomp { flags } if matches!(done.event.outcome, Outcome::Done(_)) => {
+                const NEW_LISTENER: u64 = 8;
+                self.filters += 1;
+                self.supervised += u64::from(flags & NEW_LISTENER != 0);
+            }
             _ => {}
         }
         if let Op::Snapshot { reason: SnapshotReason::Attach, rows } = &done.event.op {

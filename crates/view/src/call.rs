@@ -40,6 +40,14 @@ const MPOL_MF: &[FlagName] = &[
 ];
 const SHADOW_STACK: &[FlagName] =
     &[FlagName { mask: 1, value: 1, name: "SET_TOKEN" }, FlagName { mask: 2, value: 2, name: "SET_MARKER" }];
+const SECCOMP: &[FlagName] = &[
+    FlagName { mask: 1, value: 1, name: "TSYNC" },
+    FlagName { mask: 2, value: 2, name: "LOG" },
+    FlagName { mask: 4, value: 4, name: "SPEC_ALLOW" },
+    FlagName { mask: 8, value: 8, name: "NEW_LISTENER" },
+    FlagName { mask: 16, value: 16, name: "TSYNC_ESRCH" },
+    FlagName { mask: 32, value: 32, name: "WAIT_KILLABLE_RECV" },
+];
 /// Options of prctl(2), codes of arch_prctl(2), requests of ioctl(2): those that are of memory.
 const WORDS: &[(u64, &str)] = &[
     (35, "SET_MM"),
@@ -250,6 +258,10 @@ pub fn push(out: &mut String, op: &Op) {
                 Some(word) => out.push_str(word),
                 None => push_signed(out, advice.0),
             }
+        }
+        Op::Seccomp { flags } => {
+            out.push_str("SET_MODE_FILTER, ");
+            push_flags(out, SECCOMP, *flags, "0");
         }
         Op::Personality { persona } => push_hex(out, *persona),
         // Their arguments lie in the program's memory, which may have changed since.

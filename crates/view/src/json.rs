@@ -113,6 +113,7 @@ pub fn args(op: &Op) -> Value {
         Op::ProcessMadvise { pidfd, iovec, count, advice } => json!({
             "pidfd": pidfd, "iovec": addr(*iovec), "ranges": count, "advice": advice.0, "advice_text": advice.name(),
         }),
+        Op::Seccomp { flags } => json!({ "flags": flags }),
         Op::Personality { persona } => json!({ "persona": persona }),
         Op::Other { arch, nr, args } => json!({ "arch": arch, "nr": nr, "raw": args }),
         Op::Fork { kind, child, child_mm } => json!({

@@ -219,6 +219,11 @@ pub fn write_summary(
         ("drift", &count(tally.drift)),
     ];
     writeln!(out, "{}", texts::AGREEMENT.fill(lang, &values))?;
+    if summary.filters > 0 {
+        let text = if summary.supervised > 0 { &texts::SUPERVISED } else { &texts::FILTERED };
+        let values: [(&str, &dyn fmt::Display); 1] = [("n", &count(summary.filters))];
+        writeln!(out, "{}", style.paint(Paint::Failed, &text.fill(lang, &values)))?;
+    }
     if tally.compared > 0 {
         let values: [(&str, &dyn fmt::Display); 2] =
             [("n", &count(tally.compared)), ("differences", &count(tally.differences))];
@@ -286,6 +291,8 @@ pub fn summary_json(
         "processes": summary.processes + 1,
         "threads": summary.threads,
         "execs": summary.execs,
+        "seccomp_filters": summary.filters,
+        "seccomp_supervised": summary.supervised,
         "drift": context.tally.drift,
         "asked": context.tally.asked,
         "snapshots": context.tally.snapshots,

@@ -105,6 +105,12 @@ crate::texts! {
     /// Summary: how well the model and the kernel agreed.
     AGREEMENT: "model and kernel: {calls} calls, {asked} asked about, {snapshots} snapshots, {observed} observed changes, {conflicts} conflicts, {drift} drift",
         "モデルとカーネル: 呼び出し {calls}, 問い合わせ {asked}, スナップショット {snapshots}, 観測された変化 {observed}, 競合 {conflicts}, 食い違い {drift}";
+    /// Summary: filters that refuse calls.
+    FILTERED: "the program installed {n} seccomp filters of its own: memory calls they refuse are not seen (nor made)",
+        "プログラム自身が seccomp フィルターを {n} 個インストールしました: 拒否されたメモリ関連の呼び出しは見えません (実行もされません)";
+    /// Summary: filters that can hide calls.
+    SUPERVISED: "the program installed {n} seccomp filters of its own, with a supervisor: memory calls it lets run may be missing here",
+        "プログラム自身が監視プロセス付きの seccomp フィルターをインストールしました (フィルター {n} 個): 監視プロセスが許可した呼び出しはここに現れないことがあります";
     /// Summary: comparisons of --check.
     COMPARED: "checked: the model was compared with the kernel {n} times, {differences} differences",
         "検査: モデルとカーネルを {n} 回比較, 相違 {differences}";

@@ -30,6 +30,7 @@ const TABLE: &[(u32, Call)] = &[
     (233, Call::Madvise),
     (234, Call::RemapFilePages),
     (235, Call::Mbind),
+    (277, Call::Seccomp),
     (284, Call::Mlock2),
     (288, Call::PkeyMprotect),
     (440, Call::ProcessMadvise),

@@ -33,6 +33,8 @@ pub(super) enum Call {
     Ioctl,
     ProcessMadvise,
     Personality,
+    /// No call of memory, but one that can hide them.
+    Seccomp,
 }
 
 /// Which calls of a number are of memory, by the lower half of one argument.
@@ -44,8 +46,11 @@ pub(crate) enum Only {
     Unless { arg: u32, value: u32 },
 }
 
-/// PR_SET_MM, PR_SET_MEMORY_MERGE, PR_SET_VMA (include/uapi/linux/prctl.h).
-const PRCTL_OF_MEMORY: &[u32] = &[35, 67, 0x5356_4d41];
+/// PR_SET_SECCOMP, PR_SET_MM, PR_SET_MEMORY_MERGE, PR_SET_VMA (include/uapi/linux/prctl.h).
+const PRCTL_OF_MEMORY: &[u32] = &[PR_SET_SECCOMP, 35, 67, 0x5356_4d41];
+const PR_SET_SECCOMP: u32 = 22;
+/// SECCOMP_SET_MODE_FILTER.
+const SECCOMP_INSTALLS: &[u32] = &[1];
 /// ARCH_MAP_VDSO_X32, _32, _64; ARCH_SHSTK_ENABLE, _DISABLE (arch/x86/include/uapi/asm/prctl.h).
 const ARCH_PRCTL_OF_MEMORY: &[u32] = &[0x2001, 0x2002, 0x2003, 0x5001, 0x5002];
 /// UFFDIO_REGISTER, UFFDIO_UNREGISTER (include/uapi/linux/userfaultfd.h).
@@ -63,6 +68,7 @@ impl Call {
             Call::Prctl => Some(Only::When { arg: 0, mask: ALL, values: PRCTL_OF_MEMORY }),
             Call::ArchPrctl => Some(Only::When { arg: 0, mask: ALL, values: ARCH_PRCTL_OF_MEMORY }),
             Call::Ioctl => Some(Only::When { arg: 1, mask: ALL, values: IOCTL_OF_MEMORY }),
+            Call::Seccomp => Some(Only::When { arg: 0, mask: ALL, values: SECCOMP_INSTALLS }),
             Call::Personality => Some(Only::Unless { arg: 0, value: PERSONALITY_ASKS }),
             _ => None,
         }
@@ -98,6 +104,8 @@ impl Call {
             Call::Mbind => Op::Mbind { addr, len, mode: c, flags: f },
             Call::SetMempolicyHomeNode => Op::SetMempolicyHomeNode { addr, len, node: c, flags: d },
             Call::RemapFilePages => Op::RemapFilePages { addr, len, prot, pgoff: d, flags: MapFlags(e) },
+            Call::Prctl if a as u32 == PR_SET_SECCOMP => Op::Seccomp { flags: 0 },
+            Call::Seccomp => Op::Seccomp { flags: b },
             Call::Prctl => Op::Prctl { option: a as i32, args: [b, c, d, e] },
             Call::ArchPrctl => Op::ArchPrctl { code: a, addr: b },
             Call::MapShadowStack => Op::MapShadowStack { addr, len, flags: c },

@@ -31,6 +31,7 @@ const TABLE: &[(u32, Call)] = &[
     (246, Call::IoDestroy),
     (257, Call::RemapFilePages),
     (274, Call::Mbind),
+    (354, Call::Seccomp),
     (376, Call::Mlock2),
     (380, Call::PkeyMprotect),
     (384, Call::ArchPrctl),

@@ -84,7 +84,7 @@ mod tests {
     fn marked_calls_are_decoded() {
         for nr in 0..1000 {
             // Arguments that make ipc(2), prctl(2), ioctl(2) and arch_prctl(2) calls of memory.
-            let firsts = [[21, 0], [0x5356_4d41, 0], [3, 0xc020_aa00], [0x2003, 0]];
+            let firsts = [[21, 0], [1, 0], [0x5356_4d41, 0], [3, 0xc020_aa00], [0x2003, 0]];
             let is_decoded = |arch| {
                 firsts.iter().any(|[a, b]| {
                     decode(&Entry { arch, nr: u64::from(nr), args: [*a, *b, 0, 0, 0, 0] }).is_some()

@@ -29,6 +29,7 @@ const TABLE: &[(u32, Call)] = &[
     (207, Call::IoDestroy),
     (216, Call::RemapFilePages),
     (237, Call::Mbind),
+    (317, Call::Seccomp),
     (325, Call::Mlock2),
     (329, Call::PkeyMprotect),
     (440, Call::ProcessMadvise),
