@@ -13,6 +13,7 @@ mod places;
 mod tracee;
 
 pub mod oracle;
+pub mod truth;
 
 pub use fake_proc::{FakeProc, FakeProcess, FakeThread};
 pub use gate::{Capability, need, need_root};
