@@ -1,5 +1,7 @@
 //! The subject of the truth test, as a program.
 
+#![expect(clippy::unwrap_used, reason = "a test binary")]
+
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 

@@ -28,7 +28,7 @@ struct Options {
     without: Without,
     print: bool,
     program: Option<String>,
-    /// The number of the epoch that is being played is written here.
+    /// The number of the epoch that is being played, and of the calls before it, are written here.
     progress: Option<String>,
 }
 
@@ -96,8 +96,8 @@ fn epochs(options: &Options, stage: &Stage) -> Result<(), Box<dyn Error>> {
     let from = options.epoch.unwrap_or(options.from);
     let go_on = |epoch: u64| {
         if let Some(file) = &progress {
-            // A hint for whoever looks for the failing epoch: without it that takes longer.
-            let _ = file.write_at(format!("{epoch}\n").as_bytes(), 0);
+            // For whoever looks for the failing epoch, and for showing how far we are; nobody depends on it.
+            let _ = file.write_at(format!("{epoch} {}\n", stage.counts().calls()).as_bytes(), 0);
         }
         match options.calls {
             Some(calls) => stage.counts().calls() < calls,

@@ -170,7 +170,7 @@ impl Make<'_> {
     /// A place and a length: mostly without holes, sometimes anywhere.
     fn area(&mut self) -> (Place, Length) {
         let len = self.length();
-        if self.random.one_in(3) {
+        if self.random.one_in(2) {
             return (self.place(), len);
         }
         self.guess.aim(&mut self.random, len, |_| true)
