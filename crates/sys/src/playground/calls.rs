@@ -302,7 +302,7 @@ impl Player<'_> {
 
     /// Touches one byte as a program would, but by a system call: where the program would get a signal, EFAULT is said.
     ///
-    /// `zeros` gives zeros to read, `sink` is a file to write to.
+    /// `zeros` gives zeros to read, `sink` is a file to write to. Below an area with MAP_GROWSDOWN this makes it grow.
     ///
     /// # Errors
     /// EFAULT for what may not be touched; [`REFUSED`] outside.
@@ -322,5 +322,13 @@ impl Player<'_> {
             Touch::Read => unsafe { libc::pwrite(sink.as_raw_fd(), at, 1, 0) },
         };
         check(ret as i64).map(|_| ())
+    }
+
+    /// Whether a page is mapped at all (mincore(2)).
+    pub fn is_mapped(&self, addr: Addr) -> bool {
+        let mut residency = 0u8;
+        let start = addr.0 / self.page * self.page;
+        // SAFETY: mincore fills one byte for one page.
+        check(unsafe { libc::syscall(libc::SYS_mincore, start, self.page, &raw mut residency) }).is_ok()
     }
 }

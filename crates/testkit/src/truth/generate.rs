@@ -90,7 +90,8 @@ const WEIGHTS: &[(u64, StepKind)] = &[
     (12, StepKind::UffdRegister),
     (6, StepKind::UffdUnregister),
     (2, StepKind::UffdClose),
-    (130, StepKind::Touch),
+    (120, StepKind::Touch),
+    (12, StepKind::Grow),
     (8, StepKind::Fork),
     (3, StepKind::Vfork),
     (1, StepKind::Spawn),
@@ -289,20 +290,13 @@ impl Make<'_> {
 
     fn touch(&mut self) -> Step {
         let write = !self.random.one_in(4);
-        match self.random.below(12) {
-            0 => {
-                // Below an area that may grow.
-                let at = Place::Page((TALL + self.random.below(TALL_PAGES)) as u32);
-                Step::Touch { at, len: Length::pages(1), write }
-            }
-            1 => Step::Touch { at: self.place(), len: Length::pages(1 + self.random.below(3)), write },
-            _ => {
-                let len = Length::pages(1 + self.random.below(3));
-                let wanted = if write { 2 } else { 1 };
-                let (at, len) = self.guess.aim(&mut self.random, len, |prot| prot & wanted != 0);
-                Step::Touch { at, len, write }
-            }
+        let len = Length::pages(1 + self.random.below(3));
+        if self.random.one_in(12) {
+            return Step::Touch { at: self.place(), len, write };
         }
+        let wanted = if write { 2 } else { 1 };
+        let (at, len) = self.guess.aim(&mut self.random, len, |prot| prot & wanted != 0);
+        Step::Touch { at, len, write }
     }
 
     fn arguments(&mut self, kind: StepKind) -> Step {
@@ -401,6 +395,16 @@ impl Make<'_> {
             }
             StepKind::UffdClose => Step::UffdClose,
             StepKind::Touch => self.touch(),
+            StepKind::Grow if random.one_in(4) => Step::Grow { at: self.page() },
+            StepKind::Grow => {
+                // Below an area that was given room.
+                let tall = self.steps.iter().rev().find_map(|step| match step {
+                    Step::Mmap { at: Place::Page(page), .. } if u64::from(*page) >= TALL => Some(*page),
+                    _ => None,
+                });
+                let below = self.random.below(300) as u32;
+                Step::Grow { at: Place::Page(tall.unwrap_or(CROWD as u32).saturating_sub(below)) }
+            }
             StepKind::Fork => Step::Fork,
             StepKind::Vfork => Step::Vfork,
             StepKind::End => Step::End,

@@ -13,6 +13,8 @@ use vmatlas_sys::{PidFd, WaitStatus, self_pid};
 
 const NAMES: [Option<&CStr>; 3] = [None, Some(c"one"), Some(c"two")];
 const DONTUNMAP: u64 = 4;
+/// EFAULT, as touching would say.
+const NOTHING_THERE: Errno = Errno(14);
 
 /// One thread's play.
 pub(super) struct Play<'a> {
@@ -245,14 +247,23 @@ impl<'a> Play<'a> {
                 area(at, len).and_then(|(at, len)| player.name(at, len, name))
             }
             Step::Touch { at, len, write } => area(at, len).and_then(|(at, len)| self.touch(at, len, write)),
+            Step::Grow { at } => {
+                let at = self.addr(at)?;
+                player.touch(at, Touch::Write, self.stage.zeros(), self.stage.sink())
+            }
             _ => Err(REFUSED),
         }
     }
 
+    /// Only what is mapped, so that nothing grows.
     fn touch(&self, at: Addr, len: Bytes, write: bool) -> Result<(), Errno> {
         let how = if write { Touch::Write } else { Touch::Read };
         let touch = |page: u64| {
-            self.player.touch(Addr(at.0 + page * PAGE), how, self.stage.zeros(), self.stage.sink())
+            let at = Addr(at.0 + page * PAGE);
+            if !self.player.is_mapped(at) {
+                return Err(NOTHING_THERE);
+            }
+            self.player.touch(at, how, self.stage.zeros(), self.stage.sink())
         };
         (0..len.0.div_ceil(PAGE)).try_for_each(touch)
     }

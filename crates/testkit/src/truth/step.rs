@@ -164,11 +164,15 @@ pub enum Step {
     },
     /// Closes the descriptor, which unregisters everything.
     UffdClose,
-    /// One byte of each page.
+    /// One byte of each page that is mapped.
     Touch {
         at: Place,
         len: Length,
         write: bool,
+    },
+    /// Writes one byte where perhaps nothing is mapped: what lies above with MAP_GROWSDOWN grows down to it.
+    Grow {
+        at: Place,
     },
     /// A child does the steps up to its `end` in a copy of the address space.
     Fork,
@@ -211,6 +215,7 @@ pub enum StepKind {
     UffdUnregister,
     UffdClose,
     Touch,
+    Grow,
     Fork,
     Vfork,
     End,
@@ -220,7 +225,7 @@ pub enum StepKind {
 
 impl StepKind {
     /// Every one with its word in the text form, in the order of the numbers.
-    pub const ALL: [(StepKind, &'static str); 31] = [
+    pub const ALL: [(StepKind, &'static str); 32] = [
         (StepKind::Mmap, "mmap"),
         (StepKind::Munmap, "munmap"),
         (StepKind::Mprotect, "mprotect"),
@@ -247,6 +252,7 @@ impl StepKind {
         (StepKind::UffdUnregister, "uffd_unregister"),
         (StepKind::UffdClose, "uffd_close"),
         (StepKind::Touch, "touch"),
+        (StepKind::Grow, "grow"),
         (StepKind::Fork, "fork"),
         (StepKind::Vfork, "vfork"),
         (StepKind::End, "end"),
@@ -269,6 +275,7 @@ impl StepKind {
         !matches!(
             self,
             StepKind::Touch
+                | StepKind::Grow
                 | StepKind::Fork
                 | StepKind::Vfork
                 | StepKind::End
@@ -309,6 +316,7 @@ impl Step {
             Step::UffdUnregister { .. } => StepKind::UffdUnregister,
             Step::UffdClose => StepKind::UffdClose,
             Step::Touch { .. } => StepKind::Touch,
+            Step::Grow { .. } => StepKind::Grow,
             Step::Fork => StepKind::Fork,
             Step::Vfork => StepKind::Vfork,
             Step::End => StepKind::End,

@@ -170,7 +170,7 @@ impl fmt::Display for Step {
                 write!(f, "{word} {at}{}", Bits(SHM_FLAGS, flags as u64))?;
                 to_slot(f, slot)
             }
-            Step::Shmdt { at } => write!(f, "{word} {at}"),
+            Step::Shmdt { at } | Step::Grow { at } => write!(f, "{word} {at}"),
             Step::IoSetup { ring } | Step::IoDestroy { ring } => write!(f, "{word} {ring}"),
             Step::UffdRegister { at, len, write_protect } => {
                 write!(f, "{word} {at} {len} {}", Word(WRITE_PROTECT, write_protect.into()))
@@ -382,6 +382,7 @@ fn arguments(kind: StepKind, line: &mut Line<'_>) -> Option<Step> {
         StepKind::Touch => {
             Step::Touch { at: line.place()?, len: line.length()?, write: line.word(WRITE)? != 0 }
         }
+        StepKind::Grow => Step::Grow { at: line.place()? },
         StepKind::Fork => Step::Fork,
         StepKind::Vfork => Step::Vfork,
         StepKind::End => Step::End,
