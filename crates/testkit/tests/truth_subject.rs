@@ -4,9 +4,10 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
+use vmatlas_testkit::program;
 
 fn subject(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vmatlas-truth-subject")).args(args).output().unwrap()
+    Command::new(program(env!("CARGO_BIN_EXE_vmatlas-truth-subject"))).args(args).output().unwrap()
 }
 
 /// The ids of the System V segments that this process's user made and nobody uses.

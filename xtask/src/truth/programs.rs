@@ -20,6 +20,8 @@ pub(super) struct Programs {
     pub(super) subject: PathBuf,
     /// Whether this vmatlas can compare at all.
     pub(super) checks: bool,
+    /// Whether drift is a difference too.
+    pub(super) drift: bool,
     /// Where results go.
     pub(super) folder: PathBuf,
 }
@@ -62,7 +64,13 @@ impl Programs {
         let help = Command::new(&vmatlas).args(["run", "--help"]).stdin(Stdio::null()).output();
         let help = help.with_context(|| vmatlas.display().to_string())?;
         let checks = String::from_utf8_lossy(&help.stdout).contains("--check");
-        Ok(Programs { vmatlas, subject: release.join("vmatlas-truth-subject"), checks, folder })
+        Ok(Programs {
+            vmatlas,
+            subject: release.join("vmatlas-truth-subject"),
+            checks,
+            drift: options.drift,
+            folder,
+        })
     }
 
     /// The words of the command that watches the subject do what `args` say; `summary` is the file for the summary.
@@ -103,13 +111,26 @@ impl Programs {
         Ok(match end {
             End::Stopped => Verdict::Stopped,
             End::TooLate => Verdict::Broken(format!("no end within {} s\n{text}", limit.as_secs())),
-            End::Itself(status) => verdict(status, sums, text),
+            End::Itself(status) => self.verdict(status, sums, text),
         })
     }
 
     /// A file that this very xtask uses for a while.
     pub(super) fn scratch(&self, name: &str, what: &str) -> PathBuf {
         self.folder.join(format!("{name}-{}.{what}", std::process::id()))
+    }
+
+    fn verdict(&self, status: ExitStatus, sums: Option<Summary>, text: String) -> Verdict {
+        let differs = status.code() == Some(DIFFERS) || sums.as_ref().is_some_and(|s| s.differences > 0);
+        match sums {
+            sums if differs => Verdict::Differs(sums.unwrap_or_default(), text),
+            Some(sums) if status.success() && self.drift && sums.drift > 0 => {
+                let text = format!("{text}The kernel's answers contradicted {} predictions.\n", sums.drift);
+                Verdict::Differs(sums, text)
+            }
+            Some(sums) if status.success() => Verdict::Equal(sums),
+            _ => Verdict::Broken(format!("{status}\n{text}")),
+        }
     }
 
     /// The program of an epoch as text.
@@ -151,13 +172,4 @@ fn wait(child: &mut Child, limit: Duration, stop: &AtomicBool) -> Result<End> {
     child.kill()?;
     child.wait()?;
     Ok(why)
-}
-
-fn verdict(status: ExitStatus, sums: Option<Summary>, text: String) -> Verdict {
-    let differs = status.code() == Some(DIFFERS) || sums.as_ref().is_some_and(|s| s.differences > 0);
-    match sums {
-        sums if differs => Verdict::Differs(sums.unwrap_or_default(), text),
-        Some(sums) if status.success() => Verdict::Equal(sums),
-        _ => Verdict::Broken(format!("{status}\n{text}")),
-    }
 }

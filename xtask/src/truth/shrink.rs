@@ -27,6 +27,33 @@ pub(super) fn ddmin<T: Clone>(whole: &[T], still: &mut impl FnMut(&[T]) -> bool)
     if rest.len() == 1 && still(&[]) { Vec::new() } else { rest }
 }
 
+/// Takes away single words, but for the first of each line, while `still` holds of what is left.
+pub(super) fn without_words(lines: &[String], still: &mut impl FnMut(&[String]) -> bool) -> Vec<String> {
+    let mut best = lines.to_vec();
+    for line in 0..best.len() {
+        let mut at = 1;
+        while at < best[line].split_ascii_whitespace().count() {
+            let mut shorter = best.clone();
+            shorter[line] = without_word(&best[line], at);
+            if still(&shorter) {
+                best = shorter;
+            } else {
+                at += 1;
+            }
+        }
+    }
+    best
+}
+
+/// Without one word, and without the `to` before it; the blanks at the beginning stay.
+fn without_word(line: &str, at: usize) -> String {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let from = if at > 1 && words[at - 1] == "to" { at - 1 } else { at };
+    let kept: Vec<&str> = words[..from].iter().chain(&words[at + 1..]).copied().collect();
+    let indent = line.len() - line.trim_start().len();
+    format!("{}{}", &line[..indent], kept.join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +80,13 @@ mod tests {
         assert_eq!(ddmin(&whole, &mut |_| false), whole);
         assert_eq!(ddmin(&[1], &mut |_| false), [1]);
         assert_eq!(ddmin::<u32>(&[], &mut |_| true), [0; 0]);
+    }
+
+    /// Checks that words go that are not needed, and that those which are needed stay, with their blanks.
+    #[test]
+    fn words_that_are_not_needed_go() {
+        let lines = ["fork", "  mmap 3 4 rw private fixed populate to s5"].map(str::to_owned);
+        let mut still = |lines: &[String]| lines[1].contains("mmap 3 4 rw private") && lines[0] == "fork";
+        assert_eq!(without_words(&lines, &mut still), ["fork", "  mmap 3 4 rw private"]);
     }
 }

@@ -5,6 +5,7 @@
 //! memory first checks that all of it is owned, so nothing that Rust uses can be hit. Nothing here allocates once a
 //! player exists, and nothing else may while one plays: a heap that grows would share the break with [`Player::brk`].
 
+mod alter_calls;
 mod calls;
 mod files;
 mod move_calls;

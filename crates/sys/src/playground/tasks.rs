@@ -59,7 +59,8 @@ type Entry = extern "C" fn(*mut libc::c_void) -> libc::c_int;
 
 fn clone_vfork(stack: &mut ChildStack, entry: Entry, arg: *mut libc::c_void) -> Result<WaitStatus, Errno> {
     let top = stack.0.as_mut_ptr_range().end.cast();
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // Descriptors are shared as the memory is: a value that owns one must mean the same on both sides.
+    let flags = libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: this thread sleeps until the child has left, so its thread-local storage and `arg` have one user at a
     // time; the stack is the child's alone.
     let pid = check(i64::from(unsafe { libc::clone(entry, top, flags, arg) }))?;

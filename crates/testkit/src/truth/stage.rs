@@ -98,6 +98,12 @@ pub struct Stage {
     killed: AtomicU64,
 }
 
+/// Uses more of this thread's stack than playing will, so that it does not grow while somebody compares.
+fn warm_stack() {
+    const DEEP: usize = 64 * 1024;
+    std::hint::black_box([1u8; DEEP]);
+}
+
 impl Stage {
     /// Opens and claims it all.
     ///
@@ -126,6 +132,7 @@ impl Stage {
     /// Plays one program.
     pub fn play(&self, steps: &[Step]) {
         let mut stack = ChildStack::new();
+        warm_stack();
         self.ground.take_break();
         let mut play = Play::new(self, &mut stack);
         play.reset();
