@@ -39,11 +39,12 @@ fn compare(options: &Options) -> Result<()> {
     let start = Instant::now();
     let outcome = running::run_all(&programs, options)?;
     println!("{}", table::table(&outcome.sums, start.elapsed()));
-    match &outcome.failure {
-        None => Ok(()),
-        Some(failure) => {
-            println!("{}", hunt::report(&programs, options, failure)?);
-            bail!("seed {}: the model is not the kernel's truth, or a run failed (above)", options.seed)
-        }
+    if let Some(failure) = &outcome.failure {
+        println!("{}", hunt::report(&programs, options, failure)?);
+        bail!("seed {}: the model and the kernel differ, or a run failed (above)", options.seed);
+    }
+    match outcome.sums.compared.unwrap_or(0) {
+        enough if enough >= options.calls => Ok(()),
+        compared => bail!("only {compared} of {} calls were compared", options.calls),
     }
 }

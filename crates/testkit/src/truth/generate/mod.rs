@@ -171,10 +171,10 @@ impl Make<'_> {
         }
     }
 
-    /// A place and a length: mostly without holes, sometimes anywhere.
+    /// A place and a length: anywhere, or where probably no hole is.
     fn area(&mut self) -> (Place, Length) {
         let len = self.length();
-        if self.random.one_in(2) {
+        if !self.random.one_in(3) {
             return (self.place(), len);
         }
         self.guess.aim(&mut self.random, len, |_| true)
