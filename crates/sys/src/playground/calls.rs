@@ -4,7 +4,6 @@ use super::{Player, REFUSED, RINGS, Segment};
 use crate::errno::check;
 use crate::mem::{self, MmapArgs, Touch};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::Ordering;
 use vmatlas_event::{Addr, AddrRange, Bytes, Errno, MapFlags};
 
 const MAP_HUGETLB: u64 = libc::MAP_HUGETLB as u64;
@@ -123,7 +122,7 @@ impl Player<'_> {
     /// # Errors
     /// ENOMEM when the break did not move there.
     pub fn brk(&self, above: Bytes) -> Result<(), Errno> {
-        let asked = Addr(self.ground.floor.load(Ordering::Relaxed).saturating_add(above.0));
+        let asked = Addr(self.ground.floor().0.saturating_add(above.0));
         if mem::brk(asked) == asked { Ok(()) } else { Err(Errno(libc::ENOMEM)) }
     }
 

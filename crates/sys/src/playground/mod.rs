@@ -61,6 +61,11 @@ impl Playground {
         self.floor.store(mem::brk(Addr(0)).0, Ordering::Relaxed);
     }
 
+    /// The lowest break.
+    pub fn floor(&self) -> Addr {
+        Addr(self.floor.load(Ordering::Relaxed))
+    }
+
     /// Where it is.
     pub fn range(&self) -> AddrRange {
         self.range

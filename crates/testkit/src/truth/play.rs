@@ -130,6 +130,10 @@ impl<'a> Play<'a> {
     fn addr(&self, place: Place) -> Result<Addr, Errno> {
         match place {
             Place::Null => Ok(Addr(0)),
+            Place::Break(page) => {
+                let floor = self.stage.ground().floor().0.next_multiple_of(PAGE);
+                Ok(Addr(floor + u64::from(page) * PAGE))
+            }
             Place::Page(page) => Ok(Addr(self.stage.ground().range().start().0 + u64::from(page) * PAGE)),
             Place::Slot(slot, page) => {
                 let range = self.player.slot(slot.into()).ok_or(REFUSED)?;

@@ -7,6 +7,8 @@ pub enum Place {
     Page(u32),
     /// This page of what is in the slot.
     Slot(u8, u32),
+    /// So many pages above the break at the start: a hint for mmap, which nothing is taken from.
+    Break(u32),
     /// Address 0: where the kernel likes.
     Null,
 }

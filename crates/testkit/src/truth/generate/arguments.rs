@@ -21,6 +21,12 @@ impl Make<'_> {
         Step::Touch { at, len, write }
     }
 
+    /// What the last step of some sort was about; sometimes nothing, for variety.
+    fn recent<T>(&mut self, about: impl Fn(&Step) -> Option<T>) -> Option<T> {
+        const FAR: usize = 200;
+        if self.random.one_in(4) { None } else { self.steps.iter().rev().take(FAR).find_map(about) }
+    }
+
     /// Draws what the step needs.
     pub(super) fn arguments(&mut self, kind: StepKind) -> Step {
         let random = &mut self.random;
@@ -74,12 +80,24 @@ impl Make<'_> {
                 Step::Mbind { at, len, policy }
             }
             StepKind::HomeNode => {
-                let (at, len) = self.area();
+                // It wants a place with a policy.
+                let bound = |step: &Step| match *step {
+                    Step::Mbind { at, len, policy: 2 } => Some((at, len)),
+                    _ => None,
+                };
+                let (at, len) = self.recent(bound).unwrap_or_else(|| self.area());
                 Step::HomeNode { at, len }
             }
             StepKind::RemapFilePages => {
                 let page = random.below(24) as u32;
-                let (at, len) = self.area();
+                // It wants a shared mapping.
+                let shared = |step: &Step| match *step {
+                    Step::Mmap { at: at @ Place::Page(_), len, flags, .. } if flags & 3 == 1 => {
+                        Some((at, len))
+                    }
+                    _ => None,
+                };
+                let (at, len) = self.recent(shared).unwrap_or_else(|| self.area());
                 Step::RemapFilePages { at, len, page }
             }
             StepKind::Name => {
@@ -95,15 +113,12 @@ impl Make<'_> {
             }
             StepKind::Shmdt => {
                 // Best aimed at a place where one was attached.
-                let attached = self.steps.iter().rev().find_map(|step| match step {
-                    Step::Shmat { at: Place::Null, slot, .. } => Some(Place::Slot(*slot, 0)),
-                    Step::Shmat { at, .. } => Some(*at),
+                let attached = |step: &Step| match *step {
+                    Step::Shmat { at: Place::Null, slot, .. } => Some(Place::Slot(slot, 0)),
+                    Step::Shmat { at, .. } => Some(at),
                     _ => None,
-                });
-                match attached {
-                    Some(at) if !self.random.one_in(4) => Step::Shmdt { at },
-                    _ => Step::Shmdt { at: self.page() },
-                }
+                };
+                Step::Shmdt { at: self.recent(attached).unwrap_or_else(|| self.page()) }
             }
             StepKind::IoSetup => Step::IoSetup { ring: random.below(RINGS) as u8 },
             StepKind::IoDestroy => Step::IoDestroy { ring: random.below(RINGS) as u8 },

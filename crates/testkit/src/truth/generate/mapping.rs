@@ -51,6 +51,13 @@ impl Make<'_> {
 
     pub(super) fn mmap(&mut self) -> Step {
         let (len, prot) = (self.length(), self.prot());
+        if self.random.one_in(40) {
+            // In the way of the break, which can then not move past it; more so when it may grow downwards.
+            let at = Place::Break(self.random.below(24) as u32);
+            let flags = 0x10_0002 | self.random.pick(&[0, 0, 0x100]);
+            let slot = self.slot();
+            return Step::Mmap { at, len, prot, flags, source: Source::Anonymous, page: 0, slot };
+        }
         match self.random.below(20) {
             0..11 => {
                 let at = self.page();

@@ -131,6 +131,12 @@ impl Make<'_> {
             return;
         }
         let forked = kind == StepKind::Fork;
+        if forked && self.random.one_in(2) {
+            // What the child's map will be without, or empty.
+            let (at, len) = self.area();
+            let advice = self.random.pick(&[10, 18]);
+            self.push(Step::Madvise { at, len, advice });
+        }
         self.steps.push(if forked { Step::Fork } else { Step::Vfork });
         let before = self.guess.clone();
         for _ in 0..2 + self.random.below(12) {

@@ -11,8 +11,8 @@
 //! end
 //! ```
 //!
-//! A place is a page of the playground (`12`), a page of a slot (`s1`, `s1+2`) or `null`; a length is in pages, or in
-//! bytes when a `b` follows. What stands after `#` is a remark.
+//! A place is a page of the playground (`12`), a page of a slot (`s1`, `s1+2`), a page above the break at the start
+//! (`b3`, a hint for mmap) or `null`; a length is in pages, or in bytes when a `b` follows. What stands after `#` is a remark.
 
 mod parse;
 mod print;

@@ -32,6 +32,9 @@ impl Line<'_> {
         if word == "null" {
             return Some(Place::Null);
         }
+        if let Some(page) = word.strip_prefix('b') {
+            return page.parse().ok().map(Place::Break);
+        }
         match word.strip_prefix('s') {
             None => word.parse().ok().map(Place::Page),
             Some(slot) => {

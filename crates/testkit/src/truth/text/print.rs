@@ -39,6 +39,7 @@ impl fmt::Display for Place {
             Place::Page(page) => write!(f, "{page}"),
             Place::Slot(slot, 0) => write!(f, "s{slot}"),
             Place::Slot(slot, page) => write!(f, "s{slot}+{page}"),
+            Place::Break(page) => write!(f, "b{page}"),
             Place::Null => f.write_str("null"),
         }
     }
