@@ -36,8 +36,7 @@ pub(super) fn report(programs: &Programs, options: &Options, failure: &Failure) 
         text.push_str("It failed before its first epoch.\n");
         return Ok(text);
     };
-    let epoch =
-        if ran_to_its_end(&failure.verdict) { look(programs, options, failure, last)? } else { Some(last) };
+    let epoch = if failure.ran_to_its_end { look(programs, options, failure, last)? } else { Some(last) };
     let Some(epoch) = epoch else {
         text.push_str("None of its epochs fails alone.\n");
         return Ok(text);
@@ -66,11 +65,6 @@ pub(super) fn report(programs: &Programs, options: &Options, failure: &Failure) 
         command(programs, &program_args(&file)),
     ));
     Ok(text)
-}
-
-/// Whether nothing ended the subject early, so that any of its epochs may have failed.
-fn ran_to_its_end(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Differs(sums, _) if sums.differences == 0 && sums.drift > 0)
 }
 
 /// The first epoch that fails alone.
@@ -219,8 +213,8 @@ mod tests {
     }
 
     fn failure() -> Failure {
-        let verdict = Verdict::Differs(Default::default(), "first".to_owned());
-        Failure { chunk: Chunk { first_epoch: 5, calls: 9 }, epoch: Some(7), verdict }
+        let verdict = Verdict::Differs(Default::default(), "pages differ at 0x1000".to_owned());
+        Failure { chunk: Chunk { first_epoch: 5, calls: 9 }, epoch: Some(7), ran_to_its_end: false, verdict }
     }
 
     fn options() -> Options {
@@ -245,7 +239,7 @@ mod tests {
     /// Checks that the epoch before is taken along when it is needed, and that a fault that never shows again is told.
     #[test]
     fn a_fault_may_need_the_epoch_before_or_hide() {
-        let says = "grep -q 'epoch 6 step 60$' $FILE && grep -q 'epoch 7 step 1$' $FILE && exit 3\nexit 1";
+        let says = "grep -q 'epoch 6 step 60$' $FILE && grep -q 'epoch 7 step 1$' $FILE && { echo pages differ >&2; exit 3; }\nexit 1";
         let scripts = Scripts::new("before", says);
         let text = report(&scripts.0, &options(), &failure()).unwrap();
         assert!(text.contains("2 of 121 steps are needed"), "{text}");

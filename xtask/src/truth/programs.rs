@@ -40,11 +40,20 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// Whether both are faults of the same sort.
+    /// Whether both are faults of the same sort: by the first words of what was said, places and numbers aside.
     pub(super) fn is_like(&self, other: &Verdict) -> bool {
-        use Verdict::{Broken, Differs};
-        matches!((self, other), (Differs(..), Differs(..)) | (Broken(_), Broken(_)))
+        match (self, other) {
+            (Verdict::Differs(_, a), Verdict::Differs(_, b)) => sort(a) == sort(b),
+            (Verdict::Broken(a), Verdict::Broken(b)) => sort(a) == sort(b),
+            _ => false,
+        }
     }
+}
+
+/// The first line up to the first place in it, without its numbers.
+fn sort(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    first.split(" at ").next().unwrap_or_default().chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 impl Programs {
@@ -172,4 +181,21 @@ fn wait(child: &mut Child, limit: Duration, stop: &AtomicBool) -> Result<End> {
     child.kill()?;
     child.wait()?;
     Ok(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that the same fault elsewhere is alike, and that another sort of fault is not.
+    #[test]
+    fn faults_are_alike_by_their_first_words() {
+        let differs = |text: &str| Verdict::Differs(Summary::default(), text.to_owned());
+        let pages = differs("pages differ at 0x1000-0x2000\n  after munmap");
+        assert!(pages.is_like(&differs("pages differ at 0x5000-0x6000\n  after mmap")));
+        assert!(!pages.is_like(&differs("VMAs end elsewhere at 0x1000-0x2000")));
+        assert!(differs("contradicted 8 predictions").is_like(&differs("contradicted 1 predictions")));
+        assert!(!pages.is_like(&Verdict::Broken("pages differ at 0x1000-0x2000".to_owned())));
+        assert!(!Verdict::Stopped.is_like(&Verdict::Stopped));
+    }
 }

@@ -32,8 +32,10 @@ pub(super) struct Chunk {
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) chunk: Chunk,
-    /// The epoch it was at, where it got that far.
+    /// The epoch it was at last, where it got that far.
     pub(super) epoch: Option<u64>,
+    /// Whether the subject made all its calls, so that any epoch may be the one that failed.
+    pub(super) ran_to_its_end: bool,
     pub(super) verdict: Verdict,
 }
 
@@ -160,9 +162,11 @@ impl Shared<'_> {
             Verdict::Broken(_) | Verdict::Stopped => {}
         }
         if matches!(verdict, Verdict::Differs(..) | Verdict::Broken(_)) {
-            let epoch = read_progress(progress).map(|(epoch, _)| epoch);
+            let at = read_progress(progress);
+            let epoch = at.map(|(epoch, _)| epoch);
+            let ran_to_its_end = at.is_some_and(|(_, calls)| calls >= chunk.calls);
             self.stop.store(true, Ordering::Relaxed);
-            state.outcome.failure.get_or_insert(Failure { chunk, epoch, verdict });
+            state.outcome.failure.get_or_insert(Failure { chunk, epoch, ran_to_its_end, verdict });
         }
     }
 
