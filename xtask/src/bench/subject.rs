@@ -1,6 +1,5 @@
 //! The programs that take part in a measurement.
 
-use crate::metadata::release_folder;
 use crate::root;
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
@@ -35,7 +34,9 @@ impl Programs {
         };
         cargo(&["-p", "vmatlas-cli", "-p", "vmatlas-testkit", "--bins"])?;
         cargo(&["-p", "vmatlas-trace", "-p", "vmatlas-proc", "--examples"])?;
-        let release = release_folder();
+        let release = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| root().join("target"), PathBuf::from)
+            .join("release");
         let scratch = release.join("bench");
         std::fs::create_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
         Ok(Programs {
