@@ -9,6 +9,7 @@ mod licences;
 mod links;
 mod metadata;
 mod source;
+mod truth;
 
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,9 @@ usage: cargo xtask ci [--fast]     every check and test; --fast leaves out the d
        cargo xtask licences        checks the licences of all dependencies
        cargo xtask links           checks the relative links of all Markdown files
        cargo xtask bench [--rounds N] [--write] [NAME...]
-                                   measures against the peers; --write updates docs/BENCHMARKS.md";
+                                   measures against the peers; --write updates docs/BENCHMARKS.md
+       cargo xtask truth --calls N --seed S [--threads T] [--jobs J] [--without STEP,...]
+                                   compares the model with the kernel after each of N random calls";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +45,7 @@ fn run(args: &[&str]) -> Result<()> {
         ["licences"] => licences::check(),
         ["links"] => links::check(),
         ["bench", rest @ ..] => bench::run(rest),
+        ["truth", rest @ ..] => truth::run(rest),
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");
             Ok(())

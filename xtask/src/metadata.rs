@@ -42,6 +42,11 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
+/// Where release builds are.
+pub(crate) fn release_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from).join("release")
+}
+
 /// The packages of the workspace alone.
 pub(crate) fn workspace() -> Result<Vec<Package>> {
     metadata(&["--no-deps", "--offline"])

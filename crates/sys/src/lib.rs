@@ -15,6 +15,7 @@ mod spawn;
 mod wait;
 
 pub mod mem;
+pub mod playground;
 pub mod ptrace;
 pub mod sched;
 pub mod seccomp;

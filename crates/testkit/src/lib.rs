@@ -2,8 +2,8 @@
 //!
 //! You get: gates that skip a test aloud where the machine cannot run it ([`need_root`], [`need`]), a made-up /proc
 //! ([`FakeProc`]), a second and simpler reader of maps to compare ours with ([`oracle`]), programs that end with the
-//! test that started them ([`Tracee`]), and the places of the binary and the fixtures ([`vmatlas_binary`],
-//! [`fixtures`]). docs/TESTING.md says when to use which.
+//! test that started them ([`Tracee`]), the places of the binaries and the fixtures ([`vmatlas_binary`], [`program`],
+//! [`fixtures`]), and random programs of memory calls ([`truth`]). docs/TESTING.md says when to use which.
 
 #![forbid(unsafe_code)]
 
@@ -13,8 +13,9 @@ mod places;
 mod tracee;
 
 pub mod oracle;
+pub mod truth;
 
 pub use fake_proc::{FakeProc, FakeProcess, FakeThread};
 pub use gate::{Capability, need, need_root};
-pub use places::{fixtures, vmatlas_binary};
+pub use places::{fixtures, program, vmatlas_binary};
 pub use tracee::{Tracee, wait_until};

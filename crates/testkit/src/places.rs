@@ -8,10 +8,22 @@ pub fn vmatlas_binary(compiled_in: &str) -> PathBuf {
     chosen(env::var_os("VMATLAS_BIN"), Path::new(compiled_in))
 }
 
+/// Another program of ours, by its compiled-in path `env!("CARGO_BIN_EXE_...")`: beside $VMATLAS_BIN where that is set.
+pub fn program(compiled_in: &str) -> PathBuf {
+    beside(env::var_os("VMATLAS_BIN"), Path::new(compiled_in))
+}
+
 /// The folder of the captured inputs: $VMATLAS_FIXTURES, otherwise `fixtures` at the top of the tree.
 pub fn fixtures() -> PathBuf {
     let in_the_tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
     chosen(env::var_os("VMATLAS_FIXTURES"), &in_the_tree)
+}
+
+fn beside(vmatlas: Option<std::ffi::OsString>, compiled_in: &Path) -> PathBuf {
+    match (vmatlas, compiled_in.file_name()) {
+        (Some(path), Some(name)) if !path.is_empty() => PathBuf::from(path).with_file_name(name),
+        _ => compiled_in.to_owned(),
+    }
 }
 
 fn chosen(by_environment: Option<std::ffi::OsString>, otherwise: &Path) -> PathBuf {
@@ -32,6 +44,10 @@ mod tests {
         assert_eq!(chosen(Some("/moved".into()), built), Path::new("/moved"));
         assert_eq!(chosen(Some("".into()), built), built);
         assert_eq!(chosen(None, built), built);
+        let other = Path::new("/built/other");
+        assert_eq!(beside(Some("/moved/vmatlas".into()), other), Path::new("/moved/other"));
+        assert_eq!(beside(Some("".into()), other), other);
+        assert_eq!(beside(None, other), other);
     }
 
     /// Checks that the fixtures are where the tests are told, in the tree and moved away from it.

@@ -1,0 +1,50 @@
+//! `cargo xtask truth`: the model against the kernel, call by call, over random programs.
+//!
+//! `vmatlas run --check` watches `vmatlas-truth-subject` and compares after each call. A difference is narrowed down to
+//! the few steps that show it. docs/TESTING.md says how to read what is printed.
+
+mod hunt;
+mod options;
+mod programs;
+mod running;
+mod shrink;
+mod summary;
+mod table;
+
+use anyhow::{Result, bail};
+use options::Options;
+use programs::Programs;
+use std::time::Instant;
+
+/// Compares, prints a table, and fails when there was a difference.
+pub(crate) fn run(args: &[&str]) -> Result<()> {
+    if args.iter().any(|arg| matches!(*arg, "--help" | "-h")) {
+        println!("{}", options::USAGE);
+        return Ok(());
+    }
+    compare(&Options::parse(args)?)
+}
+
+/// The run that is short enough for every day: about a minute.
+#[expect(dead_code, reason = "not yet a step of ci")]
+pub(crate) fn short() -> Result<()> {
+    run(&["--calls", "200000", "--seed", "1"])
+}
+
+fn compare(options: &Options) -> Result<()> {
+    let programs = Programs::build(options)?;
+    if !programs.checks {
+        eprintln!("WARNING: {} has no `run --check`: nothing is compared", programs.vmatlas.display());
+    }
+    let start = Instant::now();
+    let outcome = running::run_all(&programs, options)?;
+    println!("{}", table::table(&outcome.sums, start.elapsed()));
+    if let Some(failure) = &outcome.failure {
+        println!("{}", hunt::report(&programs, options, failure)?);
+        bail!("seed {}: the model and the kernel differ, or a run failed (above)", options.seed);
+    }
+    match outcome.sums.compared.unwrap_or(0) {
+        enough if enough >= options.calls => Ok(()),
+        compared => bail!("only {compared} of {} calls were compared", options.calls),
+    }
+}
