@@ -72,6 +72,10 @@ impl Rules {
         self.grows.iter().filter_map(|r| r.intersect(range)).collect()
     }
 
+    pub(crate) fn any_grows(&self) -> bool {
+        !self.grows.is_empty()
+    }
+
     pub(crate) fn grows_at(&self, addr: Addr) -> bool {
         self.grows.iter().any(|r| r.contains(addr))
     }

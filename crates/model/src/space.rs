@@ -128,6 +128,12 @@ impl AddressSpace {
         let start = Addr(range.start().0.saturating_sub(page));
         let end = Addr(range.end().0.saturating_add(page));
         let Some(around) = AddrRange::new(start, end) else { return true };
+        // What grows down may have come closer since anybody looked.
+        if self.rules.any_grows()
+            && self.next_above(range).is_some_and(|row| self.rules.grows_at(row.range.start()))
+        {
+            return true;
+        }
         let mut before: Option<&VmaRow> = None;
         for row in self.vmas.meeting(around) {
             if before.is_some_and(|before| is_alike(before, row)) {
@@ -136,6 +142,11 @@ impl AddressSpace {
             before = Some(row);
         }
         false
+    }
+
+    /// The first row that lies above `range`.
+    fn next_above(&self, range: AddrRange) -> Option<&VmaRow> {
+        self.vmas.meeting(AddrRange::new(range.end(), Addr(u64::MAX))?).next()
     }
 
     /// What it was before `change`, but for stacks that grew by `grown`.

@@ -76,9 +76,16 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     applied
 }
 
-/// Whether all that happened is that neighbours became one.
-fn only_merged(change: &Change) -> bool {
-    let is_boundary = |addr: Addr| change.before.iter().any(|row| row.range.start() == addr);
+/// Whether all that happened is that neighbours became one, or grew down.
+fn only_merged(change: &Change, grown: &[AddrRange]) -> bool {
+    let is_boundary = |addr: Addr| {
+        change
+            .before
+            .iter()
+            .map(|row| row.range)
+            .chain(grown.iter().copied())
+            .any(|range| range.start() == addr)
+    };
     change.after.iter().all(|row| is_boundary(row.range.start()))
 }
 
@@ -145,7 +152,8 @@ pub(super) fn snapshot(
         before => before,
     };
     let mut applied = Applied { difference: difference.map(Box::new), ..applied };
-    let is_merge = |d: &Difference| d.level == Level::Boundaries && only_merged(&applied.change);
+    let is_merge =
+        |d: &Difference| d.level == Level::Boundaries && only_merged(&applied.change, &applied.grown);
     if space.rules.has_userfaultfd() && applied.difference.as_deref().is_some_and(is_merge) {
         // Somebody closed it.
         space.rules.set_userfaultfd(false);

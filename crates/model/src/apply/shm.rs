@@ -1,7 +1,7 @@
 //! shmat(2) and shmdt(2): the segment's size is not among the arguments.
 
 use super::Edit;
-use vmatlas_event::{Addr, AddrRange, Bytes};
+use vmatlas_event::{Addr, AddrRange, Bytes, VmaRow};
 
 /// SHM_REMAP: over whatever is there.
 pub(super) const REMAP: i32 = 0x4000;
@@ -12,14 +12,13 @@ pub(super) fn attach(edit: &mut Edit<'_>, at: Addr) {
     }
 }
 
-/// Only pieces of that very segment go (kernel `ipc/shm.c:ksys_shmdt()`), so all rows of its file are read again.
+/// Whatever of the segment lies where this attach had put it goes, also when something else is at its start by now
+/// (kernel `ipc/shm.c:ksys_shmdt()`). What may be of it is read again.
 pub(super) fn detach(edit: &mut Edit<'_>, addr: Addr) {
-    let Some(row) = edit.space.vma_at(addr).cloned() else {
-        edit.ask(AddrRange::ALL);
-        return;
+    let in_place = |row: &&VmaRow| {
+        row.has_file() && row.range.start().0.checked_sub(addr.0).is_some_and(|ahead| ahead == row.offset)
     };
-    let same =
-        |r: &&vmatlas_event::VmaRow| r.dev == row.dev && r.inode == row.inode && r.range.start() >= addr;
-    let hull = edit.space.vmas.iter().filter(same).fold(row.range, |hull, r| hull.hull(r.range));
+    let pieces = edit.space.vmas.iter().filter(in_place).map(|row| row.range);
+    let hull = pieces.reduce(AddrRange::hull).unwrap_or(AddrRange::ALL);
     edit.ask(hull);
 }
