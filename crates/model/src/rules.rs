@@ -11,9 +11,9 @@ pub struct Rules {
     /// Whether a call's arguments and result are not enough to predict anything: a task may have asked (personality(2))
     /// for whatever is readable to be executable too, or a supervisor may answer calls that the kernel never made.
     distrust: bool,
-    /// Whether memory was registered with a userfaultfd(2): when the last descriptor of it is closed, by whomever, what
-    /// was split for it merges again without a call of this process.
-    has_userfaultfd: bool,
+    /// Descriptors of userfaultfd(2) that memory was registered with: when the last one of such a file is closed, by
+    /// whomever, what was split for it merges again without a call of this process.
+    userfaultfds: Vec<i32>,
     /// What they were before they were changed; see [`Rules::take_before`].
     before: Option<Box<Rules>>,
 }
@@ -35,13 +35,28 @@ impl Rules {
     }
 
     pub(crate) fn has_userfaultfd(&self) -> bool {
-        self.has_userfaultfd
+        !self.userfaultfds.is_empty()
     }
 
-    pub(crate) fn set_userfaultfd(&mut self, has: bool) {
-        if self.has_userfaultfd != has {
+    /// Memory was registered with this one.
+    pub(crate) fn add_userfaultfd(&mut self, fd: i32) {
+        if !self.userfaultfds.contains(&fd) {
             self.remember();
-            self.has_userfaultfd = has;
+            self.userfaultfds.push(fd);
+        }
+    }
+
+    /// Somebody closed one; which, nobody says.
+    pub(crate) fn lose_userfaultfd(&mut self) {
+        self.remember();
+        self.userfaultfds.pop();
+    }
+
+    /// None is left: a forked copy is registered with none.
+    pub(crate) fn forget_userfaultfds(&mut self) {
+        if self.has_userfaultfd() {
+            self.remember();
+            self.userfaultfds.clear();
         }
     }
 

@@ -247,9 +247,14 @@ impl Spaces {
         match &event.op {
             Op::Fork { kind, child, child_mm } => {
                 if *kind == ForkKind::Process {
-                    let mut space = self.space(event.mm).clone();
+                    let parent = self.living(event.mm);
+                    let mut space = parent.space.clone();
+                    if parent.users.len() > 1 {
+                        // Another thread may have moved the break before the fork, and its call is told after it.
+                        space.brk = None;
+                    }
                     // A copy is registered with no userfaultfd.
-                    space.rules.set_userfaultfd(false);
+                    space.rules.forget_userfaultfds();
                     // One that is there has been read already: its creator's word came late.
                     self.spaces.entry(*child_mm).or_insert_with(|| Living {
                         space,

@@ -39,6 +39,8 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
     let mut edit = Edit::new(space, event.seq);
     match (&event.op, event.outcome) {
         (op, Outcome::Failed(_)) => edit.ask_again(argument_ranges(op, edit.space.page)),
+        // It may have moved the break, or not.
+        (Op::Brk { .. } | Op::Other { .. }, Outcome::NoReturn) => edit.space.brk = None,
         (_, Outcome::NoReturn) => {}
         (&Op::Mmap { len, prot, flags, offset, .. }, Outcome::Done(at)) => {
             mmap::apply(&mut edit, Addr(at), len, prot, flags, offset);
@@ -73,7 +75,7 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
         (&Op::MapShadowStack { len, .. }, Outcome::Done(at)) => shadow_stack::apply(&mut edit, Addr(at), len),
         (Op::IoSetup { .. }, Outcome::Done(_)) => aio::setup(&mut edit),
         (&Op::IoDestroy { ctx }, Outcome::Done(_)) => aio::destroy(&mut edit, ctx),
-        (&Op::Ioctl { request, .. }, Outcome::Done(_)) => userfaultfd::apply(&mut edit, request),
+        (&Op::Ioctl { fd, request, .. }, Outcome::Done(_)) => userfaultfd::apply(&mut edit, fd, request),
         (&Op::ProcessMadvise { advice, .. }, Outcome::Done(_)) => madvise::of_process(&mut edit, advice),
         (Op::Other { .. }, Outcome::Done(_)) => edit.ask(AddrRange::ALL),
         _ => {}

@@ -156,7 +156,7 @@ pub(super) fn snapshot(
         |d: &Difference| d.level == Level::Boundaries && only_merged(&applied.change, &applied.grown);
     if space.rules.has_userfaultfd() && applied.difference.as_deref().is_some_and(is_merge) {
         // Somebody closed it.
-        space.rules.set_userfaultfd(false);
+        space.rules.lose_userfaultfd();
         applied.difference = None;
         applied.uncalled += 1;
     }

@@ -6,9 +6,9 @@ use vmatlas_event::AddrRange;
 /// UFFDIO_REGISTER (include/uapi/linux/userfaultfd.h).
 const REGISTER: u64 = 0xc020_aa00;
 
-pub(super) fn apply(edit: &mut Edit<'_>, request: u64) {
+pub(super) fn apply(edit: &mut Edit<'_>, fd: i32, request: u64) {
     if request == REGISTER {
-        edit.space.rules.set_userfaultfd(true);
+        edit.space.rules.add_userfaultfd(fd);
     }
     edit.ask(AddrRange::ALL);
 }
