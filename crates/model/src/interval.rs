@@ -96,6 +96,18 @@ impl<P: Piece> IntervalMap<P> {
         self.hint = self.first_above(addr);
     }
 
+    /// The last piece that ends at or below `addr`, or holds it.
+    pub fn last_below(&self, addr: Addr) -> Option<&P> {
+        let place = self.first_above(addr);
+        if let Some(piece) = self.get(place).filter(|p| p.range().start() < addr) {
+            return Some(piece);
+        }
+        match place.index.checked_sub(1) {
+            Some(index) => self.get(Place { index, ..place }),
+            None => self.chunks.get(place.chunk.checked_sub(1)?)?.last(),
+        }
+    }
+
     /// Cuts the piece that holds `addr` in two there; does nothing between pieces.
     pub fn split_at(&mut self, addr: Addr) {
         let place = self.first_above(addr);
@@ -440,6 +452,9 @@ mod tests {
                 }
                 for (addr, cell) in (0u64..).zip(cells) {
                     prop_assert_eq!(map.at(Addr(addr)).map_or(0, |p| p.1), cell);
+                    let below = cells[..addr as usize].iter().rposition(|c| *c != 0).map(|cell| cell as u64);
+                    let last = map.last_below(Addr(addr)).map(|p| p.range().end().0.min(addr) - 1);
+                    prop_assert_eq!(last, below);
                     let hits = map.meeting(r(addr, addr + 1)).count();
                     prop_assert_eq!(hits, usize::from(cell != 0));
                 }

@@ -128,12 +128,6 @@ impl AddressSpace {
         let start = Addr(range.start().0.saturating_sub(page));
         let end = Addr(range.end().0.saturating_add(page));
         let Some(around) = AddrRange::new(start, end) else { return true };
-        // What grows down may have come closer since anybody looked.
-        if self.rules.any_grows()
-            && self.next_above(range).is_some_and(|row| self.rules.grows_at(row.range.start()))
-        {
-            return true;
-        }
         let mut before: Option<&VmaRow> = None;
         for row in self.vmas.meeting(around) {
             if before.is_some_and(|before| is_alike(before, row)) {
@@ -144,9 +138,17 @@ impl AddressSpace {
         false
     }
 
-    /// The first row that lies above `range`.
-    fn next_above(&self, range: AddrRange) -> Option<&VmaRow> {
-        self.vmas.meeting(AddrRange::new(range.end(), Addr(u64::MAX))?).next()
+    /// The hole below a VMA that grows down, when `range` lies in the hole or holds the VMA's start: the VMA may have
+    /// grown into it by now.
+    pub(crate) fn hole_below_growing(&self, range: AddrRange) -> Option<AddrRange> {
+        let from_here = AddrRange::new(range.start(), Addr(u64::MAX))?;
+        let row = self.vmas.meeting(from_here).find(|row| row.range.start() >= range.start())?;
+        let start = row.range.start();
+        if !self.rules.grows_at(start) {
+            return None;
+        }
+        let below = self.vmas.last_below(start).map_or(Addr(0), |row| row.range.end());
+        AddrRange::new(below, start)
     }
 
     /// What it was before `change`, but for stacks that grew by `grown`.

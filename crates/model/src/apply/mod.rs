@@ -37,6 +37,11 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
         _ => {}
     }
     let mut edit = Edit::new(space, event.seq);
+    if edit.space.rules.any_grows() && !matches!(event.op, Op::Brk { .. }) {
+        for range in affected_ranges(&event.op, event.outcome, edit.space.page) {
+            edit.look_below_growing(range);
+        }
+    }
     match (&event.op, event.outcome) {
         (op, Outcome::Failed(_)) => edit.ask_again(argument_ranges(op, edit.space.page)),
         // It may have moved the break, or not.
@@ -209,6 +214,17 @@ impl<'a> Edit<'a> {
         self.space.origins.put(Origin { range, seq: self.seq });
         self.space.rules.remove(range);
         self.change.fresh.push(range);
+    }
+
+    /// Has the hole below a VMA that grows down read, when a call acts on the hole or on the VMA's start: what it has
+    /// grown by, without a call and unknown to us, the call may have cut.
+    fn look_below_growing(&mut self, range: AddrRange) {
+        if let Some(hole) = self.space.hole_below_growing(range)
+            && !hole.is_empty()
+        {
+            self.guessed = true;
+            self.ask(hole);
+        }
     }
 
     /// Asks the kernel about a range if a VMA in it may have become one with a neighbour.

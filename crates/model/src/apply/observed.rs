@@ -6,7 +6,7 @@ use crate::diff::{page_changes, same_coverage};
 use crate::space::{AddressSpace, Applied, Origin};
 use crate::{Change, PageChange};
 use smallvec::SmallVec;
-use vmatlas_event::{Addr, AddrRange, Seq, SnapshotReason, VmaRow};
+use vmatlas_event::{Addr, AddrRange, Seq, Sharing, SnapshotReason, VmaRow};
 
 /// Puts the kernel's rows in place of the model's, wherever they or `asked` reach.
 pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows: &[VmaRow]) -> Applied {
@@ -42,7 +42,7 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     let mut uncalled = 0;
     for change in &pages {
         if let PageChange::Added(row) = change
-            && has_grown_down(edit.space, row.range, rows)
+            && (has_grown_down(edit.space, row.range, rows) || is_below_growing(edit.space, asked, row))
         {
             grown.push(row.range);
             continue;
@@ -74,6 +74,13 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     applied.grown = grown;
     applied.uncalled = uncalled;
     applied
+}
+
+/// Whether these pages came to be where a VMA could grow to: the hole below it was asked about, and this is a part of
+/// what it has become, cut off by the call (see `Edit::look_below_growing()`).
+fn is_below_growing(space: &AddressSpace, asked: AddrRange, added: &VmaRow) -> bool {
+    let is_start = space.vma_at(asked.end()).is_some_and(|row| row.range.start() == asked.end());
+    is_start && space.rules.grows_at(asked.end()) && !added.has_file() && added.sharing == Sharing::Private
 }
 
 /// Whether all that happened is that neighbours became one, or grew down.
