@@ -228,7 +228,12 @@ pub fn returned(tid: Tid) -> Result<Returned, Errno> {
     let mut iov = libc::iovec { iov_base: (&raw mut r).cast(), iov_len: size_of::<FirstRegisters>() };
     // SAFETY: the kernel writes at most `iov_len` bytes to `r`, which lives through the call.
     let ret = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid.0, NT_PRSTATUS, &raw mut iov) };
-    check(ret)?;
+    match check(ret) {
+        Ok(_) => {}
+        // User-mode Linux has the older request only.
+        Err(Errno(libc::EINVAL | libc::EIO)) => return compat_returned(tid),
+        Err(errno) => return Err(errno),
+    }
     if iov.iov_len != size_of::<FirstRegisters>() {
         // A 32-bit task has another, shorter set; only its own kind of call can be told from that.
         return compat_returned(tid);

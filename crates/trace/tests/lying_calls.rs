@@ -62,7 +62,7 @@ fn last(kind: OpKind, program: &str) -> Option<Done> {
 
 /// Whether a call is one of the program's: they name the stage, which the test harness around it never does.
 fn is_on_stage(event: &Event) -> bool {
-    const STAGE: std::ops::Range<u64> = 0x1000_0000_0000..0x1001_0000_0000;
+    const STAGE: std::ops::Range<u64> = 0x20_0000_0000..0x21_0000_0000;
     match event.op {
         // The stage is cleared as a whole in the end.
         Op::Munmap { len, .. } if len.0 > 1 << 28 => false,

@@ -6,7 +6,7 @@ mod tools;
 mod unprivileged;
 
 use crate::metadata::cargo;
-use crate::{layers, licences, links};
+use crate::{layers, licences, links, truth};
 use anyhow::{Context, Result, bail};
 use machine::Powers;
 use scratch::Scratch;
@@ -40,6 +40,9 @@ pub(crate) fn run(extent: Extent) -> Result<()> {
         report.step("docs", docs);
     }
     let skipped = scratch.path().join("skipped");
+    if extent == Extent::Full {
+        report.step("truth", truth::short);
+    }
     report.step("tests", || tests(powers, &skipped));
     report.skipped("tests", &skipped);
     if extent == Extent::Full {

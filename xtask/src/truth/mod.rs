@@ -26,9 +26,9 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
 }
 
 /// The run that is short enough for every day: about a minute.
-#[expect(dead_code, reason = "not yet a step of ci")]
 pub(crate) fn short() -> Result<()> {
-    run(&["--calls", "200000", "--seed", "1"])
+    run(&["--calls", "250000", "--seed", "1", "--drift"])?;
+    run(&["--calls", "20000", "--seed", "1", "--threads", "4"])
 }
 
 fn compare(options: &Options) -> Result<()> {

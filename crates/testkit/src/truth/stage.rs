@@ -15,7 +15,7 @@ use vmatlas_event::{Addr, Bytes, Errno};
 use vmatlas_sys::playground::{ChildStack, Playground, Segment, memfd, perf_counter, seal_against_writing};
 
 /// Far from where the kernel puts anything by itself.
-const AT: Addr = Addr(0x1000_0000_0000);
+const AT: Addr = Addr(0x20_0000_0000);
 /// Much larger than what steps use, so that a huge page rounds up inside. Unmapped addresses cost nothing.
 const LEN: Bytes = Bytes(4 << 30);
 const SEGMENT_PAGES: u64 = 4;
