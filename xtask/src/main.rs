@@ -9,6 +9,7 @@ mod licences;
 mod links;
 mod metadata;
 mod source;
+mod suites;
 mod truth;
 
 use anyhow::{Result, bail};
@@ -20,6 +21,8 @@ usage: cargo xtask ci [--fast]     every check and test; --fast leaves out the d
        cargo xtask layers          checks which crate uses which, and where unsafe is
        cargo xtask licences        checks the licences of all dependencies
        cargo xtask links           checks the relative links of all Markdown files
+       cargo xtask suites stress-ng|selftests|uml
+                                   programs of others under run --check; alone it says more
        cargo xtask bench [--rounds N] [--write] [NAME...]
                                    measures against the peers; --write updates docs/BENCHMARKS.md
        cargo xtask truth --calls N --seed S [--threads T] [--jobs J] [--without STEP,...]
@@ -45,6 +48,7 @@ fn run(args: &[&str]) -> Result<()> {
         ["licences"] => licences::check(),
         ["links"] => links::check(),
         ["bench", rest @ ..] => bench::run(rest),
+        ["suites", rest @ ..] => suites::run(rest),
         ["truth", rest @ ..] => truth::run(rest),
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");

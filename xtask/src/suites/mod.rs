@@ -1,0 +1,156 @@
+//! `cargo xtask suites`: programs that others wrote to try the kernel's memory calls, under `vmatlas run --check`.
+//!
+//! What they find must be the same with and without us, and the model must be the kernel's after each of their calls.
+
+mod selftests;
+mod stress_ng;
+mod uml;
+
+use crate::metadata::{cargo, release_folder};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+const USAGE: &str = "\
+usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the stressors of memory
+       cargo xtask suites selftests [TREE]             the kernel's selftests/mm (TREE: unpacked kernel sources; else
+                                                       Debian's linux-source-6.12, unpacked below target/)
+       cargo xtask suites uml [--calls N] [--seed S]   random calls inside Debian's user-mode-linux (Linux 6.1)";
+
+pub(crate) fn run(args: &[&str]) -> Result<()> {
+    match args {
+        ["stress-ng", stressors @ ..] => stress_ng::run(&Watch::build()?, stressors),
+        ["selftests"] => selftests::run(&Watch::build()?, None),
+        ["selftests", tree] => selftests::run(&Watch::build()?, Some(Path::new(tree))),
+        ["uml", rest @ ..] => uml::run(&Watch::build()?, rest),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+/// The programs of ours, and where results go.
+struct Watch {
+    vmatlas: PathBuf,
+    subject: PathBuf,
+    folder: PathBuf,
+}
+
+/// How a program ended, with and without us.
+struct Outcome {
+    plain: Ended,
+    watched: Ended,
+    /// The summary of the watched run.
+    summary: Value,
+}
+
+/// How one run ended.
+struct Ended {
+    status: Option<ExitStatus>,
+    output: String,
+    took: Duration,
+}
+
+impl Watch {
+    fn build() -> Result<Watch> {
+        let packages = ["-p", "vmatlas-cli", "-p", "vmatlas-testkit"];
+        let status = cargo().args(["build", "--release", "--quiet", "--bins"]).args(packages).status()?;
+        if !status.success() {
+            bail!("cargo build failed");
+        }
+        let release = release_folder();
+        let folder = release.parent().unwrap_or(&release).join("suites");
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let (vmatlas, subject) = (release.join("vmatlas"), release.join("vmatlas-truth-subject"));
+        Ok(Watch { vmatlas, subject, folder })
+    }
+
+    /// Runs a command alone and under `run --check`.
+    fn both(&self, name: &str, command: &[&str], limit: Duration) -> Result<Outcome> {
+        let plain = self.one(&format!("{name}.plain"), command, limit)?;
+        let json = self.folder.join(format!("{name}.jsonl"));
+        let (vmatlas, jsonl) = (self.vmatlas.display().to_string(), format!("--jsonl={}", json.display()));
+        let words = [&[vmatlas.as_str(), "run", "--check", "-c", jsonl.as_str(), "--"], command].concat();
+        // A comparison of both maps takes much longer than most calls.
+        let watched = self.one(&format!("{name}.watched"), &words, limit * 10)?;
+        let lines = fs::read_to_string(&json).unwrap_or_default();
+        let summary =
+            lines.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or(Value::Null);
+        Ok(Outcome { plain, watched, summary })
+    }
+
+    /// Runs a command with its output in a file; a status of `None` says that it was ended for taking too long.
+    fn one(&self, name: &str, words: &[&str], limit: Duration) -> Result<Ended> {
+        let path = self.folder.join(name);
+        let file = File::create(&path).with_context(|| path.display().to_string())?;
+        let (program, args) = words.split_first().context("no command")?;
+        let start = Instant::now();
+        let mut child = Command::new(program)
+            .args(args)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| (*program).to_owned())?;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break Some(status);
+            }
+            if start.elapsed() > limit {
+                // What it traces ends with it; what a plain program started ends by its own limit.
+                child.kill()?;
+                child.wait()?;
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let output = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+        Ok(Ended { status, output, took: start.elapsed() })
+    }
+}
+
+impl Outcome {
+    /// One line: statuses, comparisons, differences; and whether all is well.
+    fn line(&self, name: &str, same_verdict: bool) -> (String, bool) {
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        let check = &self.summary["check"];
+        let status = |ended: &Ended| match ended.status {
+            None => "too long".to_owned(),
+            Some(status) => status.code().map_or_else(|| status.to_string(), |code| code.to_string()),
+        };
+        let differences = number(&check["differences"]);
+        let is_well = same_verdict && differences == 0 && number(&check["compared"]) > 0;
+        let calls = number(&self.summary["total"]["calls"]);
+        let line = format!(
+            "{name:<22} {:>8} {:>8}  {:<9} {calls:>8} {:>9} {differences:>5} {:>5} {:>8.1} s {:>8.1} s",
+            status(&self.plain),
+            status(&self.watched),
+            if same_verdict { "same" } else { "DIFFERENT" },
+            number(&check["compared"]),
+            number(&self.summary["drift"]),
+            self.plain.took.as_secs_f64(),
+            self.watched.took.as_secs_f64(),
+        );
+        (line, is_well)
+    }
+}
+
+/// The heading over [`Outcome::line`].
+fn heading(name: &str) -> String {
+    format!(
+        "{name:<22} {:>8} {:>8}  {:<9} {:>8} {:>9} {:>5} {:>5} {:>10} {:>10}",
+        "alone", "watched", "verdict", "calls", "compared", "diff", "drift", "alone", "watched"
+    )
+}
+
+/// Fails when a program of a package is missing.
+fn need(program: &str, package: &str) -> Result<()> {
+    let there = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
+    if !there {
+        bail!("{program} is missing: apt-get install {package}");
+    }
+    Ok(())
+}
