@@ -77,6 +77,7 @@ impl Attached {
             errno => TraceError::System { what: "attaching", errno },
         };
         let mut mm: Option<MmId> = None;
+        let mut refused = None;
         loop {
             let threads = kernel.threads(pid).map_err(|e| match e {
                 KernelError::Gone => TraceError::Gone { pid },
@@ -94,8 +95,12 @@ impl Attached {
                     Ok(()) => {}
                     // It ended meanwhile, or (the first one) long ago while others go on.
                     Err(ESRCH) => continue,
-                    // Another thread of it that we have made it ours.
-                    Err(EPERM) if mm.is_some() => continue,
+                    // Another thread of it that we have made it ours; or it is a first thread that has ended while others
+                    // go on, which is refused like one that is not ours to trace: then the others tell.
+                    Err(EPERM) if mm.is_some() || tid.0 == pid.0 => {
+                        refused = Some(EPERM);
+                        continue;
+                    }
                     Err(errno) => return Err(error(errno)),
                 }
                 let shares =
@@ -110,7 +115,7 @@ impl Attached {
                 break;
             }
         }
-        if mm.is_none() { Err(error(ESRCH)) } else { Ok(()) }
+        if mm.is_none() { Err(error(refused.unwrap_or(ESRCH))) } else { Ok(()) }
     }
 
     /// Watches until the program ends, the time is over, or somebody says so (SIGINT, SIGTERM, SIGHUP); then lets it go:
@@ -137,7 +142,8 @@ impl Attached {
     }
 
     fn watch(&mut self, until: Option<MonoNs>, wiring: &mut Wiring<'_>) -> Result<Option<End>, TraceError> {
-        let mut end = None;
+        // A first thread that had ended before we came is not ours, and the last thread ends as the process does.
+        let (mut end, mut last) = (None, None);
         while self.engine.has_tasks() {
             let Ok(next) = self.engine.next_stop_unless(&self.wishes, until, wiring) else { break };
             match next {
@@ -147,13 +153,14 @@ impl Attached {
                 }
                 Some((_, WaitStatus::Continued)) => {}
                 Some((tid, status)) => {
+                    last = End::of(status);
                     if tid.0 == self.attach.pid.0 {
-                        end = End::of(status);
+                        end = last;
                     }
                     self.engine.exited(tid, status, wiring);
                 }
             }
         }
-        Ok(Some(end.unwrap_or(End::Exited(0))))
+        Ok(Some(end.or(last).unwrap_or(End::Exited(0))))
     }
 }

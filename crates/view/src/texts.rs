@@ -119,13 +119,13 @@ crate::texts! {
     /// Joining a running program.
     ATTACHING: "attached", "接続";
     /// Its effect.
-    ATTACHED: "{n} VMAs, {size}, mapped before", "接続前から VMA {n} 個, {size}";
+    ATTACHED: "{n} VMAs, {size}, mapped before", "接続前から {n} 領域, {size}";
     /// A change that no call made.
     OBSERVED: "observed, without a call", "観測 (呼び出しなし)";
     /// A difference between model and kernel.
     DIFFERENT_PAGES: "the model is not the kernel's map: pages differ at {at}", "モデルがカーネルのメモリマップと違います: {at} のページ";
     /// The same, boundaries alone.
-    DIFFERENT_BOUNDARIES: "the model is not the kernel's map: VMAs end elsewhere at {at}", "モデルがカーネルのメモリマップと違います: {at} の VMA の境界";
+    DIFFERENT_BOUNDARIES: "the model is not the kernel's map: VMAs end elsewhere at {at}", "モデルがカーネルのメモリマップと違います: {at} の領域の境界";
     /// After which call.
     AFTER_CALL: "after {call}", "直前の呼び出し: {call}";
     /// Heading of rows.

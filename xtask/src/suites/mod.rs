@@ -3,6 +3,7 @@
 //! What they find must be the same with and without us, and the model must be the kernel's after each of their calls.
 
 mod selftests;
+mod storms;
 mod stress_ng;
 mod uml;
 
@@ -18,6 +19,7 @@ const USAGE: &str = "\
 usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the stressors of memory
        cargo xtask suites selftests [TREE]             the kernel's selftests/mm (TREE: unpacked kernel sources; else
                                                        Debian's linux-source-6.12, unpacked below target/)
+       cargo xtask suites storms [threads|forks|vforks...]   many tasks: nothing lost, the tracer's memory flat
        cargo xtask suites uml [--calls N] [--seed S]   random calls inside Debian's user-mode-linux (Linux 6.1)";
 
 pub(crate) fn run(args: &[&str]) -> Result<()> {
@@ -25,6 +27,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         ["stress-ng", stressors @ ..] => stress_ng::run(&Watch::build()?, stressors),
         ["selftests"] => selftests::run(&Watch::build()?, None),
         ["selftests", tree] => selftests::run(&Watch::build()?, Some(Path::new(tree))),
+        ["storms", storms @ ..] => storms::run(&Watch::build()?, storms),
         ["uml", rest @ ..] => uml::run(&Watch::build()?, rest),
         _ => bail!("{USAGE}"),
     }
