@@ -105,7 +105,7 @@ const RUN_NOTES: &str = "\
 /// What a person should know before joining a running program.
 const ATTACH_NOTES: &str = "\
     Every system call of the process stops it for a moment. ^C, SIGTERM or the end of --duration lets it go on as before; \
-    if vmatlas is killed, the kernel lets it go. What it can notice: calls that wait (epoll_wait, semtimedop, sigtimedwait, \
+    if vmatlas is killed, the kernel lets it go. SIGUSR1 to vmatlas has the whole map read at once; ^Z does nothing. What it can notice: calls that wait (epoll_wait, semtimedop, sigtimedwait, \
     ...) may return EINTR once when we come and once when we go, it cannot be traced by others meanwhile, and it is \
     slower. What was mapped before has no origin and is told as \"before attach\".\n\n\
     Exit status: 0 when the process was let go; its own when it ended before; 3 when --check found a difference; 125 when \

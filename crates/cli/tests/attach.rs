@@ -217,3 +217,22 @@ fn refusals_are_one_line() {
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+/// Checks that SIGUSR1 has the whole map read at once, of a program that makes no call, and that ^Z stops nobody.
+#[test]
+fn a_look_on_request() {
+    if !need(Capability::Ptrace) {
+        return;
+    }
+    let sleeper = Tracee::start(Command::new("sleep").arg("60").stdout(Stdio::null())).unwrap();
+    let (child, mut err) = attached(&["--jsonl", &sleeper.pid().to_string()]);
+    let pid = vmatlas_event::Pid(child.id() as i32);
+    vmatlas_sys::kill(pid, 20).unwrap();
+    vmatlas_sys::kill(pid, 10).unwrap();
+    let mut line = String::new();
+    err.read_line(&mut line).unwrap();
+    assert!(line.contains("\"request\""), "{line}");
+    interrupt(&child);
+    let mut child = child;
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

@@ -227,7 +227,8 @@ impl Drop for Job {
     }
 }
 
-/// While it lives, SIGINT, SIGTERM and SIGHUP end nothing by themselves: they become a wish that is asked for.
+/// While it lives, SIGINT, SIGTERM and SIGHUP end nothing by themselves: they become a wish that is asked for. SIGUSR1 is
+/// the wish to look at everything. SIGTSTP is let go: with us stopped, what we trace would stand still at its next call.
 ///
 /// Signals are blocked, not handled: so none is lost between looking and waiting, and a stop of a child (SIGCHLD) and a
 /// wish are waited for at once.
@@ -235,6 +236,7 @@ impl Drop for Job {
 pub struct Wishes {
     before: Mask,
     is_to_end: std::cell::Cell<bool>,
+    is_to_look: std::cell::Cell<bool>,
 }
 
 /// A signal mask.
@@ -248,30 +250,46 @@ impl std::fmt::Debug for Mask {
 
 impl Wishes {
     const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+    const OTHERS: [i32; 2] = [libc::SIGUSR1, libc::SIGTSTP];
 
     /// Begins it, for the calling thread; other threads must not take these signals (see [`shielded`]).
     pub fn begin() -> Wishes {
         // Ignored or not, it must be told: a blocked signal with its default action is.
         set_action(libc::SIGCHLD, false);
         let mut set = set_of(&[libc::SIGCHLD]);
-        for signal in Self::ENDING.into_iter().filter(|signal| !is_ignored(*signal)) {
+        for signal in Self::ENDING.into_iter().chain(Self::OTHERS).filter(|signal| !is_ignored(*signal)) {
             // SAFETY: an initialised set and a valid signal number.
             unsafe { libc::sigaddset(&mut set, signal) };
         }
-        Wishes { before: Mask(change_mask(libc::SIG_BLOCK, &set)), is_to_end: std::cell::Cell::new(false) }
+        let before = Mask(change_mask(libc::SIG_BLOCK, &set));
+        Wishes { before, is_to_end: false.into(), is_to_look: false.into() }
     }
 
     /// Whether somebody wished for the end.
     pub fn is_to_end(&self) -> bool {
         if !self.is_to_end.get() {
-            self.wait_for(&set_of(&Self::ENDING), std::time::Duration::ZERO);
+            self.wait_for(&Self::all(), std::time::Duration::ZERO);
         }
         self.is_to_end.get()
     }
 
+    /// Whether somebody wished for a look at everything since this was last asked.
+    pub fn take_look(&self) -> bool {
+        self.is_to_look.take()
+    }
+
+    fn all() -> libc::sigset_t {
+        let mut set = set_of(&Self::ENDING);
+        for signal in Self::OTHERS {
+            // SAFETY: an initialised set and a valid signal number.
+            unsafe { libc::sigaddset(&mut set, signal) };
+        }
+        set
+    }
+
     /// Waits until a child has something to tell, somebody wishes for the end, or the time is over.
     pub fn wait(&self, time: std::time::Duration) {
-        let mut set = set_of(&Self::ENDING);
+        let mut set = Self::all();
         // SAFETY: an initialised set and a valid signal number.
         unsafe { libc::sigaddset(&mut set, libc::SIGCHLD) };
         self.wait_for(&set, time);
@@ -286,6 +304,8 @@ impl Wishes {
         let signal = unsafe { libc::sigtimedwait(set, std::ptr::null_mut(), &time) };
         if Self::ENDING.contains(&signal) {
             self.is_to_end.set(true);
+        } else if signal == libc::SIGUSR1 {
+            self.is_to_look.set(true);
         }
     }
 }

@@ -57,7 +57,7 @@ fn last(kind: OpKind, program: &str) -> Option<Done> {
     assert_eq!(judge.differences, [], "{program}");
     assert_eq!(judge.spaces.tally().drift, 0, "{program}");
     let mine = |done: &&Done| done.event.op.kind() == kind && is_on_stage(&done.event);
-    Some(judge.done.iter().rev().find(mine).expect("the call was seen").clone())
+    Some(judge.done.iter().rev().find(mine).unwrap().clone())
 }
 
 /// Whether a call is one of the program's: they name the stage, which the test harness around it never does.

@@ -120,7 +120,7 @@ impl Engine {
     }
 
     /// Whether a task may change its map at any moment: it is not stopped, and not waiting for a child of vfork(2).
-    fn can_move(&self, task: &crate::task::Task) -> bool {
+    pub(super) fn can_move(&self, task: &crate::task::Task) -> bool {
         let is_waiting = |child: Tid| self.tasks.get(&child).is_some_and(|child| child.mm == task.mm);
         !task.is_stopped && !task.vforked.is_some_and(is_waiting)
     }

@@ -15,8 +15,15 @@ impl Engine {
     ///
     /// A call that one of them was in has ended by then, or will start anew: what it does is seen from its beginning.
     pub(crate) fn begin_attached(&mut self, wiring: &mut Wiring<'_>) {
-        let all: Vec<Tid> = self.tasks.keys().copied().collect();
-        self.hold_these(&all);
+        self.read_all(SnapshotReason::Attach, wiring);
+        // Their stops are in the queue, and let them go on.
+    }
+
+    /// Holds every task and reads the map of every address space.
+    pub(super) fn read_all(&mut self, reason: SnapshotReason, wiring: &mut Wiring<'_>) {
+        let moving: Vec<Tid> =
+            self.tasks.iter().filter(|(_, task)| self.can_move(task)).map(|(tid, _)| *tid).collect();
+        self.hold_these(&moving);
         let mut spaces: FxHashMap<MmId, TaskId> = FxHashMap::default();
         for task in self.tasks.values() {
             // A first task that has ended while others go on shows no map any more.
@@ -29,9 +36,11 @@ impl Engine {
         let mut spaces: Vec<(MmId, TaskId)> = spaces.into_iter().collect();
         spaces.sort_by_key(|(mm, _)| *mm);
         for (mm, id) in spaces {
-            self.snapshot(id, mm, SnapshotReason::Attach, wiring);
+            // A call that somebody is inside of may be in the map already, and its event comes after it.
+            let is_unclear = self.tasks.values().any(|task| task.mm == mm && task.call.is_some());
+            let reason = if is_unclear { SnapshotReason::Unclear } else { reason };
+            self.snapshot(id, mm, reason, wiring);
         }
-        // Their stops are in the queue, and let them go on.
     }
 
     /// Stops every task, reads each map for the last time, and detaches.

@@ -14,7 +14,8 @@ use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::time::Duration;
 use vmatlas_event::{
-    Errno, Event, Kernel, MmId, MonoNs, Next, Op, Outcome, Pid, Seq, Sink, Source, TaskId, Tid,
+    Errno, Event, Kernel, MmId, MonoNs, Next, Op, Outcome, Pid, Seq, Sink, SnapshotReason, Source, TaskId,
+    Tid,
 };
 use vmatlas_sys::ptrace::{self, Resume};
 use vmatlas_sys::signal::{Job, Wishes};
@@ -124,6 +125,9 @@ impl Engine {
             let left = until.map_or(LONG, |until| Duration::from_nanos(until.0.saturating_sub(at.0)));
             if left.is_zero() || wishes.is_to_end() {
                 return Ok(None);
+            }
+            if wishes.take_look() {
+                self.read_all(SnapshotReason::Request, wiring);
             }
             let stop = match self.queue.pop_front() {
                 Some(stop) => Some(stop),
