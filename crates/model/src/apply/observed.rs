@@ -10,6 +10,11 @@ use vmatlas_event::{Addr, AddrRange, Seq, Sharing, SnapshotReason, VmaRow};
 
 /// Puts the kernel's rows in place of the model's, wherever they or `asked` reach.
 pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows: &[VmaRow]) -> Applied {
+    replaced(space, seq, asked, true, rows)
+}
+
+/// The same; `of_call` says whether the rows answer a question about a call.
+fn replaced(space: &mut AddressSpace, seq: Seq, asked: AddrRange, of_call: bool, rows: &[VmaRow]) -> Applied {
     let window =
         if asked == AddrRange::ALL { asked } else { rows.iter().fold(asked, |w, row| w.hull(row.range)) };
     for row in rows.iter().filter(|row| row.special() == Some(b"stack")) {
@@ -40,9 +45,13 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
     let mut drifted = false;
     let mut grown: Vec<AddrRange> = Vec::new();
     let mut uncalled = 0;
-    for change in &pages {
+    // From above: what grew may have been cut since, and then only its uppermost part touches what it grew from.
+    for change in pages.iter().rev() {
         if let PageChange::Added(row) = change
-            && (has_grown_down(edit.space, row.range, rows) || is_below_growing(edit.space, asked, row))
+            && (has_grown_down(edit.space, row.range, rows)
+                || is_anonymous(row)
+                    && (of_call && is_below_growing(edit.space, asked, row)
+                        || grown.iter().any(|above| above.start() == row.range.end())))
         {
             grown.push(row.range);
             continue;
@@ -77,10 +86,17 @@ pub(super) fn answer(space: &mut AddressSpace, seq: Seq, asked: AddrRange, rows:
 }
 
 /// Whether these pages came to be where a VMA could grow to: the hole below it was asked about, and this is a part of
-/// what it has become, cut off by the call (see `Edit::look_below_growing()`).
+/// what it has become, cut off by the call (see `Edit::look_below_growing()`). Or the call did not say where it acts, and
+/// these pages touch such a VMA.
 fn is_below_growing(space: &AddressSpace, asked: AddrRange, added: &VmaRow) -> bool {
-    let is_start = space.vma_at(asked.end()).is_some_and(|row| row.range.start() == asked.end());
-    is_start && space.rules.grows_at(asked.end()) && !added.has_file() && added.sharing == Sharing::Private
+    let starts_growing = |addr: Addr| {
+        space.rules.grows_at(addr) && space.vma_at(addr).is_some_and(|row| row.range.start() == addr)
+    };
+    starts_growing(asked.end()) || asked == AddrRange::ALL && starts_growing(added.range.end())
+}
+
+fn is_anonymous(row: &VmaRow) -> bool {
+    !row.has_file() && row.sharing == Sharing::Private
 }
 
 /// Whether all that happened is that neighbours became one, or grew down.
@@ -150,7 +166,7 @@ pub(super) fn snapshot(
         SnapshotReason::Check => space.difference(rows),
         _ => None,
     };
-    let applied = answer(space, seq, AddrRange::ALL, rows);
+    let applied = replaced(space, seq, AddrRange::ALL, false, rows);
     // A stack that grew is no difference; it may hide one, so the rest is compared as if it had been known.
     let difference = match before {
         Some(_) if !applied.grown.is_empty() => {
