@@ -204,6 +204,23 @@ fn the_program_is_as_without_us() {
     assert_eq!(lines(&watched), lines(&plain));
 }
 
+/// Checks that a descriptor that is closed without us is closed with us.
+#[test]
+fn closed_descriptors_stay_closed() {
+    if !need(Capability::Ptrace) {
+        return;
+    }
+    let listed = |with: &str| {
+        let script = format!("exec 3>&1 0<&-; {with} sh -c 'ls /proc/$$/fd >&3; :'");
+        let vmatlas = vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas"));
+        let output = Command::new("sh").args(["-c", &script]).env("V", vmatlas).output().unwrap();
+        text(&output.stdout)
+    };
+    let plain = listed("");
+    assert!(!plain.lines().any(|fd| fd == "0"), "{plain}");
+    assert_eq!(listed("\"$V\" run -c --log /dev/null --"), plain);
+}
+
 /// Checks that a signal sent to us reaches the program, whose handler decides.
 #[test]
 fn signals_are_passed_on() {

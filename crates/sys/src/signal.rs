@@ -53,18 +53,19 @@ fn set_action(signal: i32, ignore: bool) {
     };
 }
 
-extern "C" fn remember_ignored() {
+extern "C" fn remember_start() {
     let ignored =
         (1..=64).filter(|signal| is_ignored(*signal)).fold(0u64, |set, signal| set | 1 << (signal - 1));
     IGNORED_AT_START.store(ignored, Ordering::Relaxed);
+    crate::spawn::remember_closed();
 }
 
 /// Runs before Rust's runtime, which ignores SIGPIPE, and before the first thread, which makes libc take two signals
 /// for itself: a program we start must get what we got.
 #[used]
-// SAFETY: .init_array holds pointers to functions of this type; this one only asks and stores a number.
+// SAFETY: .init_array holds pointers to functions of this type; this one only asks and stores numbers.
 #[unsafe(link_section = ".init_array")]
-static REMEMBER_IGNORED: extern "C" fn() = remember_ignored;
+static REMEMBER_START: extern "C" fn() = remember_start;
 
 /// The signal state a program was started with, to be handed on to one that it starts.
 #[derive(Clone, Copy)]

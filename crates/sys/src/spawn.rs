@@ -5,7 +5,18 @@ use crate::seccomp::{self, Insn};
 use crate::signal::Inherited;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 use vmatlas_event::{Errno, Pid};
+
+/// Which of the first three descriptors were closed when this process started, bit N for descriptor N.
+static CLOSED_AT_START: AtomicU8 = AtomicU8::new(0);
+
+/// Looks before Rust's runtime does, which opens /dev/null where one is closed.
+pub(crate) fn remember_closed() {
+    // SAFETY: fcntl asks about a number.
+    let is_closed = |fd: &i32| unsafe { libc::fcntl(*fd, libc::F_GETFD) } < 0;
+    CLOSED_AT_START.store((0..3).filter(is_closed).fold(0, |set, fd| set | 1 << fd), Ordering::Relaxed);
+}
 
 /// A program to start: everything is prepared here, because a forked child may not allocate.
 #[derive(Debug)]
@@ -128,7 +139,17 @@ unsafe extern "C" {
     static environ: *const *const libc::c_char;
 }
 
-fn child(program: &Program<'_>, plan: ChildPlan<'_>) -> ! {
+fn child(program: &Program<'_>, mut plan: ChildPlan<'_>) -> ! {
+    if let Some(most) = program.fds.iter().map(|(_, to)| *to).max() {
+        // Out of the way of the numbers that the program shall have.
+        // SAFETY: three numbers.
+        let report = unsafe { libc::fcntl(plan.report, libc::F_DUPFD_CLOEXEC, most + 1) };
+        // SAFETY: as above.
+        let go = unsafe { libc::fcntl(plan.go, libc::F_DUPFD_CLOEXEC, most + 1) };
+        if report >= 0 && go >= 0 {
+            (plan.report, plan.go) = (report, go);
+        }
+    }
     let fail = |stage: u8, errno: Errno| -> ! {
         let e = errno.0.to_ne_bytes();
         let report = [stage, e[0], e[1], e[2], e[3]];
@@ -145,10 +166,20 @@ fn child(program: &Program<'_>, plan: ChildPlan<'_>) -> ! {
         crate::exit_now(125);
     }
     for (from, to) in program.fds {
-        // SAFETY: dup2 takes two numbers; the copy has no close-on-exec.
-        if unsafe { libc::dup2(*from, *to) } < 0 {
+        let done = match from == to {
+            // SAFETY: three numbers. dup2 onto itself would leave close-on-exec as it is.
+            true => unsafe { libc::fcntl(*from, libc::F_SETFD, 0) },
+            // SAFETY: dup2 takes two numbers; the copy has no close-on-exec.
+            false => unsafe { libc::dup2(*from, *to) },
+        };
+        if done < 0 {
             fail(b's', last_errno());
         }
+    }
+    let closed = CLOSED_AT_START.load(Ordering::Relaxed);
+    for fd in (0..3).filter(|fd| closed >> fd & 1 == 1 && program.fds.iter().all(|(_, to)| to != fd)) {
+        // SAFETY: what Rust's runtime put there; the program shall have none, as without us.
+        unsafe { libc::close(fd) };
     }
     program.signals.restore();
     if let Some(filter) = program.filter
