@@ -54,3 +54,52 @@ fn line(row: &VmaRow) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Lang, Style};
+    use vmatlas_event::{
+        Addr, AddrRange, Bytes, MmId, MonoNs, Name, Op, Outcome, Pid, Prot, Seq, Source, TaskId, Tid,
+    };
+
+    /// Checks that a difference is told with its call and both maps, in both languages, and that names are escaped.
+    #[test]
+    fn both_maps_are_shown() {
+        let range = |a: u64, b: u64| AddrRange::new(Addr(a << 12), Addr(b << 12)).unwrap();
+        let row = |a, b| VmaRow::anonymous(range(a, b), Prot::RW);
+        let named = VmaRow { name: Some(Name::new(b"\x1b[31m")), ..row(3, 4) };
+        let different = Difference {
+            level: Level::Boundaries,
+            at: range(1, 3),
+            model: vec![row(1, 3), named],
+            kernel: vec![row(1, 2), row(2, 3)],
+        };
+        let event = Event {
+            seq: Seq(7),
+            entered: MonoNs(0),
+            left: MonoNs(0),
+            task: TaskId { pid: Pid(1), tid: Tid(2), started: None },
+            mm: MmId(1),
+            op: Op::Munmap { addr: Addr(0x4000), len: Bytes(4096) },
+            outcome: Outcome::Done(0),
+            stack: None,
+            source: Source::Ptrace,
+        };
+        let options = |lang| LineOptions {
+            lang,
+            style: Style::default(),
+            start: MonoNs(0),
+            columns: None,
+            errno_name: |_| None,
+            signal_name: |_| String::new(),
+        };
+        let text = difference(&different, Some(&event), &options(Lang::En));
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(lines[0], "the model is not the kernel's map: VMAs end elsewhere at 0x1000-0x3000");
+        assert_eq!(lines[1], "after munmap(0x4000, 4 KiB) = 0 [#7, tid 2]");
+        assert_eq!((lines[2], lines[5], lines.len()), ("model:", "kernel:", 8));
+        assert!(lines[3].starts_with("0x1000-0x3000 rw-p") && !text.contains('\x1b'), "{text}");
+        assert!(difference(&different, None, &options(Lang::Ja)).contains("領域の境界"));
+    }
+}
