@@ -140,6 +140,33 @@ impl Outcome {
     }
 }
 
+/// Runs programs one after the other, a line for each; fails, with all their names, when any is not well.
+fn each<'a>(
+    watch: &Watch,
+    what: &str,
+    names: impl IntoIterator<Item = &'a str>,
+    mut run: impl FnMut(&str) -> Result<(Outcome, bool)>,
+) -> Result<()> {
+    println!("{}", heading(what));
+    let mut wrong = Vec::new();
+    for name in names {
+        let (outcome, same_verdict) = run(name)?;
+        let (line, is_well) = outcome.line(name, same_verdict);
+        println!("{line}");
+        if !is_well {
+            wrong.push(name);
+        }
+    }
+    if !wrong.is_empty() {
+        bail!(
+            "not as without us, or not equal: {} (outputs in {})",
+            wrong.join(", "),
+            watch.folder.display()
+        );
+    }
+    Ok(())
+}
+
 /// The heading over [`Outcome::line`].
 fn heading(name: &str) -> String {
     format!(

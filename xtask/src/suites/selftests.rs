@@ -1,6 +1,6 @@
 //! The kernel's own tests of its memory calls (tools/testing/selftests/mm), built from Debian's sources.
 
-use super::{Watch, heading, need};
+use super::{Watch, each, need};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,9 +30,7 @@ pub(super) fn run(watch: &Watch, tree: Option<&Path>) -> Result<()> {
     need("gcc", "gcc libc6-dev libcap-dev")?;
     command("make", &["-s", "ARCH=x86", "headers"], &tree)?;
     let tests = tree.join("tools/testing/selftests/mm");
-    println!("{}", heading("test"));
-    let mut wrong = Vec::new();
-    for name in TESTS {
+    each(watch, "test", TESTS.iter().copied(), |name| {
         let program = watch.folder.join(name);
         let (source, out) = (format!("{name}.c"), program.display().to_string());
         let include = ["-isystem", "../../../../usr/include", "-I..", "-I../../../include"];
@@ -42,20 +40,8 @@ pub(super) fn run(watch: &Watch, tree: Option<&Path>) -> Result<()> {
         let outcome = watch.both(name, &[&out], Duration::from_secs(60))?;
         let same = verdicts(&outcome.plain.output) == verdicts(&outcome.watched.output)
             && outcome.plain.status.and_then(|s| s.code()) == outcome.watched.status.and_then(|s| s.code());
-        let (line, is_well) = outcome.line(name, same);
-        println!("{line}");
-        if !is_well {
-            wrong.push(*name);
-        }
-    }
-    if !wrong.is_empty() {
-        bail!(
-            "not as without us, or not equal: {} (outputs in {})",
-            wrong.join(", "),
-            watch.folder.display()
-        );
-    }
-    Ok(())
+        Ok((outcome, same))
+    })
 }
 
 /// The lines of TAP that say how each test ended; what is measured in them differs from run to run.

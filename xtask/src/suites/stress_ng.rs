@@ -1,7 +1,7 @@
 //! stress-ng: each stressor with a bounded number of operations, verified by itself.
 
-use super::{Watch, heading, need};
-use anyhow::{Result, bail};
+use super::{Ended, Watch, each, need};
+use anyhow::Result;
 use std::time::Duration;
 
 /// Each with the operations it gets: as many as end within seconds without us.
@@ -27,27 +27,16 @@ const SECONDS: &str = "15";
 
 pub(super) fn run(watch: &Watch, chosen: &[&str]) -> Result<()> {
     need("stress-ng", "stress-ng")?;
-    println!("{}", heading("stressor"));
-    let mut wrong = Vec::new();
-    for (name, ops) in STRESSORS.iter().filter(|(name, _)| chosen.is_empty() || chosen.contains(name)) {
-        let (stressor, bound, ops) = (format!("--{name}"), format!("--{name}-ops"), ops.to_string());
+    // vm-segv is not among them: it traces its own child, which no program under a tracer can.
+    let names =
+        STRESSORS.iter().map(|(name, _)| *name).filter(|name| chosen.is_empty() || chosen.contains(name));
+    each(watch, "stressor", names, |name| {
+        let ops = STRESSORS.iter().find(|(n, _)| *n == name).map_or(0, |(_, ops)| *ops).to_string();
+        let (stressor, bound) = (format!("--{name}"), format!("--{name}-ops"));
         let command = ["stress-ng", &stressor, "1", &bound, &ops, "--verify", "-t", SECONDS];
         let outcome = watch.both(name, &command, Duration::from_secs(60))?;
-        let code = |ended: &super::Ended| ended.status.and_then(|status| status.code());
+        let code = |ended: &Ended| ended.status.and_then(|status| status.code());
         let same = code(&outcome.plain).is_some() && code(&outcome.plain) == code(&outcome.watched);
-        let (line, is_well) = outcome.line(name, same);
-        println!("{line}");
-        if !is_well {
-            wrong.push(*name);
-        }
-    }
-    if !wrong.is_empty() {
-        bail!(
-            "not as without us, or not equal: {} (outputs in {})",
-            wrong.join(", "),
-            watch.folder.display()
-        );
-    }
-    // vm-segv is not among them: it traces its own child, which no program under a tracer can.
-    Ok(())
+        Ok((outcome, same))
+    })
 }
