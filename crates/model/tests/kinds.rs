@@ -25,28 +25,10 @@ fn rows(text: &[u8]) -> Vec<VmaRow> {
     let mut at = 0;
     while at < text.len() {
         let Ok(Parsed::Line(line, next)) = parse_at(text, at) else { panic!("a whole line at {at}") };
-        rows.push(VmaRow {
-            range: line.range,
-            prot: line.prot,
-            sharing: line.sharing,
-            offset: line.offset,
-            dev: line.dev,
-            inode: line.inode,
-            name: (!line.name.is_empty()).then(|| Name::new(line.name)),
-        });
+        rows.push(line.row((!line.name.is_empty()).then(|| Name::new(line.name))));
         at = next;
     }
     rows
-}
-
-fn nothing_known() -> Evidence {
-    Evidence {
-        page: PageSize::FOUR_KIB,
-        exe: None,
-        exe_path: Vec::new(),
-        threads: Vec::new(),
-        start_brk: None,
-    }
 }
 
 impl Capture {
@@ -81,7 +63,7 @@ impl Capture {
             exe_path: path.as_bytes().to_vec(),
             threads,
             start_brk: Some(Addr(start_brk)),
-            ..nothing_known()
+            ..Evidence::none(PageSize::FOUR_KIB)
         };
         let verdicts = classify(&rows, &evidence);
         assert_eq!(rows.len(), verdicts.len());
@@ -307,7 +289,7 @@ fn little_stays_unexplained() {
 fn a_saved_map_is_enough() {
     for name in ALL {
         let capture = Capture::open(name);
-        let alone = classify(&capture.rows, &nothing_known());
+        let alone = classify(&capture.rows, &Evidence::none(PageSize::FOUR_KIB));
         let mut lost = 0;
         for ((row, known), alone) in capture.each().zip(&alone) {
             if known.kind == Kind::ThreadStack {

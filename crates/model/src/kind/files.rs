@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn the_program_is_an_image() {
         let rows = parse("1000-2000 r--p 0 08:01 7 /bin/x\n3000-4000 r--p 0 08:01 8 /data\n");
-        let mut evidence = super::super::tests::nothing_known();
+        let mut evidence = Evidence::none(vmatlas_event::PageSize::FOUR_KIB);
         assert_eq!(kinds_of(&rows, &evidence), [Kind::MappedFile, Kind::MappedFile]);
         evidence.exe = Some((rows[0].dev, 7));
         assert_eq!(kinds_of(&rows, &evidence), [Kind::Image, Kind::MappedFile]);
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn the_heap_is_found_without_its_label() {
         let rows = parse("1000-2000 r-xp 0 08:01 7 /x\n8000-9000 rw-p 0 00:00 0\nb000-c000 rw-p 0 00:00 0\n");
-        let mut evidence = super::super::tests::nothing_known();
+        let mut evidence = Evidence::none(vmatlas_event::PageSize::FOUR_KIB);
         evidence.start_brk = Some(vmatlas_event::Addr(0x8000));
         assert_eq!(kinds_of(&rows, &evidence), [Kind::Image, Kind::Heap, Kind::Anonymous]);
         evidence.start_brk = Some(vmatlas_event::Addr(0x9000));

@@ -1,6 +1,5 @@
 //! Maps that no honest program has: millions of rows, rows out of order, names that pose as others.
 
-use super::tests::nothing_known;
 use super::*;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
@@ -29,7 +28,7 @@ fn a_million_rows_are_no_problem() {
         rows.push(row(0x7f00_0000_1000, 4096, "r-x", 3, b"/usr/bin/node"));
         let threads = (0..ROWS).map(|i| (Tid(i as i32), Some(Addr(0x10_0000_0000 + i * 4096)))).collect();
         let start = Instant::now();
-        let verdicts = classify(&rows, &Evidence { threads, ..nothing_known() });
+        let verdicts = classify(&rows, &Evidence { threads, ..Evidence::none(PageSize::FOUR_KIB) });
         assert_eq!(verdicts.len(), rows.len());
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     }
@@ -99,7 +98,7 @@ proptest! {
             })
             .collect();
         let threads = pointers.into_iter().map(|p| (Tid(1), Some(Addr(p)))).collect();
-        let evidence = Evidence { threads, start_brk: brk.map(Addr), ..nothing_known() };
+        let evidence = Evidence { threads, start_brk: brk.map(Addr), ..Evidence::none(PageSize::FOUR_KIB) };
         let verdicts = classify(&rows, &evidence);
         prop_assert_eq!(verdicts.len(), rows.len());
         for (row, verdict) in rows.iter().zip(&verdicts) {

@@ -160,6 +160,13 @@ pub struct Evidence {
     pub start_brk: Option<Addr>,
 }
 
+impl Evidence {
+    /// Nothing is known but the page size: a saved map.
+    pub fn none(page: PageSize) -> Evidence {
+        Evidence { page, exe: None, exe_path: Vec::new(), threads: Vec::new(), start_brk: None }
+    }
+}
+
 /// A verdict on one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -188,9 +195,7 @@ pub struct Verdict {
 ///     inode: 0,
 ///     name: Some(Name::new(b"[heap]")),
 /// };
-/// let nothing_known =
-///     Evidence { page: PageSize::FOUR_KIB, exe: None, exe_path: vec![], threads: vec![], start_brk: None };
-/// let verdict = classify(&[heap], &nothing_known)[0];
+/// let verdict = classify(&[heap], &Evidence::none(PageSize::FOUR_KIB))[0];
 /// assert_eq!((verdict.kind, verdict.confidence), (Kind::Heap, Confidence::Named));
 /// ```
 pub fn classify(rows: &[VmaRow], evidence: &Evidence) -> Vec<Verdict> {
@@ -222,16 +227,6 @@ mod tests {
     use vmatlas_event::{AddrRange, Name, Prot, Sharing};
 
     /// A process of which only the map is known, as a saved one.
-    pub(super) fn nothing_known() -> Evidence {
-        Evidence {
-            page: PageSize::FOUR_KIB,
-            exe: None,
-            exe_path: Vec::new(),
-            threads: Vec::new(),
-            start_brk: None,
-        }
-    }
-
     /// One page with this protection (`rw-p`) and name (empty: none) and no file.
     pub(super) fn row(perms: &str, name: &str) -> VmaRow {
         let p = perms.as_bytes();
@@ -269,15 +264,15 @@ mod tests {
     }
 
     pub(super) fn kinds(text: &str) -> Vec<Kind> {
-        kinds_of(&parse(text), &nothing_known())
+        kinds_of(&parse(text), &Evidence::none(PageSize::FOUR_KIB))
     }
 
     pub(super) fn verdicts(text: &str) -> Vec<Verdict> {
-        classify(&parse(text), &nothing_known())
+        classify(&parse(text), &Evidence::none(PageSize::FOUR_KIB))
     }
 
     pub(super) fn kind_of(row: VmaRow) -> Kind {
-        kinds_of(&[row], &nothing_known())[0]
+        kinds_of(&[row], &Evidence::none(PageSize::FOUR_KIB))[0]
     }
 
     /// Checks that every kind has an identifier of its own that leads back to it.

@@ -116,7 +116,7 @@ pub(super) fn allocators(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{kinds, kinds_of, nothing_known, parse, verdicts};
+    use super::super::tests::{kinds, kinds_of, parse, verdicts};
     use super::*;
     use Kind::{Allocator, Anonymous, Image, ManagedHeap, Reserved};
     use vmatlas_event::Tid;
@@ -128,7 +128,7 @@ mod tests {
             let base = u64::from_str_radix(start, 16).unwrap();
             let (used, end) = (base + 0x680_0000, base + 0x800_0000);
             let text = format!("{start}-{used:x} rw-p 0 00:00 0\n{used:x}-{end:x} ---p 0 00:00 0\n");
-            let mut evidence = nothing_known();
+            let mut evidence = crate::kind::Evidence::none(vmatlas_event::PageSize::FOUR_KIB);
             evidence.threads = vec![(Tid(1), Some(Addr(base + 0x1000)))];
             assert_eq!(kinds_of(&parse(&text), &evidence), [ManagedHeap, ManagedHeap], "{start}");
         }

@@ -79,7 +79,7 @@ pub(super) fn guards(sheet: &mut Sheet<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{kinds, kinds_of, nothing_known, parse};
+    use super::super::tests::{kinds, kinds_of, parse};
     use super::*;
     use Kind::{Anonymous, Guard, Heap, MainStack, Reserved, ThreadStack};
     use vmatlas_event::Tid;
@@ -100,7 +100,7 @@ mod tests {
             (0, [Guard, Anonymous, Anonymous, Heap]),
             (u64::MAX, [Guard, Anonymous, Anonymous, Heap]),
         ] {
-            let mut evidence = nothing_known();
+            let mut evidence = Evidence::none(vmatlas_event::PageSize::FOUR_KIB);
             evidence.threads = vec![(Tid(1), None), (Tid(2), Some(Addr(pointer)))];
             assert_eq!(kinds_of(&rows, &evidence), kinds, "{pointer:#x}");
         }

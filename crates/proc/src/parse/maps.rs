@@ -5,7 +5,7 @@
 //! Numbers are read eight digits at a time, because maps of a million lines exist.
 
 use super::ParseError;
-use vmatlas_event::{Addr, AddrRange, Dev, Prot, Sharing};
+use vmatlas_event::{Addr, AddrRange, Dev, Name, Prot, Sharing, VmaRow};
 
 /// One line; the name still as the kernel wrote it (newlines as `\012`, everything else raw).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,14 @@ pub struct MapsLine<'a> {
     pub inode: u64,
     /// The name, empty where there is none.
     pub name: &'a [u8],
+}
+
+impl MapsLine<'_> {
+    /// The same as a row, which has this name: readers keep each name once.
+    pub fn row(&self, name: Option<Name>) -> VmaRow {
+        let MapsLine { range, prot, sharing, offset, dev, inode, .. } = *self;
+        VmaRow { range, prot, sharing, offset, dev, inode, name }
+    }
 }
 
 /// What was found at a place in a buffer.

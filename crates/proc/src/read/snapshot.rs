@@ -146,15 +146,7 @@ fn push(maps: &mut Maps, names: &mut FxHashSet<Name>, line: &MapsLine<'_>) {
             _ => intern(names, bytes),
         }),
     };
-    maps.rows.push(VmaRow {
-        range: line.range,
-        prot: line.prot,
-        sharing: line.sharing,
-        offset: line.offset,
-        dev: line.dev,
-        inode: line.inode,
-        name,
-    });
+    maps.rows.push(line.row(name));
 }
 
 /// Takes what the line overlaps out of the rows before it.
