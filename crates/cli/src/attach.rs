@@ -4,7 +4,7 @@ use crate::args::AttachArgs;
 use crate::context::Context;
 use crate::target;
 use crate::texts;
-use crate::watcher::{Failure, Watcher};
+use crate::watcher::{Failure, Patience, Watcher};
 use anyhow::anyhow;
 use std::process::ExitCode;
 use vmatlas_event::Pid;
@@ -30,7 +30,7 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         return Err(anyhow!(texts::ATTACH_SELF.get(context.lang)).into());
     }
     let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let mut watcher = Watcher::new(&args.watch, context)?;
+    let mut watcher = Watcher::new(&args.watch, context, Patience::Losing)?;
     // What ran before we came may have made its own rules: a personality, a supervisor that answers calls.
     watcher.spaces.distrust(true);
     watcher.root(pid);

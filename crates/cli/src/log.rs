@@ -21,6 +21,8 @@ pub(crate) enum When {
     AtOnce,
     /// When many have come together, or a moment has passed.
     Later,
+    /// By a thread of its own, a moment later; what it cannot get rid of is lost.
+    Losing,
 }
 
 /// What a line is.
@@ -34,33 +36,45 @@ pub(crate) enum Form {
 
 /// Where events become lines.
 pub(crate) struct Log {
-    writer: Arc<Mutex<Writer>>,
+    writer: Arc<Writer>,
     when: When,
 }
 
 struct Writer {
-    out: Option<File>,
-    form: Form,
-    options: LineOptions,
-    text: String,
+    /// Taken before `lines`, never after: writing can take long, and making lines must not wait for it.
+    out: Mutex<Out>,
+    lines: Mutex<Lines>,
+}
+
+struct Out {
+    file: Option<File>,
     /// The first error of writing.
     failed: Option<io::Error>,
 }
 
+struct Lines {
+    form: Form,
+    options: LineOptions,
+    text: String,
+    lost: u64,
+}
+
 /// A lock that a panicking thread left is as good as any: what it guards is text.
-fn lock(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
-    writer.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Log {
     /// Without a file lines go nowhere.
     pub(crate) fn new(out: Option<File>, when: When, form: Form, options: LineOptions) -> Log {
-        let writer = Arc::new(Mutex::new(Writer { out, form, options, text: String::new(), failed: None }));
-        if when == When::Later {
+        let out = Mutex::new(Out { file: out, failed: None });
+        let lines = Mutex::new(Lines { form, options, text: String::new(), lost: 0 });
+        let writer = Arc::new(Writer { out, lines });
+        if when != When::AtOnce {
             let weak = Arc::downgrade(&writer);
             let work = move || {
                 while let Some(writer) = weak.upgrade() {
-                    lock(&writer).flush();
+                    writer.flush();
                     drop(writer);
                     std::thread::sleep(Duration::from_millis(100));
                 }
@@ -74,31 +88,65 @@ impl Log {
 
     /// When time began.
     pub(crate) fn start(&self, start: MonoNs) {
-        lock(&self.writer).options.start = start;
+        lock(&self.writer.lines).options.start = start;
     }
 
     /// Takes one event.
     pub(crate) fn event(&self, done: &Done) {
         const MANY: usize = 64 * 1024;
-        let mut writer = lock(&self.writer);
-        writer.add(done);
-        if self.when == When::AtOnce || writer.text.len() >= MANY {
-            writer.flush();
+        const TOO_MANY: usize = 16 << 20;
+        let mut lines = lock(&self.writer.lines);
+        if self.when == When::Losing && lines.text.len() >= TOO_MANY {
+            lines.lost += 1;
+            return;
         }
+        lines.add(done);
+        let is_time = match self.when {
+            When::AtOnce => true,
+            When::Later => lines.text.len() >= MANY,
+            When::Losing => false,
+        };
+        drop(lines);
+        if is_time {
+            self.writer.flush();
+        }
+    }
+
+    /// How many lines were lost because nobody read them.
+    pub(crate) fn lost(&self) -> u64 {
+        lock(&self.writer.lines).lost
     }
 
     /// Writes what is left, and a last text; the first error, when lines were lost to one.
     ///
     /// Nobody reading them any more is none (EPIPE).
     pub(crate) fn finish(&self, text: &str) -> Option<io::Error> {
-        let mut writer = lock(&self.writer);
-        writer.text.push_str(text);
-        writer.flush();
-        writer.failed.take().filter(|e| e.kind() != ErrorKind::BrokenPipe)
+        lock(&self.writer.lines).text.push_str(text);
+        self.writer.flush();
+        lock(&self.writer.out).failed.take().filter(|e| e.kind() != ErrorKind::BrokenPipe)
     }
 }
 
 impl Writer {
+    fn flush(&self) {
+        let mut out = lock(&self.out);
+        let text = std::mem::take(&mut lock(&self.lines).text);
+        // An error is told at the end: it is no reason to disturb the program.
+        if let Some(file) = &mut out.file
+            && let Err(error) = write_patiently(file, text.as_bytes())
+        {
+            out.failed.get_or_insert(error);
+        }
+        // The room is used again, where nothing came meanwhile.
+        let mut lines = lock(&self.lines);
+        if lines.text.is_empty() {
+            lines.text = text;
+            lines.text.clear();
+        }
+    }
+}
+
+impl Lines {
     fn add(&mut self, done: &Done) {
         match self.form {
             Form::JsonLines => {
@@ -108,16 +156,6 @@ impl Writer {
             }
             Form::Text => push_line(&mut self.text, done, &self.options),
         }
-    }
-
-    fn flush(&mut self) {
-        // An error is told at the end: it is no reason to disturb the program.
-        if let Some(file) = &mut self.out
-            && let Err(error) = write_patiently(file, self.text.as_bytes())
-        {
-            self.failed.get_or_insert(error);
-        }
-        self.text.clear();
     }
 }
 

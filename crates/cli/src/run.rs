@@ -2,7 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::context::Context;
-use crate::watcher::{Failure, Watcher};
+use crate::watcher::{Failure, Patience, Watcher};
 use std::process::ExitCode;
 use vmatlas_proc::{ProcKernel, ProcRoot};
 use vmatlas_trace::{Launch, Tracer};
@@ -21,7 +21,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     launch.same_cpu = args.same_cpu;
     launch.check = args.watch.check;
     launch.is_job = true;
-    let mut watcher = Watcher::new(&args.watch, context)?;
+    let mut watcher = Watcher::new(&args.watch, context, Patience::Waiting)?;
     watcher.spaces.distrust(vmatlas_sys::read_implies_exec());
     let tracer = Tracer::start(&launch).map_err(failure)?;
     watcher.root(tracer.pid());

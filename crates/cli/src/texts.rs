@@ -41,6 +41,13 @@ vmatlas_view::texts! {
     /// Somebody else traces.
     TRACE_NOT_PERMITTED: "tracing is not permitted: another tracer (strace, gdb) has us already, or the system forbids it (kernel.yama.ptrace_scope)",
         "トレースできません: 別のトレーサー (strace, gdb) にトレースされているか、システムが禁止しています (kernel.yama.ptrace_scope)";
+    /// A /proc with other numbers.
+    OTHER_PROC: "/proc is that of another PID namespace: its numbers are not ours; mount one of our own (unshare --mount-proc)",
+        "/proc が別の PID 名前空間のものです: 番号が一致しません。この名前空間の /proc をマウントしてください (unshare --mount-proc)";
+    /// A check that compared nothing.
+    NOTHING_COMPARED: "--check compared nothing: the maps could not be read", "--check は何も比較できませんでした: メモリマップを読み取れません";
+    /// Lines that nobody read.
+    LINES_LOST: "{n} lines were lost: nobody read them in time", "{n} 行を失いました: 読み取りが間に合いませんでした";
     /// It is us.
     ATTACH_SELF: "vmatlas cannot watch itself", "vmatlas 自身には接続できません";
     /// Another tracer is there.

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use vmatlas_event::{Event, Next, Op, Pid, Sink};
 use vmatlas_model::{Difference, Done, Spaces, Summary};
+use vmatlas_proc::ProcRoot;
 use vmatlas_trace::TraceError;
 use vmatlas_view::run::{LineOptions, SummaryContext, summary_json, write_summary};
 use vmatlas_view::{Style, check, escape};
@@ -72,6 +73,15 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+/// What happens when nobody reads our lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// The program waits, as for any output of its own: no line is lost.
+    Waiting,
+    /// The program goes on; lines are lost, and that is said: it is not ours to hold.
+    Losing,
+}
+
 /// The consumer of events.
 pub(crate) struct Watcher<'a> {
     pub(crate) spaces: Spaces,
@@ -89,9 +99,16 @@ pub(crate) struct Watcher<'a> {
 
 impl<'a> Watcher<'a> {
     /// Opens what lines are written to.
-    pub(crate) fn new(args: &'a WatchArgs, context: &'a Context) -> Result<Watcher<'a>, Failure> {
+    pub(crate) fn new(
+        args: &'a WatchArgs,
+        context: &'a Context,
+        patience: Patience,
+    ) -> Result<Watcher<'a>, Failure> {
         if args.output.is_some() {
             return Err(Failure::usage(texts::OPTION_NOT_YET.fill(context.lang, &[("name", &"-o")])));
+        }
+        if !ProcRoot::system().has_our_numbers() {
+            return Err(anyhow!(texts::OTHER_PROC.get(context.lang)).into());
         }
         let options = LineOptions {
             lang: context.lang,
@@ -108,7 +125,7 @@ impl<'a> Watcher<'a> {
             args,
             context,
             options,
-            log: open_log(args, options, context)?,
+            log: open_log(args, options, context, patience)?,
             last_call: None,
             difference: None,
         })
@@ -180,10 +197,19 @@ impl<'a> Watcher<'a> {
             // Writing to a String does not fail.
             let _ = write_summary(&mut text, &self.summary, &context, &self.options);
         }
+        let lost = self.log.lost();
+        if lost > 0 {
+            complain(self.context, &texts::LINES_LOST.fill(self.context.lang, &[("n", &lost)]));
+        }
         if let Some(why) = self.log.finish(&text) {
             let path = self.args.log.as_deref().or(self.args.jsonl.as_deref()).unwrap_or(Path::new("-"));
             let values: [(&str, &dyn Display); 2] = [("path", &path.display()), ("why", &why)];
             complain(self.context, &texts::CANNOT_WRITE.fill(self.context.lang, &values));
+        }
+        let tally = self.spaces.tally();
+        if self.args.check && tally.calls > 0 && tally.compared == 0 {
+            complain(self.context, texts::NOTHING_COMPARED.get(self.context.lang));
+            return OWN_FAILURE.into();
         }
         if self.difference.is_some() { crate::DIFFERENT.into() } else { status }
     }
@@ -209,7 +235,12 @@ impl Sink for Watcher<'_> {
     }
 }
 
-fn open_log(args: &WatchArgs, options: LineOptions, context: &Context) -> Result<Log, Failure> {
+fn open_log(
+    args: &WatchArgs,
+    options: LineOptions,
+    context: &Context,
+    patience: Patience,
+) -> Result<Log, Failure> {
     let file = args.log.as_deref().or(args.jsonl.as_deref()).filter(|path| *path != Path::new("-"));
     let form = if args.jsonl.is_some() { Form::JsonLines } else { Form::Text };
     let (out, when): (Option<File>, When) = match file {
@@ -230,6 +261,7 @@ fn open_log(args: &WatchArgs, options: LineOptions, context: &Context) -> Result
             Err(_) => (None, When::Later),
         },
     };
+    let when = if patience == Patience::Losing { When::Losing } else { when };
     Ok(Log::new(out, when, form, options))
 }
 

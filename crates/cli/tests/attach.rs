@@ -40,8 +40,10 @@ fn attached(words: &[&str]) -> (Child, BufReader<std::process::ChildStderr>) {
     let mut child = vmatlas(&[&["attach"], words].concat()).stderr(Stdio::piped()).spawn().unwrap();
     let mut err = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    err.read_line(&mut line).unwrap();
-    assert!(line.contains("attached") || line.contains("\"attach\""), "{line}");
+    while !(line.contains("attached") || line.contains("\"attach\"")) {
+        line.clear();
+        assert_ne!(err.read_line(&mut line).unwrap(), 0, "it ended before it was there");
+    }
     (child, err)
 }
 
@@ -229,10 +231,78 @@ fn a_look_on_request() {
     let pid = vmatlas_event::Pid(child.id() as i32);
     vmatlas_sys::kill(pid, 20).unwrap();
     vmatlas_sys::kill(pid, 10).unwrap();
+    // It may still have been starting.
     let mut line = String::new();
-    err.read_line(&mut line).unwrap();
-    assert!(line.contains("\"request\""), "{line}");
+    while !line.contains("\"request\"") {
+        line.clear();
+        assert_ne!(err.read_line(&mut line).unwrap(), 0, "it ended without having looked");
+    }
     interrupt(&child);
     let mut child = child;
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// Checks that threads which were there before keep the model when the one whose map was read ends.
+#[test]
+fn threads_that_were_there_keep_the_map() {
+    if !need(Capability::Ptrace) || !need(Capability::Tool("python3")) {
+        return;
+    }
+    let script = "import mmap, threading, time\n\
+        threading.Thread(target=lambda: time.sleep(0.4)).start()\n\
+        print('ready'); time.sleep(0.7)\n\
+        for _ in range(20): mmap.mmap(-1, 1 << 20).close(); time.sleep(0.01)";
+    let python = python(script);
+    let words = ["attach", "--check", "--jsonl", &python.pid().to_string()];
+    let output = vmatlas(&words).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!((&summary["drift"], &summary["check"]["differences"]), (&0.into(), &0.into()), "{summary}");
+}
+
+/// Checks that nobody reading our lines holds neither the program nor our leaving.
+#[test]
+fn a_reader_that_does_not_read_holds_nobody() {
+    if !need(Capability::Ptrace) || !need(Capability::Tool("python3")) {
+        return;
+    }
+    let script = "import mmap, sys, threading\n\
+        count = 0\n\
+        def work():\n  global count\n  while True: mmap.mmap(-1, 4096).close(); count += 1\n\
+        threading.Thread(target=work, daemon=True).start()\n\
+        print('ready')\nfor line in sys.stdin: print(count, flush=True)";
+    let mut python = python(script);
+    let pid = python.pid().to_string();
+    let mut child =
+        vmatlas(&["attach", "--duration", "1500ms", &pid]).stderr(Stdio::piped()).spawn().unwrap();
+    // Much more than a pipe holds, and nobody reads it.
+    assert!(wait_until(|| status_line(&pid, "TracerPid") != "0", Duration::from_secs(10)));
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(400));
+        python.write_line("count").unwrap();
+        counts.push(python.read_line().unwrap().parse::<u64>().unwrap());
+    }
+    assert!(counts.is_sorted_by(|a, b| a < b), "{counts:?}");
+    assert!(wait_until(|| status_line(&pid, "TracerPid") == "0", Duration::from_secs(10)));
+    drop(child.stderr.take());
+    child.wait().unwrap();
+}
+
+/// Checks that two wishes for the end at once are one: the summary is there.
+#[test]
+fn two_ends_at_once() {
+    if !need(Capability::Ptrace) {
+        return;
+    }
+    let sleeper = Tracee::start(Command::new("sleep").arg("60").stdout(Stdio::null())).unwrap();
+    let (mut child, mut err) = attached(&[&sleeper.pid().to_string()]);
+    let pid = vmatlas_event::Pid(child.id() as i32);
+    vmatlas_sys::kill(pid, 2).unwrap();
+    vmatlas_sys::kill(pid, 15).unwrap();
+    let mut lines = String::new();
+    err.read_to_string(&mut lines).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{lines}");
+    assert!(lines.contains("model and kernel"), "{lines}");
 }

@@ -254,3 +254,42 @@ fn what_a_fork_leaves_out() {
     assert_eq!(named(&events, "fork").len(), 1);
     assert!(named(&events, "madvise").len() >= 2);
 }
+
+/// Checks that --check does not hold a call for another one that waits for it: a page that userfaultfd gives.
+#[test]
+fn a_call_that_waits_for_another() {
+    let source = r#"
+        #define _GNU_SOURCE
+        #include <fcntl.h>
+        #include <linux/userfaultfd.h>
+        #include <pthread.h>
+        #include <sys/ioctl.h>
+        #include <sys/mman.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        static int uffd;
+        static char *area;
+        static void *serve(void *unused) {
+            struct uffd_msg msg;
+            if (read(uffd, &msg, sizeof msg) != sizeof msg) _exit(3);
+            munmap(mmap(0, 8192, 3, 0x22, -1, 0), 8192);
+            struct uffdio_zeropage zero = { { (unsigned long)area, 4096 }, 0, 0 };
+            ioctl(uffd, UFFDIO_ZEROPAGE, &zero);
+            return 0;
+        }
+        int main(void) {
+            uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+            struct uffdio_api api = { UFFD_API, 0, 0 };
+            if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api)) return 0;
+            area = mmap(0, 4096, 3, 0x22, -1, 0);
+            struct uffdio_register reg = { { (unsigned long)area, 4096 }, UFFDIO_REGISTER_MODE_MISSING, 0 };
+            if (ioctl(uffd, UFFDIO_REGISTER, &reg)) return 0;
+            pthread_t thread;
+            pthread_create(&thread, 0, serve, 0);
+            madvise(area, 4096, 23);
+            pthread_join(thread, 0);
+            return 0;
+        }"#;
+    let Some((_dir, program)) = build(source) else { return };
+    checked(&["timeout", "20", program.to_str().unwrap()]);
+}

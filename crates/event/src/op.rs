@@ -221,6 +221,8 @@ pub enum Op {
         /// SECCOMP_FILTER_FLAG_*; 8 asks for a supervisor, which can answer memory calls, or let them run, unseen.
         flags: u64,
     },
+    /// A task of a running program that the tracer has joined; the envelope has its address space.
+    Joined,
     /// A task appeared.
     Fork {
         /// How.
@@ -347,6 +349,7 @@ pub enum OpKind {
     Personality,
     Other,
     Seccomp,
+    Joined,
     Fork,
     Exec,
     Exit,
@@ -419,6 +422,7 @@ impl OpKind {
             OpKind::Personality => "personality",
             OpKind::Other => "other",
             OpKind::Seccomp => "seccomp",
+            OpKind::Joined => "joined",
             OpKind::Fork => "fork",
             OpKind::Exec => "exec",
             OpKind::Exit => "exit",
@@ -463,6 +467,7 @@ impl Op {
             Op::Personality { .. } => OpKind::Personality,
             Op::Other { .. } => OpKind::Other,
             Op::Seccomp { .. } => OpKind::Seccomp,
+            Op::Joined => OpKind::Joined,
             Op::Fork { .. } => OpKind::Fork,
             Op::Exec { .. } => OpKind::Exec,
             Op::Exit { .. } => OpKind::Exit,

@@ -34,6 +34,8 @@ pub struct AddressSpace {
     /// The program break; `None` until the first brk(2) is seen.
     pub(crate) brk: Option<Addr>,
     pub(crate) rules: Rules,
+    /// Holes into which something may have grown, that the kernel is being asked about.
+    pub(crate) holes: Vec<AddrRange>,
     size: Bytes,
     pub(crate) peak: Bytes,
 }
@@ -66,6 +68,7 @@ impl AddressSpace {
             origins: IntervalMap::default(),
             brk: None,
             rules: Rules::default(),
+            holes: Vec::new(),
             size: Bytes(0),
             peak: Bytes(0),
         }

@@ -265,6 +265,10 @@ impl Spaces {
                 self.living(*child_mm).users.insert(child.tid, child.pid);
                 (Change::default(), Vec::new(), false)
             }
+            Op::Joined => {
+                self.living(event.mm).users.insert(event.task.tid, event.task.pid);
+                (Change::default(), Vec::new(), false)
+            }
             Op::Exit { .. } => (self.leave(event.mm, |tid, _| tid == event.task.tid), Vec::new(), false),
             Op::Exec { old_mm } => {
                 // Whichever thread called it, the process leaves as a whole.

@@ -11,8 +11,6 @@ pub struct Options {
     pub exit_kill: bool,
     /// Stop at system calls that a seccomp filter marks.
     pub seccomp: bool,
-    /// Follow new processes; threads are followed always.
-    pub processes: bool,
 }
 
 /// A tracee's resting place when it is resumed.
@@ -74,12 +72,11 @@ fn request(op: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Result<i64, 
 /// EPERM when it is traced already or not ours to trace, ESRCH when it is gone.
 pub fn seize(tid: Tid, options: Options) -> Result<(), Errno> {
     let mut o = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
         | libc::PTRACE_O_TRACECLONE
         | libc::PTRACE_O_TRACEEXEC
         | libc::PTRACE_O_TRACEEXIT;
-    if options.processes {
-        o |= libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK;
-    }
     if options.exit_kill {
         o |= libc::PTRACE_O_EXITKILL;
     }

@@ -296,7 +296,8 @@ impl Wishes {
         self.wait_for(&set, time);
     }
 
-    fn wait_for(&self, set: &libc::sigset_t, time: std::time::Duration) {
+    /// Whether one of them came.
+    fn wait_for(&self, set: &libc::sigset_t, time: std::time::Duration) -> bool {
         let time = libc::timespec {
             tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: time.subsec_nanos().into(),
@@ -308,13 +309,14 @@ impl Wishes {
         } else if signal == libc::SIGUSR1 {
             self.is_to_look.set(true);
         }
+        signal > 0
     }
 }
 
 impl Drop for Wishes {
     fn drop(&mut self) {
-        // A second ^C that came meanwhile would end us by its own: the work is done, that is what it wished.
-        self.is_to_end();
+        // Others that came meanwhile would end us by themselves: the work is done, that is what they wished.
+        while self.wait_for(&Self::all(), std::time::Duration::ZERO) {}
         change_mask(libc::SIG_SETMASK, &self.before.0);
     }
 }

@@ -20,7 +20,7 @@ fn main() {
         Program { path, args: &args, env: None, filter: Some(&filter), signals: Inherited::now(), fds: &[] };
     let Ok(spawned) = spawn(&program) else { return };
     let tid = Tid(spawned.pid.0);
-    if ptrace::seize(tid, Options { exit_kill: true, seccomp: true, processes: true }).is_err() {
+    if ptrace::seize(tid, Options { exit_kill: true, seccomp: true }).is_err() {
         return;
     }
     spawned.go();

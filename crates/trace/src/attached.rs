@@ -21,7 +21,8 @@ const ESRCH: Errno = Errno(3);
 pub struct Attach {
     /// The process.
     pub pid: Pid,
-    /// Whether its children are watched too, those it has and those it will have.
+    /// Whether its children are watched too, those it has and those it will have. Children that share its map (vfork,
+    /// CLONE_VM) are watched in any case, as long as they do.
     pub follow: bool,
     /// When to leave again; `None` for when it ends or somebody says so.
     pub duration: Option<Duration>,
@@ -70,7 +71,7 @@ impl Attached {
     }
 
     fn seize_process(&mut self, pid: Pid, kernel: &mut dyn Kernel) -> Result<(), TraceError> {
-        let options = Options { exit_kill: false, seccomp: false, processes: self.attach.follow };
+        let options = Options { exit_kill: false, seccomp: false };
         let error = |errno: Errno| match errno {
             EPERM => TraceError::NotPermitted { errno },
             ESRCH => TraceError::Gone { pid },

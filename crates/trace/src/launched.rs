@@ -53,7 +53,7 @@ impl Tracer {
         let spawned =
             spawn(&program).map_err(|errno| TraceError::System { what: "starting a process", errno })?;
         let tid = Tid(spawned.pid.0);
-        let options = Options { exit_kill: true, seccomp: filtered, processes: true };
+        let options = Options { exit_kill: true, seccomp: filtered };
         if let Err(errno) = ptrace::seize(tid, options) {
             let pid = spawned.pid;
             // It waits for a word that never comes: with our end of the pipe closed it exits.

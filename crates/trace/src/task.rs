@@ -20,6 +20,9 @@ pub(crate) struct Task {
     pub(crate) is_stopped: bool,
     /// Whether it is about to end.
     pub(crate) is_exiting: bool,
+    /// Whether it did not stop when it was told to: it waits for a child of vfork(2) that was there before us, or for
+    /// something that cannot be interrupted.
+    pub(crate) is_blocked: bool,
     /// The child of vfork(2) that it may be waiting for.
     pub(crate) vforked: Option<Tid>,
 }
@@ -44,6 +47,7 @@ impl Task {
             unread_copy: false,
             is_stopped: false,
             is_exiting: false,
+            is_blocked: false,
             vforked: None,
         }
     }

@@ -43,7 +43,7 @@ pub fn push_line(line: &mut String, done: &Done, options: &LineOptions) {
         // What no call had made, if there is anything.
         Op::Snapshot { reason: SnapshotReason::Fork | SnapshotReason::Check, .. } => false,
         Op::Snapshot { .. } => !done.pages.is_empty(),
-        Op::Exec { .. } | Op::Observed { .. } => false,
+        Op::Exec { .. } | Op::Observed { .. } | Op::Joined => false,
         _ => true,
     };
     if !is_shown {

@@ -36,6 +36,7 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
         Op::Observed { rows, asked, .. } => return observed::answer(space, event.seq, *asked, rows),
         _ => {}
     }
+    space.holes.clear();
     let mut edit = Edit::new(space, event.seq);
     if edit.space.rules.any_grows() && !matches!(event.op, Op::Brk { .. }) {
         for range in affected_ranges(&event.op, event.outcome, edit.space.page) {
@@ -79,7 +80,7 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
         (&Op::Personality { persona }, Outcome::Done(_)) => prctl::personality(&mut edit, persona),
         (&Op::MapShadowStack { len, .. }, Outcome::Done(at)) => shadow_stack::apply(&mut edit, Addr(at), len),
         (Op::IoSetup { .. }, Outcome::Done(_)) => aio::setup(&mut edit),
-        (&Op::IoDestroy { ctx }, Outcome::Done(_)) => aio::destroy(&mut edit, ctx),
+        (Op::IoDestroy { .. }, Outcome::Done(_)) => aio::destroy(&mut edit),
         (&Op::Ioctl { fd, request, .. }, Outcome::Done(_)) => userfaultfd::apply(&mut edit, fd, request),
         (&Op::ProcessMadvise { advice, .. }, Outcome::Done(_)) => madvise::of_process(&mut edit, advice),
         (Op::Other { .. }, Outcome::Done(_)) => edit.ask(AddrRange::ALL),
@@ -223,6 +224,7 @@ impl<'a> Edit<'a> {
             && !hole.is_empty()
         {
             self.guessed = true;
+            self.space.holes.push(hole);
             self.ask(hole);
         }
     }

@@ -92,7 +92,7 @@ fn is_below_growing(space: &AddressSpace, asked: AddrRange, added: &VmaRow) -> b
     let starts_growing = |addr: Addr| {
         space.rules.grows_at(addr) && space.vma_at(addr).is_some_and(|row| row.range.start() == addr)
     };
-    starts_growing(asked.end()) || asked == AddrRange::ALL && starts_growing(added.range.end())
+    space.holes.contains(&asked) || asked == AddrRange::ALL && starts_growing(added.range.end())
 }
 
 fn is_anonymous(row: &VmaRow) -> bool {

@@ -461,3 +461,19 @@ fn a_late_fork_changes_nothing() {
     let exit = Event { task: child, mm: MmId(2), ..world.event(exit, Outcome::Done(0)) };
     assert_eq!(world.spaces.event(&exit).done.unwrap().change.before[..], rows);
 }
+
+/// Checks that what grew down stays growing when its top is unmapped, and grows on from there.
+#[test]
+fn what_grew_grows_on_without_its_top() {
+    let mut world = World::with(vec![anon(1, 2, Prot::RW)]);
+    world.call(mmap(4, 3, 0x122), done(20), &[anon(20, 24, Prot::RW)]);
+    // It grew by three pages, and then its former first page is unmapped.
+    let op = Op::Munmap { addr: Addr(20 * PAGE), len: Bytes(PAGE) };
+    world.call(op, Outcome::Done(0), &[anon(17, 20, Prot::RW), anon(21, 24, Prot::RW)]);
+    assert_eq!(world.rows(), [anon(1, 2, Prot::RW), anon(17, 20, Prot::RW), anon(21, 24, Prot::RW)]);
+    // It grows once more: no drift.
+    let rows = vec![anon(1, 2, Prot::RW), anon(15, 20, Prot::RW), anon(21, 24, Prot::RW)];
+    world.send(Op::Snapshot { reason: SnapshotReason::Reconcile, rows }, Outcome::Done(0));
+    let tally = world.spaces.tally();
+    assert_eq!((tally.drift, tally.observed), (0, 2));
+}

@@ -45,6 +45,12 @@ impl ProcRoot {
         self.live
     }
 
+    /// Whether the numbers in it are those that system calls take: a /proc of another PID namespace has others.
+    pub fn has_our_numbers(&self) -> bool {
+        let me = vmatlas_sys::self_pid().to_string();
+        fs::read_link(self.path.join("self")).is_ok_and(|link| link.as_os_str() == me.as_str())
+    }
+
     /// Opens a process.
     ///
     /// # Errors

@@ -10,20 +10,49 @@ const RECONCILE_NS: u64 = 1_000_000_000;
 const RECONCILE_SHARE: u64 = 100;
 
 impl Engine {
-    /// Reads the whole map of a stopped task and tells it.
-    pub(super) fn snapshot(&mut self, id: TaskId, mm: MmId, reason: SnapshotReason, wiring: &mut Wiring<'_>) {
+    /// Reads the whole map of a stopped task and tells it; whether there was one to read.
+    pub(super) fn snapshot(
+        &mut self,
+        id: TaskId,
+        mm: MmId,
+        reason: SnapshotReason,
+        wiring: &mut Wiring<'_>,
+    ) -> bool {
         if self.muted {
-            return;
+            return true;
         }
         let start = now();
         // A task that was killed meanwhile has no map; its end is told by itself.
-        let Ok(rows) = wiring.kernel.all_vmas(id) else { return };
+        let Ok(rows) = wiring.kernel.all_vmas(id) else { return false };
         let at = now();
         if let Some(shared) = self.spaces.get_mut(&mm) {
             let cost = at.0.saturating_sub(start.0);
             shared.due = MonoNs(at.0 + RECONCILE_NS.max(cost.saturating_mul(RECONCILE_SHARE)));
         }
         self.send(wiring.sink, id, mm, (at, at), Op::Snapshot { reason, rows }, Outcome::Done(0));
+        true
+    }
+
+    /// Reads the map of every address space once, of the first of its tasks that still has one.
+    pub(super) fn read_each(
+        &mut self,
+        wiring: &mut Wiring<'_>,
+        mut read: impl FnMut(&mut Engine, TaskId, MmId, &mut Wiring<'_>) -> bool,
+    ) {
+        let mut tasks: Vec<(MmId, bool, TaskId)> = self
+            .tasks
+            .values()
+            .filter(|task| task.known)
+            .map(|task| (task.mm, task.is_exiting || !task.is_stopped, task.id))
+            .collect();
+        tasks.sort_by_key(|(mm, is_worse, id)| (*mm, *is_worse, id.tid));
+        let mut done = None;
+        for (mm, _, id) in tasks {
+            // A first task that has ended while others go on shows no map any more: then the next one does.
+            if done != Some(mm) && read(self, id, mm, wiring) {
+                done = Some(mm);
+            }
+        }
     }
 
     /// Reads the whole map of a task that is stopped after a call, when it is time.

@@ -18,7 +18,8 @@ const HOLD_NS: u64 = 50 * NS_PER_MS;
 impl Engine {
     /// Whether a task that came to a memory call shall wait before it; then it is not to be resumed.
     pub(super) fn park(&mut self, tid: Tid, mm: MmId) -> bool {
-        if !self.check || self.spaces.get(&mm).is_none_or(|shared| shared.users < 2) {
+        if !self.check || self.leaving.is_some() || self.spaces.get(&mm).is_none_or(|shared| shared.users < 2)
+        {
             return false;
         }
         let is_busy =
@@ -31,7 +32,7 @@ impl Engine {
     }
 
     /// Lets the first of the parked tasks go on whose call has nothing to wait for, and those that waited too long.
-    pub(super) fn unpark(&mut self, wiring: &mut Wiring<'_>) {
+    pub(super) fn unpark(&mut self) {
         if self.parked.is_empty() {
             return;
         }
@@ -46,7 +47,7 @@ impl Engine {
             let is_free = !self.tasks.values().any(|task| task.mm == mm && task.call.is_some());
             if is_late || is_free {
                 self.parked.remove(next);
-                self.enter(tid, at, wiring);
+                self.make_call(tid, at);
             } else {
                 next += 1;
             }
@@ -107,12 +108,20 @@ impl Engine {
             match poll_my_children() {
                 Ok(Some((tid, status))) => {
                     if let Some(task) = self.tasks.get_mut(&tid) {
-                        // One that has ended moves no more either.
+                        // One that has ended moves no more either, and has no map to read.
                         task.is_stopped = !matches!(status, WaitStatus::Continued);
+                        task.is_exiting |= matches!(status, WaitStatus::Exited(_) | WaitStatus::Signaled(_));
                     }
                     self.queue.push_back((tid, status));
                 }
-                Ok(None) if is_over(now()) => return false,
+                Ok(None) if is_over(now()) => {
+                    for tid in left {
+                        if let Some(task) = self.tasks.get_mut(&tid) {
+                            task.is_blocked = true;
+                        }
+                    }
+                    return false;
+                }
                 Ok(None) => sleep(super::LOOK_AGAIN),
                 Err(_) => return false,
             }
@@ -122,6 +131,6 @@ impl Engine {
     /// Whether a task may change its map at any moment: it is not stopped, and not waiting for a child of vfork(2).
     pub(super) fn can_move(&self, task: &crate::task::Task) -> bool {
         let is_waiting = |child: Tid| self.tasks.get(&child).is_some_and(|child| child.mm == task.mm);
-        !task.is_stopped && !task.vforked.is_some_and(is_waiting)
+        !task.is_stopped && !task.is_blocked && !task.vforked.is_some_and(is_waiting)
     }
 }

@@ -3,7 +3,7 @@
 use super::{Engine, LOOK_AGAIN, Wiring};
 use crate::error::TraceError;
 use rustc_hash::FxHashMap;
-use vmatlas_event::{MmId, SnapshotReason, TaskId, Tid};
+use vmatlas_event::{MmId, Op, Outcome, SnapshotReason, TaskId, Tid};
 use vmatlas_sys::ptrace;
 use vmatlas_sys::{WaitStatus, now, poll_my_children, sleep};
 
@@ -15,6 +15,11 @@ impl Engine {
     ///
     /// A call that one of them was in has ended by then, or will start anew: what it does is seen from its beginning.
     pub(crate) fn begin_attached(&mut self, wiring: &mut Wiring<'_>) {
+        let at = now();
+        let tasks: Vec<(TaskId, MmId)> = self.tasks.values().map(|task| (task.id, task.mm)).collect();
+        for (id, mm) in tasks {
+            self.send(wiring.sink, id, mm, (at, at), Op::Joined, Outcome::Done(0));
+        }
         self.read_all(SnapshotReason::Attach, wiring);
         // Their stops are in the queue, and let them go on.
     }
@@ -24,23 +29,12 @@ impl Engine {
         let moving: Vec<Tid> =
             self.tasks.iter().filter(|(_, task)| self.can_move(task)).map(|(tid, _)| *tid).collect();
         self.hold_these(&moving);
-        let mut spaces: FxHashMap<MmId, TaskId> = FxHashMap::default();
-        for task in self.tasks.values() {
-            // A first task that has ended while others go on shows no map any more.
-            let is_better = task.is_stopped && task.id.tid.0 != task.id.pid.0;
-            let entry = spaces.entry(task.mm).or_insert(task.id);
-            if is_better {
-                *entry = task.id;
-            }
-        }
-        let mut spaces: Vec<(MmId, TaskId)> = spaces.into_iter().collect();
-        spaces.sort_by_key(|(mm, _)| *mm);
-        for (mm, id) in spaces {
+        self.read_each(wiring, |engine, id, mm, wiring| {
             // A call that somebody is inside of may be in the map already, and its event comes after it.
-            let is_unclear = self.tasks.values().any(|task| task.mm == mm && task.call.is_some());
+            let is_unclear = engine.tasks.values().any(|task| task.mm == mm && task.call.is_some());
             let reason = if is_unclear { SnapshotReason::Unclear } else { reason };
-            self.snapshot(id, mm, reason, wiring);
-        }
+            engine.snapshot(id, mm, reason, wiring)
+        });
     }
 
     /// Stops every task, reads each map for the last time, and detaches.
@@ -72,7 +66,7 @@ impl Engine {
                 None => sleep(LOOK_AGAIN),
             }
         }
-        self.read_all_last(wiring);
+        self.read_each(wiring, |engine, id, mm, wiring| engine.read_last(id, mm, wiring));
         let still = self.leaving.take().unwrap_or_default();
         for (tid, signal) in still.into_iter().chain(self.early.keys().map(|tid| (*tid, 0))) {
             // One that SIGKILL took needs nothing.
@@ -85,17 +79,8 @@ impl Engine {
 
     fn is_any_moving(&self) -> bool {
         let still = |tid: &Tid| self.leaving.as_ref().is_some_and(|still| still.contains_key(tid));
-        self.tasks.iter().any(|(tid, task)| !still(tid) && task.vforked.is_none())
-    }
-
-    /// Reads the map of every address space of which all tasks stand still.
-    fn read_all_last(&mut self, wiring: &mut Wiring<'_>) {
-        let mut spaces: FxHashMap<MmId, TaskId> = FxHashMap::default();
-        for task in self.tasks.values().filter(|task| task.known) {
-            spaces.entry(task.mm).or_insert(task.id);
-        }
-        for (mm, id) in spaces {
-            self.read_last(id, mm, wiring);
-        }
+        // A stop that is in the queue is one that is not dealt with yet.
+        let is_queued = |tid: &Tid| self.queue.iter().any(|(queued, _)| queued == tid);
+        self.tasks.iter().any(|(tid, task)| !still(tid) && (self.can_move(task) || is_queued(tid)))
     }
 }

@@ -48,6 +48,15 @@ impl Engine {
                 let pid = wiring.kernel.process_of(child).unwrap_or(Pid(child.0));
                 // Where kcmp(2) is missing, the kind of event tells: only vfork and threads share.
                 let shared = same_address_space(tid, child).unwrap_or(event != event::FORK);
+                if !shared && !self.follow {
+                    // Its own map is nobody's business here.
+                    match self.early.remove(&child) {
+                        Some(_) => drop(ptrace::detach(child, 0)),
+                        None => drop(self.strangers.insert(child)),
+                    }
+                    self.go_on(tid, 0);
+                    return;
+                }
                 let mm = if shared { parent_mm } else { self.new_mm() };
                 let id = TaskId { pid, tid: child, started };
                 self.add(Task { unread_copy: known && !shared, ..Task::new(id, mm, known) });
@@ -132,6 +141,12 @@ impl Engine {
         for other in ended {
             self.gone(other, (None, None), wiring);
         }
+        if !self.follow && pid != self.root {
+            // It shared the map of the process we watch, and has another one now.
+            self.gone(former, (None, None), wiring);
+            let _ = ptrace::detach(tid, 0);
+            return;
+        }
         if let Some(task) = self.tasks.remove(&former) {
             wiring.kernel.forget(task.id);
         }
@@ -160,15 +175,16 @@ impl Engine {
     }
 
     /// Reads a map for the last time, of a task that stands still.
-    pub(super) fn read_last(&mut self, id: TaskId, mm: MmId, wiring: &mut Wiring<'_>) {
+    pub(super) fn read_last(&mut self, id: TaskId, mm: MmId, wiring: &mut Wiring<'_>) -> bool {
         let is_unclear = self.spaces.get(&mm).is_none_or(|shared| shared.unclear)
             || self.tasks.values().any(|task| task.mm == mm && task.call.is_some());
         let reason = if is_unclear { SnapshotReason::Unclear } else { SnapshotReason::Last };
-        self.snapshot(id, mm, reason, wiring);
+        self.snapshot(id, mm, reason, wiring)
     }
 
     pub(crate) fn exited(&mut self, tid: Tid, status: WaitStatus, wiring: &mut Wiring<'_>) {
         self.early.remove(&tid);
+        self.strangers.remove(&tid);
         let how = match status {
             WaitStatus::Exited(status) => (Some(status), None),
             WaitStatus::Signaled(signal) => (None, Some(signal)),

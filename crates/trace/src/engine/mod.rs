@@ -10,7 +10,7 @@ mod lifecycle;
 mod stops;
 
 use crate::task::Task;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::time::Duration;
 use vmatlas_event::{
@@ -39,7 +39,7 @@ pub(crate) struct Engine {
     pub(crate) filtered: bool,
     /// Whether the model shall be compared with the kernel after every memory call.
     pub(crate) check: bool,
-    /// Whether child processes are followed.
+    /// Whether child processes are followed; those that share the map always are.
     pub(crate) follow: bool,
     /// The process a job stops with.
     pub(crate) root: Pid,
@@ -47,6 +47,8 @@ pub(crate) struct Engine {
     /// Tasks whose first stop came before their creator told of them, and when.
     early: FxHashMap<Tid, MonoNs>,
     spaces: FxHashMap<MmId, Shared>,
+    /// Children that are not followed, until their first stop: then they are let go.
+    strangers: FxHashSet<Tid>,
     /// Stops that were seen while tasks were being held, to be dealt with in this order.
     queue: VecDeque<(Tid, WaitStatus)>,
     /// Tasks that wait before a memory call for another one of the same address space to end, and since when.
@@ -77,6 +79,7 @@ impl Engine {
             root,
             tasks: FxHashMap::default(),
             early: FxHashMap::default(),
+            strangers: FxHashSet::default(),
             spaces: FxHashMap::default(),
             queue: VecDeque::new(),
             parked: VecDeque::new(),
@@ -134,7 +137,7 @@ impl Engine {
                 None => poll_my_children()?,
             };
             self.adopt(wiring);
-            self.unpark(wiring);
+            self.unpark();
             if stop.is_some() {
                 return Ok(stop);
             }
@@ -150,7 +153,7 @@ impl Engine {
             return Ok(None);
         }
         self.adopt(wiring);
-        self.unpark(wiring);
+        self.unpark();
         poll_my_children()
     }
 

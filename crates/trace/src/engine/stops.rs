@@ -23,17 +23,22 @@ impl Engine {
         wiring: &mut Wiring<'_>,
     ) -> Result<(), TraceError> {
         let Some(task) = self.tasks.get_mut(&tid) else {
+            if self.strangers.remove(&tid) {
+                let _ = ptrace::detach(tid, 0);
+                return Ok(());
+            }
             // Its creator has not told of it yet (thread storm): it waits.
             self.early.insert(tid, now());
             return Ok(());
         };
         task.is_stopped = true;
+        task.is_blocked = false;
         match (event, signal) {
             (event::SECCOMP, _) => {
                 if task.unread_copy {
                     self.read_copy(tid, wiring);
                 }
-                self.enter(tid, now(), wiring);
+                self.enter(tid, now());
             }
             (0, SYSCALL_STOP) if self.filtered => {
                 // An error: it was killed at this stop. It stays in the call, which its end tells.
@@ -73,24 +78,18 @@ impl Engine {
     /// A task stands before a marked call: it makes it, or waits for others.
     ///
     /// The filter marks memory calls only, and the return tells all about them: nothing to read here.
-    pub(super) fn enter(&mut self, tid: Tid, at: MonoNs, wiring: &mut Wiring<'_>) {
-        let Some(task) = self.tasks.get(&tid) else { return };
-        let mm = task.mm;
-        if self.park(tid, mm) {
-            return;
+    fn enter(&mut self, tid: Tid, at: MonoNs) {
+        if self.tasks.get(&tid).map(|task| task.mm).is_some_and(|mm| !self.park(tid, mm)) {
+            self.make_call(tid, at);
         }
-        if !self.filtered {
-            // It was read when it came here.
-            if let Some(task) = self.tasks.get_mut(&tid) {
-                task.call = task.parked.take();
-            }
-            self.go_on(tid, 0);
-            let _ = wiring;
-            return;
-        }
-        if let Some(task) = self.tasks.get_mut(&tid) {
-            task.call = Some(Call { entered: at, op: None });
-        }
+    }
+
+    /// A task makes the call it stands before.
+    pub(super) fn make_call(&mut self, tid: Tid, at: MonoNs) {
+        let filtered = self.filtered;
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        // Without a filter the call was read when the task came to it.
+        task.call = if filtered { Some(Call { entered: at, op: None }) } else { task.parked.take() };
         self.resume(tid, Resume::ToSyscall, 0);
     }
 
@@ -104,7 +103,7 @@ impl Engine {
                     && let Some(task) = self.tasks.get_mut(&tid)
                 {
                     task.parked = Some(Call { entered: at, op: Some(op) });
-                    self.enter(tid, at, wiring);
+                    self.enter(tid, at);
                     return Ok(());
                 }
             }
@@ -135,7 +134,7 @@ impl Engine {
             self.answer(next, id, mm, wiring);
             self.compare(id, mm, wiring);
             self.reconcile(id, mm, left, wiring);
-            self.unpark(wiring);
+            self.unpark();
         }
     }
 
