@@ -1,11 +1,13 @@
 //! `cargo xtask suites`: programs that others wrote to try the kernel's memory calls, under `vmatlas run --check`.
 //!
 //! What they find must be the same with and without us, and the model must be the kernel's after each of their calls.
+//! One needs no `run`: `vma` compares the model alone with the kernel's own code.
 
 mod selftests;
 mod storms;
 mod stress_ng;
 mod uml;
+mod vma;
 
 use crate::metadata::{cargo, release_folder};
 use anyhow::{Context, Result, bail};
@@ -20,17 +22,28 @@ usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the s
        cargo xtask suites selftests [TREE]             the kernel's selftests/mm (TREE: unpacked kernel sources; else
                                                        Debian's linux-source-6.12, unpacked below target/)
        cargo xtask suites storms [threads|forks|vforks...]   many tasks: nothing lost, the tracer's memory flat
-       cargo xtask suites uml [--calls N] [--seed S]   random calls inside Debian's user-mode-linux (Linux 6.1)";
+       cargo xtask suites uml [--calls N] [--seed S]   random calls inside Debian's user-mode-linux (Linux 6.1)
+       cargo xtask suites vma [TREE] [--operations N] [--seed S]   the model alone against the kernel's own mm/vma.c, built
+                                                       as a program (TREE: as above; Linux 6.12)";
 
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     match args {
         ["stress-ng", stressors @ ..] => stress_ng::run(&Watch::build()?, stressors),
+        ["vma", rest @ ..] => vma::run(rest),
         ["selftests"] => selftests::run(&Watch::build()?, None),
         ["selftests", tree] => selftests::run(&Watch::build()?, Some(Path::new(tree))),
         ["storms", storms @ ..] => storms::run(&Watch::build()?, storms),
         ["uml", rest @ ..] => uml::run(&Watch::build()?, rest),
         _ => bail!("{USAGE}"),
     }
+}
+
+/// Where results go.
+fn folder() -> Result<PathBuf> {
+    let release = release_folder();
+    let folder = release.parent().unwrap_or(&release).join("suites");
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
 }
 
 /// The programs of ours, and where results go.
@@ -62,9 +75,7 @@ impl Watch {
         if !status.success() {
             bail!("cargo build failed");
         }
-        let release = release_folder();
-        let folder = release.parent().unwrap_or(&release).join("suites");
-        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let (release, folder) = (release_folder(), folder()?);
         let (vmatlas, subject) = (release.join("vmatlas"), release.join("vmatlas-truth-subject"));
         Ok(Watch { vmatlas, subject, folder })
     }

@@ -25,7 +25,7 @@ const ARCHIVE: &str = "/usr/src/linux-source-6.12.tar.xz";
 pub(super) fn run(watch: &Watch, tree: Option<&Path>) -> Result<()> {
     let tree = match tree {
         Some(tree) => tree.to_owned(),
-        None => unpacked(watch)?,
+        None => unpacked(&watch.folder)?,
     };
     need("gcc", "gcc libc6-dev libcap-dev")?;
     command("make", &["-s", "ARCH=x86", "headers"], &tree)?;
@@ -56,8 +56,8 @@ fn verdicts(output: &str) -> Vec<String> {
 }
 
 /// Debian's sources, unpacked once.
-fn unpacked(watch: &Watch) -> Result<PathBuf> {
-    let tree = watch.folder.join("linux");
+pub(super) fn unpacked(folder: &Path) -> Result<PathBuf> {
+    let tree = folder.join("linux");
     if !tree.join("Makefile").is_file() {
         if !Path::new(ARCHIVE).is_file() {
             bail!("{ARCHIVE} is missing: apt-get install linux-source-6.12 libcap-dev make bison flex");
