@@ -54,6 +54,13 @@ impl State {
         page_changes(&self.rows, &after.rows, &[])
     }
 
+    /// The resident pages, huge ones too, of the VMAs that meet `range`; and the range of these VMAs.
+    pub(crate) fn resident_around(&self, range: AddrRange) -> (Bytes, AddrRange) {
+        let met = || self.rows.iter().zip(&self.pages).filter(|(row, _)| row.range.intersects(range));
+        let counts = sum(met().filter_map(|(_, pages)| pages.as_ref()));
+        (counts.resident + counts.hugetlb, met().fold(range, |hull, (row, _)| hull.hull(row.range)))
+    }
+
     /// The row that holds an address.
     pub fn row_at(&self, addr: vmatlas_event::Addr) -> Option<&VmaRow> {
         self.rows.iter().find(|row| row.range.contains(addr))

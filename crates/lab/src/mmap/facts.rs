@@ -69,8 +69,8 @@ pub(super) fn of_call(report: &mut Report, made: &Made) {
     let grew = Bytes(made.after.virtual_size.0.saturating_sub(made.before.virtual_size.0));
     let predicted = Expected::Is(bytes(len));
     add(report, "virtual-grew", Say::new(shared::FACT_VIRTUAL), predicted, Measured::Is(bytes(grew)));
-    resident_after_call(report, made, len);
     let new = AddrRange::from_len(Addr(addr), len).unwrap_or(AddrRange::ALL);
+    resident_after_call(report, made, new);
     let others =
         changes.iter().all(|change| matches!(change, PageChange::Added(row) if new.covers(row.range)));
     let predicted = Expected::Is(Value::Yes(true));
@@ -84,11 +84,14 @@ pub(super) fn of_call(report: &mut Report, made: &Made) {
     model_equals(report, made);
 }
 
-fn resident_after_call(report: &mut Report, made: &Made, len: Bytes) {
-    let grew = made.after.total.resident.0.saturating_sub(made.before.total.resident.0)
-        + made.after.total.hugetlb.0.saturating_sub(made.before.total.hugetlb.0);
+/// Of the VMA that the new area is in, not of the whole process: the subject's own program may get pages meanwhile, when
+/// others that run it too were faulting the same pages in (fault-around passes over pages that are locked).
+fn resident_after_call(report: &mut Report, made: &Made, new: AddrRange) {
+    let (after, around) = made.after.resident_around(new);
+    let (before, _) = made.before.resident_around(around);
+    let grew = after.0.saturating_sub(before.0);
     let predicted = match predict::populates(&made.args) {
-        true => populated(report, made, len),
+        true => populated(report, made, new.len()),
         false => Expected::Is(Value::Bytes(0)),
     };
     add(report, "resident", Say::new(texts::FACT_RESIDENT), predicted, Measured::Is(Value::Bytes(grew)));
