@@ -308,6 +308,8 @@ impl Spaces {
             let mut others = living.recent.iter().rev().take_while(|(left, _)| *left > event.entered);
             if others.any(|(_, other)| other.intersects(range)) {
                 again = 1;
+                // From where the break moved, its call does not say, and the prediction took the latest word for it.
+                let range = if matches!(event.op, Op::Brk { .. }) { AddrRange::ALL } else { range };
                 if !ask.iter().any(|asked| asked.covers(range)) {
                     ask.push(range);
                 }

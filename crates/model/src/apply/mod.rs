@@ -62,7 +62,7 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
         (&Op::Madvise { addr, len, advice }, Outcome::Done(_)) => {
             madvise::apply(&mut edit, addr, len, advice)
         }
-        (&Op::Shmat { .. }, Outcome::Done(at)) => shm::attach(&mut edit, Addr(at)),
+        (Op::Shmat { .. }, Outcome::Done(_)) => shm::attach(&mut edit),
         (&Op::Shmdt { addr }, Outcome::Done(_)) => shm::detach(&mut edit, addr),
         (&Op::Mlock { addr, len, .. } | &Op::Munlock { addr, len }, Outcome::Done(_)) => {
             lock::apply(&mut edit, addr, len)
@@ -125,7 +125,7 @@ fn argument_ranges(op: &Op, page: PageSize) -> Ranges {
     }
 }
 
-/// The ranges a call acted on, by its arguments and result; for a segment or heap only where it starts.
+/// The ranges a call acted on, by its arguments and result; everything where these do not tell how far it reached.
 pub(crate) fn affected_ranges(op: &Op, outcome: Outcome, page: PageSize) -> Ranges {
     let at = match outcome {
         Outcome::Done(value) => Addr(value),
@@ -139,10 +139,12 @@ pub(crate) fn affected_ranges(op: &Op, outcome: Outcome, page: PageSize) -> Rang
         // Where the break was before, the call does not say: two that move it at a time always overlap. What else is
         // below the break, the program and its data, is few.
         Op::Brk { .. } => smallvec![pages_of(page, Addr(0), Bytes(at.0))],
-        Op::Shmat { .. } => smallvec![pages_of(page, at, Bytes(1))],
+        Op::Shmat { .. }
+        | Op::Shmdt { .. }
+        | Op::IoSetup { .. }
+        | Op::IoDestroy { .. }
+        | Op::ArchPrctl { .. } => smallvec![AddrRange::ALL],
         Op::MapShadowStack { len, .. } => smallvec![pages_of(page, at, len)],
-        Op::IoDestroy { ctx } => smallvec![pages_of(page, ctx, Bytes(1))],
-        Op::Shmdt { addr } => smallvec![pages_of(page, addr, Bytes(1))],
         _ => argument_ranges(op, page),
     }
 }

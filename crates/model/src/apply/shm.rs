@@ -1,15 +1,15 @@
 //! shmat(2) and shmdt(2): the segment's size is not among the arguments.
 
 use super::Edit;
-use vmatlas_event::{Addr, AddrRange, Bytes, VmaRow};
+use vmatlas_event::{Addr, AddrRange, VmaRow};
 
 /// SHM_REMAP: over whatever is there.
 pub(super) const REMAP: i32 = 0x4000;
 
-pub(super) fn attach(edit: &mut Edit<'_>, at: Addr) {
-    if let Some(first_page) = AddrRange::from_len(at, Bytes(edit.space.page.bytes())) {
-        edit.ask(first_page);
-    }
+/// Where it was put, the result says; how much, nothing does, and asking about its first page tells only as much as another
+/// thread has not cut meanwhile.
+pub(super) fn attach(edit: &mut Edit<'_>) {
+    edit.ask(AddrRange::ALL);
 }
 
 /// Whatever of the segment lies where this attach had put it goes, also when something else is at its start by now

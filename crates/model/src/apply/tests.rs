@@ -301,9 +301,9 @@ fn shared_segments_come_and_go() {
     };
     let mut world = World::with(vec![anon(1, 2, Prot::RW)]);
     let op = Op::Shmat { id: 3, addr: Addr(0), flags: 0 };
-    let change = world.call(op, done(30), &[shm(30, 40)]);
+    let change = world.call(op, done(30), &[anon(1, 2, Prot::RW), shm(30, 40)]);
     assert_eq!(change.pages(), [PageChange::Added(shm(30, 40))]);
-    let change = world.call(Op::Shmdt { addr: Addr(30 * PAGE) }, Outcome::Done(0), &[]);
+    let change = world.call(Op::Shmdt { addr: Addr(30 * PAGE) }, Outcome::Done(0), &[anon(1, 2, Prot::RW)]);
     assert_eq!(change.pages(), [PageChange::Removed(shm(30, 40))]);
     assert_eq!(world.rows(), [anon(1, 2, Prot::RW)]);
 }
