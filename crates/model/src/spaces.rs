@@ -1,11 +1,12 @@
 //! All address spaces of a traced tree, and the joining of each call with the kernel's answer to it.
 
-use crate::apply::affected_ranges;
+use crate::apply::{Ranges, affected_ranges};
 use crate::change::{Change, PageChange};
 use crate::check::Difference;
 use crate::rules::Rules;
 use crate::space::AddressSpace;
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use vmatlas_event::{
     AddrRange, Bytes, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, Tid, VmaRow,
@@ -50,7 +51,7 @@ struct Living {
     /// The tasks that share it, each with its process.
     users: FxHashMap<Tid, Pid>,
     /// The latest calls and where they acted, by the time they were left.
-    recent: VecDeque<(MonoNs, AddrRange)>,
+    recent: VecDeque<(MonoNs, Ranges)>,
 }
 
 /// A call whose range the kernel is being asked about.
@@ -301,27 +302,42 @@ impl Spaces {
         if living.users.len() < 2 {
             return;
         }
-        let mut again = 0;
-        let ranges = affected_ranges(&event.op, event.outcome, page);
-        for &range in &ranges {
-            // Sorted by the time of leaving, nearly: another task's event may have come a little late.
-            let mut others = living.recent.iter().rev().take_while(|(left, _)| *left > event.entered);
-            if others.any(|(_, other)| other.intersects(range)) {
-                again = 1;
-                // From where the break moved, its call does not say, and the prediction took the latest word for it.
-                let range = if matches!(event.op, Op::Brk { .. }) { AddrRange::ALL } else { range };
-                if !ask.iter().any(|asked| asked.covers(range)) {
+        let own = affected_ranges(&event.op, event.outcome, page);
+        // Sorted by the time of leaving, nearly: another task's event may have come a little late.
+        let others = || living.recent.iter().rev().take_while(|(left, _)| *left > event.entered);
+        // What one of two calls did may have gone on with what the other one moved (mremap), so all ranges of both are
+        // unclear, and with them those of a third that meets them.
+        let mut unclear = own.clone();
+        let mut met: SmallVec<[bool; 8]> = others().map(|_| false).collect();
+        loop {
+            let known = unclear.len();
+            for ((_, ranges), met) in others().zip(&mut met) {
+                if !*met && ranges.iter().any(|r| unclear.iter().any(|u| u.intersects(*r))) {
+                    *met = true;
+                    unclear.extend(ranges.iter().copied());
+                }
+            }
+            if unclear.len() == known {
+                break;
+            }
+        }
+        if met.iter().any(|met| *met) {
+            self.tally.conflicts += 1;
+            // From where the break moved, its call does not say, and the prediction took the latest word for it.
+            if matches!(event.op, Op::Brk { .. }) {
+                unclear = Ranges::from_slice(&[AddrRange::ALL]);
+            }
+            for range in unclear {
+                if !range.is_empty() && !ask.iter().any(|asked| asked.covers(range)) {
                     ask.push(range);
                 }
             }
         }
-        for range in ranges {
-            if living.recent.len() == REMEMBERED {
-                living.recent.pop_front();
-            }
-            living.recent.push_back((event.left, range));
+        let living = self.living(event.mm);
+        if living.recent.len() == REMEMBERED {
+            living.recent.pop_front();
         }
-        self.tally.conflicts += again;
+        living.recent.push_back((event.left, own));
     }
 }
 

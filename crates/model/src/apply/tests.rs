@@ -477,3 +477,24 @@ fn what_grew_grows_on_without_its_top() {
     let tally = world.spaces.tally();
     assert_eq!((tally.drift, tally.observed), (0, 2));
 }
+
+/// Checks that a call which overlapped a move is read again where the pages went too, not only where it acted.
+#[test]
+fn what_a_move_took_along_is_read_again() {
+    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+    let second = TaskId { pid: Pid(1), tid: Tid(2), started: None };
+    let kind = vmatlas_event::ForkKind::Thread;
+    world.send(Op::Fork { kind, child: second, child_mm: MmId(1) }, Outcome::Done(2));
+    let pages = Bytes(2 * PAGE);
+    let mremap =
+        Op::Mremap { old: Addr(3 * PAGE), old_len: pages, new_len: pages, flags: 3, new: Addr(20 * PAGE) };
+    let mremap = Event { entered: MonoNs(10), left: MonoNs(20), ..world.event(mremap, done(20)) };
+    world.spaces.event(&mremap);
+    // The kernel made the protection first, and told us last.
+    let mprotect = Op::Mprotect { addr: Addr(3 * PAGE), len: pages, prot: ProtArg(1), pkey: None };
+    let mprotect = world.event(mprotect, Outcome::Done(0));
+    let mprotect = Event { entered: MonoNs(5), left: MonoNs(30), task: second, ..mprotect };
+    let ask = world.spaces.event(&mprotect).ask;
+    assert!(ask.contains(&r(3, 5)) && ask.contains(&r(20, 22)), "{ask:?}");
+    assert_eq!(world.spaces.tally().conflicts, 1);
+}
