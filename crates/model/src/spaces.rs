@@ -38,7 +38,8 @@ pub struct Tally {
     pub conflicts: u64,
     /// Answers of the kernel that contradicted a prediction about pages.
     pub drift: u64,
-    /// Comparisons of a whole model with the kernel while all tasks were held.
+    /// Comparisons of a whole model with the kernel while all tasks were held: two for a call, by maps and by
+    /// PROCMAP_QUERY.
     pub compared: u64,
     /// Those that found a difference.
     pub differences: u64,

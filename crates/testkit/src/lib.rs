@@ -1,6 +1,6 @@
 //! Helpers for the tests of vmatlas; never part of the product.
 //!
-//! You get: gates that skip a test aloud where the machine cannot run it ([`need_root`], [`need`]), a made-up /proc
+//! You get: gates that skip a test aloud where the machine cannot run it ([`need_root`], [`need`], [`left_off`]), a made-up /proc
 //! ([`FakeProc`]), a second and simpler reader of maps to compare ours with ([`oracle`]), programs that end with the
 //! test that started them ([`Tracee`]), the places of the binaries and the fixtures ([`vmatlas_binary`], [`program`],
 //! [`fixtures`]), and random programs of memory calls ([`truth`]). docs/TESTING.md says when to use which.
@@ -16,6 +16,6 @@ pub mod oracle;
 pub mod truth;
 
 pub use fake_proc::{FakeProc, FakeProcess, FakeThread};
-pub use gate::{Capability, need, need_root};
+pub use gate::{Capability, left_off, need, need_root};
 pub use places::{fixtures, program, vmatlas_binary};
 pub use tracee::{Tracee, wait_until};

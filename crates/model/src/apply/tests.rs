@@ -498,3 +498,17 @@ fn what_a_move_took_along_is_read_again() {
     assert!(ask.contains(&r(3, 5)) && ask.contains(&r(20, 22)), "{ask:?}");
     assert_eq!(world.spaces.tally().conflicts, 1);
 }
+
+/// Checks that the page of a probe that somebody else set is an observed change, and any other page without a call drift.
+#[test]
+fn pages_without_a_call() {
+    let row = |name: &[u8]| VmaRow { name: Some(Name::new(name)), ..anon(40, 41, Prot::EXEC) };
+    for (name, expected) in [(&b"[uprobes]"[..], (1, 0)), (b"[anon:x]", (0, 1))] {
+        let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
+        let rows = vec![anon(1, 9, Prot::RW), row(name)];
+        world.send(Op::Snapshot { reason: SnapshotReason::Reconcile, rows }, Outcome::Done(0));
+        let tally = world.spaces.tally();
+        assert_eq!((tally.observed, tally.drift), expected);
+        assert_eq!(world.rows().len(), 2);
+    }
+}
