@@ -11,7 +11,7 @@ use vmatlas_event::{Pid, VmaRow};
 use vmatlas_model::kind::{Evidence, classify};
 use vmatlas_proc::read::residency;
 use vmatlas_proc::read::snapshot::Maps;
-use vmatlas_proc::{Budget, MapsReader, Method, ProcRoot, Process, Residency};
+use vmatlas_proc::{Budget, MapsReader, ProcRoot, Process, Residency};
 use vmatlas_view::show::{Filter, Header, MapView, Options, ShowRow};
 
 pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
@@ -75,13 +75,10 @@ pub(crate) fn read(process: &Process, pages: bool, context: &Context) -> Result<
         "maps_us": maps.cost.time.as_micros() as u64,
         "maps_bytes": maps.cost.bytes,
         "maps_calls": maps.cost.calls,
-        "pages_us": residency.as_ref().map(|r| r.time.as_micros() as u64),
-        "pages_calls": residency.as_ref().map(|r| r.calls),
-        "pages_longest_hold_us": residency.as_ref().map(|r| r.longest_hold.as_micros() as u64),
-        "pages_method": residency.as_ref().map(|r| match r.method {
-            Method::PagemapScan => "pagemap-scan",
-            Method::PagemapEntries => "pagemap-entries",
-        }),
+        "pages_us": residency.as_ref().map(|r| r.cost.time.as_micros() as u64),
+        "pages_calls": residency.as_ref().map(|r| r.cost.calls),
+        "pages_longest_hold_us": residency.as_ref().map(|r| r.cost.longest_hold.as_micros() as u64),
+        "pages_method": residency.as_ref().map(|r| r.cost.method.id()),
     });
     let Maps { rows, .. } = maps;
     let mut per_row = residency.map(|r| r.per_row.into_iter());
@@ -112,7 +109,7 @@ fn header(
         threads: status.threads,
         leader_ended: process.leader_has_ended(),
         torn: maps.torn,
-        zero_pages_counted: residency.is_some_and(|r| r.method == Method::PagemapEntries),
+        zero_pages_counted: residency.is_some_and(Residency::counts_zero_pages),
     })
 }
 

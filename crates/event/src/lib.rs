@@ -22,6 +22,6 @@ pub use flags::{
 };
 pub use ids::{MmId, MonoNs, Pid, Seq, StackId, StartTime, TaskId, Tid};
 pub use op::{ForkKind, Op, OpKind, SnapshotReason};
-pub use pages::PageCounts;
+pub use pages::{FrameCounts, PageCounts, Share};
 pub use row::{Dev, Name, Sharing, VmaRow};
 pub use sink::{Kernel, KernelError, Next, Sink};

@@ -5,7 +5,7 @@ use vmatlas_event::{AddrRange, Bytes, PageCounts, VmaRow};
 use vmatlas_model::{PageChange, page_changes};
 use vmatlas_proc::parse::pagemap;
 use vmatlas_proc::read::residency;
-use vmatlas_proc::{Budget, MapsReader, Method, ProcError, Process};
+use vmatlas_proc::{Budget, MapsReader, ProcError, Process};
 
 /// All that an experiment compares between two moments.
 #[derive(Clone, Debug)]
@@ -41,11 +41,11 @@ impl State {
             virtual_size: process.status()?.vm_size.unwrap_or(own),
             rows,
             raw,
+            zero_pages_counted: residency.counts_zero_pages(),
             pages: residency.per_row,
             total,
             minor_faults: stat.minor_faults,
             major_faults: stat.major_faults,
-            zero_pages_counted: residency.method == Method::PagemapEntries,
         })
     }
 

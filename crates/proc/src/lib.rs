@@ -12,6 +12,7 @@ pub mod read;
 pub use read::error::{ErrorKind, ProcError};
 pub use read::kernel::ProcKernel;
 pub use read::process::{Process, Thread};
-pub use read::residency::{Budget, Method, Residency};
+pub use read::residency::Residency;
 pub use read::root::{Candidate, ProcRoot};
 pub use read::snapshot::MapsReader;
+pub use read::walk::{Budget, Method, WalkCost};

@@ -38,6 +38,12 @@ impl PageTraits {
     const HUGE: u64 = 1 << 6;
     const GUARD: u64 = 1 << 8;
 
+    /// The traits that an entry of the text interface (proc_pid_pagemap(5)) tells.
+    pub fn of_entry(present: bool, swapped: bool, file: bool) -> PageTraits {
+        let bit = |set: bool, bit: u64| if set { bit } else { 0 };
+        PageTraits(bit(present, Self::PRESENT) | bit(swapped, Self::SWAPPED) | bit(file, Self::FILE))
+    }
+
     /// In physical memory, zero pages and hugetlb included.
     pub fn present(self) -> bool {
         self.0 & Self::PRESENT != 0

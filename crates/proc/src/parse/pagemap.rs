@@ -15,6 +15,16 @@ impl PagemapEntry {
         self.0 >> 62 & 1 == 1 && self.0 >> 58 & 1 == 0
     }
 
+    /// Belongs to a file or a shared object (bit 61).
+    pub fn file(self) -> bool {
+        self.0 >> 61 & 1 == 1
+    }
+
+    /// Mapped here and nowhere else (bit 56, Linux 4.2); told without privileges too.
+    pub fn exclusive(self) -> bool {
+        self.0 >> 56 & 1 == 1
+    }
+
     /// The page frame number; `None` when it is not present, or hidden from us (the kernel then writes 0).
     pub fn pfn(self) -> Option<u64> {
         let pfn = self.0 & ((1 << 55) - 1);

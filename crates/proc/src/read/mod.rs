@@ -6,3 +6,4 @@ pub mod process;
 pub mod residency;
 pub mod root;
 pub mod snapshot;
+pub mod walk;
