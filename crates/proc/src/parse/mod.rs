@@ -2,6 +2,7 @@
 
 pub mod maps;
 pub mod pagemap;
+pub mod smaps;
 pub mod stat;
 pub mod status;
 
