@@ -4,12 +4,16 @@
 //! each kind, their sum, and how far the sum is from each figure of the kernel. What is not known stays `None` through
 //! every sum that needs it: a sheet never fills a hole with 0.
 
+mod cgroup;
 mod family;
+mod inside;
 mod kernel;
 mod profiler;
 
 use crate::kind::{Confidence, Kind, Verdict};
+pub use cgroup::{CgroupFigures, Reason};
 pub use family::{Copies, Family, FamilyPage, FamilyPages, SharedBy, TooManyPages};
+pub use inside::{Arena, Inside};
 pub use kernel::{Difference, KernelFigures};
 pub use profiler::{Containment, ProfilerView, containment};
 use vmatlas_event::{Bytes, FrameCounts, PageCounts, VmaRow};

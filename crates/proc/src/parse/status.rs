@@ -20,6 +20,16 @@ pub struct Status {
     pub vm_hwm: Option<Bytes>,
     /// In swap.
     pub vm_swap: Option<Bytes>,
+    /// The part of `vm_rss` that belongs to no file (Linux 4.5).
+    pub rss_anon: Option<Bytes>,
+    /// The part that belongs to files.
+    pub rss_file: Option<Bytes>,
+    /// The part that is shared memory.
+    pub rss_shmem: Option<Bytes>,
+    /// Locked address space (mlock(2)).
+    pub vm_lck: Option<Bytes>,
+    /// hugetlb pages, which are not in `vm_rss`.
+    pub hugetlb: Option<Bytes>,
     /// Page tables.
     pub vm_pte: Option<Bytes>,
     /// Number of threads.
@@ -48,6 +58,11 @@ pub fn parse(text: &[u8]) -> Status {
             b"VmSize" => status.vm_size = kib(),
             b"VmHWM" => status.vm_hwm = kib(),
             b"VmRSS" => status.vm_rss = kib(),
+            b"VmLck" => status.vm_lck = kib(),
+            b"RssAnon" => status.rss_anon = kib(),
+            b"RssFile" => status.rss_file = kib(),
+            b"RssShmem" => status.rss_shmem = kib(),
+            b"HugetlbPages" => status.hugetlb = kib(),
             b"VmSwap" => status.vm_swap = kib(),
             b"VmPTE" => status.vm_pte = kib(),
             b"Threads" => status.threads = first(),
