@@ -8,6 +8,17 @@
 use rustc_hash::FxHashMap;
 use vmatlas_event::{Addr, Bytes};
 
+/// What a page belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageClass {
+    /// No file and no shared object: a write after fork makes it a copy.
+    Anonymous,
+    /// A file.
+    File,
+    /// tmpfs, memfd, shared anonymous or System V memory.
+    Shmem,
+}
+
 /// One page of one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FamilyPage {
@@ -15,8 +26,8 @@ pub struct FamilyPage {
     pub addr: Addr,
     /// Its frame's number.
     pub frame: u64,
-    /// Whether it belongs to no file and no shared object: then a write after fork made it a copy.
-    pub anonymous: bool,
+    /// What it belongs to.
+    pub class: PageClass,
     /// Which row of the member's map it lies in.
     pub row: u32,
 }
@@ -28,8 +39,8 @@ pub struct FamilyPages {
     limit: u64,
     pages: u64,
     parents: Vec<Option<usize>>,
-    /// Which set of members maps a frame, and whether it is anonymous.
-    frames: FxHashMap<u64, (u32, bool)>,
+    /// Which set of members maps a frame, and what it belongs to.
+    frames: FxHashMap<u64, (u32, PageClass)>,
     sets: Sets,
     /// The anonymous pages of each member that others may have inherited or did inherit, by address.
     anonymous: Vec<FxHashMap<u64, u64>>,
@@ -95,6 +106,8 @@ pub struct Copies {
 pub struct Family {
     /// All frames, each once.
     pub unique: Bytes,
+    /// The part of it that is shared memory (shmem).
+    pub shmem: Bytes,
     /// By who maps them, most first.
     pub sharing: Vec<SharedBy>,
     /// Per member and VMA, in the order they were added.
@@ -139,8 +152,8 @@ impl FamilyPages {
         }
         let set = self.frames.get(&page.frame).map(|(set, _)| *set);
         let set = self.sets.with(set, member);
-        self.frames.insert(page.frame, (set, page.anonymous));
-        if !page.anonymous {
+        self.frames.insert(page.frame, (set, page.class));
+        if page.class != PageClass::Anonymous {
             return Ok(());
         }
         self.anonymous[member].insert(page.addr.0, page.frame);
@@ -170,10 +183,12 @@ impl FamilyPages {
     /// The sums.
     pub fn finish(self) -> Family {
         let mut sums: FxHashMap<u32, (u64, u64)> = FxHashMap::default();
-        for (set, anonymous) in self.frames.values() {
+        let mut shmem = 0;
+        for (set, class) in self.frames.values() {
             let (all, anon) = sums.entry(*set).or_default();
             *all += 1;
-            *anon += u64::from(*anonymous);
+            *anon += u64::from(*class == PageClass::Anonymous);
+            shmem += u64::from(*class == PageClass::Shmem);
         }
         let bytes = |pages: u64| Bytes(pages * self.page.0);
         let mut sharing: Vec<SharedBy> = sums
@@ -185,7 +200,7 @@ impl FamilyPages {
             })
             .collect();
         sharing.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.members.cmp(&b.members)));
-        Family { unique: bytes(self.frames.len() as u64), sharing, copies: self.copies }
+        Family { unique: bytes(self.frames.len() as u64), shmem: bytes(shmem), sharing, copies: self.copies }
     }
 }
 
@@ -193,6 +208,12 @@ impl Family {
     /// What a member alone maps: it goes when the member ends.
     pub fn alone(&self, member: usize) -> Bytes {
         self.sharing.iter().find(|s| s.members == [member]).map_or(Bytes(0), |s| s.bytes)
+    }
+
+    /// What a member maps and others of the family map too.
+    pub fn shared_of(&self, member: usize) -> Bytes {
+        let with = self.sharing.iter().filter(|s| s.members.len() > 1 && s.members.contains(&member));
+        with.map(|s| s.bytes).sum()
     }
 
     /// What more than one member maps, each frame once.
@@ -208,7 +229,8 @@ mod tests {
     const PAGE: Bytes = Bytes(4096);
 
     fn page(addr: u64, frame: u64, anonymous: bool) -> FamilyPage {
-        FamilyPage { addr: Addr(addr), frame, anonymous, row: (addr >> 16) as u32 }
+        let class = if anonymous { PageClass::Anonymous } else { PageClass::Shmem };
+        FamilyPage { addr: Addr(addr), frame, class, row: (addr >> 16) as u32 }
     }
 
     /// Checks a parent with two children: a shared library, inherited pages, one copied, one touched alone.
@@ -233,7 +255,7 @@ mod tests {
         pages.add(page(0x8_0000, 1, false)).unwrap();
         let family = pages.finish();
         assert_eq!(family.unique, Bytes(5 * 4096));
-        assert_eq!(family.shared(), Bytes(2 * 4096));
+        assert_eq!((family.shared(), family.shmem), (Bytes(2 * 4096), PAGE));
         assert_eq!(
             (family.alone(parent), family.alone(child), family.alone(stranger)),
             (PAGE, Bytes(2 * 4096), Bytes(0))
