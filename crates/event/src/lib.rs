@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+mod cgroup;
 mod event;
 mod flags;
 mod ids;
@@ -16,6 +17,9 @@ mod row;
 mod sink;
 
 pub use addr::{Addr, AddrRange, Bytes, PageSize, Pages};
+pub use cgroup::{
+    CgroupEvents, CgroupMemory, CgroupStat, CgroupVersion, Container, Limit, Runtime, Workload,
+};
 pub use event::{Errno, Event, Outcome, Source};
 pub use flags::{
     Advice, FlagName, MADV, MAP, MapFlags, MapType, PROT, Prot, ProtArg, flag_names, parse_flags,

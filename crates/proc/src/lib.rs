@@ -9,6 +9,7 @@
 pub mod parse;
 pub mod read;
 
+pub use read::cgroup::{Cgroup, Cgroups, Members};
 pub use read::error::{ErrorKind, ProcError};
 pub use read::kernel::ProcKernel;
 pub use read::process::{Process, Thread};

@@ -1,10 +1,13 @@
 //! Parsers of /proc text: pure, no I/O.
 
+pub mod cgroup;
 pub mod maps;
+pub mod mountinfo;
 pub mod pagemap;
 pub mod smaps;
 pub mod stat;
 pub mod status;
+pub mod workload;
 
 use std::fmt;
 

@@ -1,5 +1,6 @@
 //! Reading /proc: which process, its map, its pages.
 
+pub mod cgroup;
 pub mod error;
 pub mod kernel;
 pub mod process;
