@@ -99,11 +99,20 @@ pub(crate) struct ShowArgs {
 #[derive(Args, Debug)]
 pub(crate) struct RssArgs {
     /// A PID or a process name
-    #[arg(value_name = "PID|NAME", required_unless_present = "pid")]
+    #[arg(value_name = "PID|NAME", required_unless_present_any = ["pid", "tree", "cgroup"])]
     pub(crate) target: Option<OsString>,
     /// The process by its PID
     #[arg(short, long, value_name = "PID", conflicts_with = "target")]
     pub(crate) pid: Option<i32>,
+    /// A process and all its descendants as one: what they share, and what was copied since fork (root)
+    #[arg(long, value_name = "PID", conflicts_with_all = ["target", "pid", "cgroup", "line", "profiler_total", "rollup"])]
+    pub(crate) tree: Option<i32>,
+    /// The processes of a cgroup (a container) as one: a path below /sys/fs/cgroup, or as in /proc/PID/cgroup
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["target", "pid", "line", "profiler_total", "rollup"])]
+    pub(crate) cgroup: Option<OsString>,
+    /// With proportional and unique sizes (PSS, USS), by our own sum; needs root, about 45 ms per GiB
+    #[arg(long)]
+    pub(crate) pss: bool,
     /// Open one line: its VMAs, and what malloc says of it (heap, malloc-arena, image, ... as in --json)
     #[arg(long, value_name = "KIND", value_parser = parse_kind)]
     pub(crate) line: Option<Kind>,

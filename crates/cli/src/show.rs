@@ -11,7 +11,7 @@ use vmatlas_event::{Pid, VmaRow};
 use vmatlas_model::kind::{Evidence, classify};
 use vmatlas_proc::read::residency;
 use vmatlas_proc::read::snapshot::Maps;
-use vmatlas_proc::{Budget, MapsReader, ProcRoot, Process, Residency};
+use vmatlas_proc::{Budget, MapsReader, ProcError, ProcRoot, Process, Residency};
 use vmatlas_view::show::{Filter, Header, MapView, Options, ShowRow};
 
 pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
@@ -62,13 +62,17 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
 
 /// Reads a process once: map, pages, evidence, and says what each VMA is for.
 pub(crate) fn read(process: &Process, pages: bool, context: &Context) -> Result<MapView> {
-    let fail = |error| explain(&error, context);
-    let maps = MapsReader::new().read(process).map_err(fail)?;
+    read_map(process, pages).map_err(|error| explain(&error, context))
+}
+
+/// The same for a caller that goes on when it fails.
+pub(crate) fn read_map(process: &Process, pages: bool) -> Result<MapView, ProcError> {
+    let maps = MapsReader::new().read(process)?;
     let residency = match pages {
-        true => Some(residency::read(process, &maps.rows, Budget::default()).map_err(fail)?),
+        true => Some(residency::read(process, &maps.rows, Budget::default())?),
         false => None,
     };
-    let header = header(process, &maps, residency.as_ref()).map_err(fail)?;
+    let header = header(process, &maps, residency.as_ref())?;
     let evidence = evidence(process, &header);
     let verdicts = classify(&maps.rows, &evidence);
     let cost = json!({
@@ -91,11 +95,7 @@ pub(crate) fn read(process: &Process, pages: bool, context: &Context) -> Result<
     Ok(MapView { header, rows, pages_why: (!pages).then_some("not-read"), cost })
 }
 
-fn header(
-    process: &Process,
-    maps: &Maps,
-    residency: Option<&Residency>,
-) -> Result<Header, vmatlas_proc::ProcError> {
+fn header(process: &Process, maps: &Maps, residency: Option<&Residency>) -> Result<Header, ProcError> {
     let status = process.status()?;
     let stat = process.stat()?;
     let exe = process.exe();

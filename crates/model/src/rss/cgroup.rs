@@ -1,34 +1,14 @@
 //! The cgroup's view of the same bytes, and why it is another number.
 
 use super::Sheet;
-use vmatlas_event::Bytes;
+use vmatlas_event::{Bytes, CgroupMemory};
 
-/// What a memory cgroup counts (`Documentation/admin-guide/cgroup-v2.rst`, `cgroup-v1/memory.rst`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A memory cgroup and how many processes it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupFigures {
-    /// 1 or 2.
-    pub version: u8,
-    /// Its path below the controller's mount, bytes of any kind.
-    pub path: Vec<u8>,
-    /// All it is charged for (memory.current, memory.usage_in_bytes).
-    pub current: Option<Bytes>,
-    /// Its limit; `None` where there is none.
-    pub limit: Option<Bytes>,
-    /// Of no file.
-    pub anonymous: Option<Bytes>,
-    /// Page cache, shared memory included.
-    pub file: Option<Bytes>,
-    /// tmpfs, memfd, shared anonymous and System V memory.
-    pub shmem: Option<Bytes>,
-    /// The part of the page cache that somebody maps.
-    pub mapped: Option<Bytes>,
-    /// Page tables.
-    pub page_tables: Option<Bytes>,
-    /// All memory of the kernel on its behalf: page tables, stacks, slabs, sockets.
-    pub kernel: Option<Bytes>,
-    /// In swap.
-    pub swap: Option<Bytes>,
-    /// How many processes it has, those of its children included.
+    /// What it is charged for.
+    pub memory: CgroupMemory,
+    /// How many processes it has, those of its children included; `None` where that was not counted.
     pub members: Option<u64>,
 }
 
@@ -53,26 +33,27 @@ impl CgroupFigures {
     /// Why this is not the resident size of the sheet, the surest reasons first.
     pub fn reasons(&self, sheet: &Sheet) -> Vec<Reason> {
         let pages = sheet.sum.pages;
+        let stat = &self.memory.stat;
         let mut reasons = Vec::new();
         if let Some(others) = self.members.and_then(|n| n.checked_sub(1)).filter(|n| *n > 0) {
             reasons.push(Reason::OtherMembers(others));
         }
-        match self.file.zip(self.mapped) {
+        match stat.file.zip(stat.file_mapped) {
             Some((file, mapped)) if file > mapped => {
                 reasons.push(Reason::UnmappedCache(Bytes(file.0 - mapped.0)));
             }
             Some(_) => {}
-            None if self.file.is_some_and(|file| file.0 > 0) => reasons.push(Reason::CacheMayBeUnmapped),
+            None if stat.file.is_some_and(|file| file.0 > 0) => reasons.push(Reason::CacheMayBeUnmapped),
             None => {}
         }
-        if let Some(kernel) = self.kernel.or(self.page_tables).filter(|k| k.0 > 0) {
+        if let Some(kernel) = stat.kernel.or(stat.pagetables).filter(|k| k.0 > 0) {
             reasons.push(Reason::Kernel(kernel));
         }
         let more_than = |ours: Bytes, theirs: Option<Bytes>| {
             theirs.and_then(|theirs| ours.0.checked_sub(theirs.0)).filter(|n| *n > 0).map(Bytes)
         };
-        reasons.extend(more_than(pages.of_files(), self.file).map(Reason::ChargedElsewhere));
-        reasons.extend(more_than(pages.anonymous, self.anonymous).map(Reason::AnonymousElsewhere));
+        reasons.extend(more_than(pages.of_files(), stat.file).map(Reason::ChargedElsewhere));
+        reasons.extend(more_than(pages.anonymous, stat.anon).map(Reason::AnonymousElsewhere));
         reasons
     }
 }
@@ -83,20 +64,20 @@ mod tests {
     use super::super::tests::{row, vma};
     use super::*;
     use crate::kind::Kind;
+    use vmatlas_event::CgroupVersion;
 
     /// Checks that each reason is given when the figures show it, and none when nothing is known.
     #[test]
     fn reasons_follow_from_figures() {
         let vmas = [vma(0x1000, 0x4000)];
         let sheet = Sheet::new([row(&vmas[0], Kind::Heap, 0x4000)], KernelFigures::default());
-        let figures = CgroupFigures {
-            members: Some(3),
-            file: Some(Bytes(0x9000)),
-            mapped: Some(Bytes(0x1000)),
-            kernel: Some(Bytes(0x2000)),
-            anonymous: Some(Bytes(0x3000)),
-            ..CgroupFigures::default()
-        };
+        let mut memory = CgroupMemory::new(CgroupVersion::V2, b"/x".to_vec());
+        let nothing = CgroupFigures { memory: memory.clone(), members: None };
+        memory.stat.file = Some(Bytes(0x9000));
+        memory.stat.file_mapped = Some(Bytes(0x1000));
+        memory.stat.kernel = Some(Bytes(0x2000));
+        memory.stat.anon = Some(Bytes(0x3000));
+        let figures = CgroupFigures { memory, members: Some(3) };
         let expected = [
             Reason::OtherMembers(2),
             Reason::UnmappedCache(Bytes(0x8000)),
@@ -104,6 +85,6 @@ mod tests {
             Reason::AnonymousElsewhere(Bytes(0x1000)),
         ];
         assert_eq!(figures.reasons(&sheet), expected);
-        assert_eq!(CgroupFigures::default().reasons(&sheet), []);
+        assert_eq!(nothing.reasons(&sheet), []);
     }
 }

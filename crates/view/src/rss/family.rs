@@ -58,7 +58,7 @@ pub struct FamilyView {
     pub bond: Bond,
     /// Its members, parents before children.
     pub members: Vec<Member>,
-    /// Its frames; or why they are not known: "hidden", "too-many-pages".
+    /// Its frames; or why they are not known: "hidden", "unknown", "changed-meanwhile", "too-many-pages".
     pub family: Result<Family, &'static str>,
     /// What the cgroup says, where the family is one.
     pub cgroup: Option<CgroupFigures>,
@@ -80,7 +80,7 @@ impl FamilyView {
 
     /// Shared memory charged to the cgroup that no member maps: files in tmpfs, memfds that are open but not mapped.
     fn unmapped_shmem(&self) -> Option<Bytes> {
-        let charged = self.cgroup.as_ref()?.shmem?;
+        let charged = self.cgroup.as_ref()?.memory.stat.shmem?;
         let mapped = self.family.as_ref().ok()?.shmem;
         // Hidden and vanished members may map what is left.
         (self.hidden == 0).then(|| Bytes(charged.0.saturating_sub(mapped.0)))
@@ -282,13 +282,14 @@ impl FamilyView {
         let row = |text: Text, bytes: Option<Bytes>| {
             vec![Cell::new(format!("  {}", text.get(lang))), amount(bytes)]
         };
+        let stat = &figures.memory.stat;
         let rows = [
-            row(texts::CHARGED, figures.current),
-            row(texts::ANONYMOUS, figures.anonymous),
-            row(texts::CACHE, figures.file),
-            row(texts::SHMEM, figures.shmem),
+            row(texts::CHARGED, figures.memory.current),
+            row(texts::ANONYMOUS, stat.anon),
+            row(texts::CACHE, stat.file),
+            row(texts::SHMEM, stat.shmem),
             row(texts::SHMEM_UNMAPPED, self.unmapped_shmem()),
-            row(texts::KERNEL_MEMORY, figures.kernel.or(figures.page_tables)),
+            row(texts::KERNEL_MEMORY, stat.kernel.or(stat.pagetables)),
         ];
         write_table(out, &[Align::Left, Align::Right], &rows, style, None)
     }
@@ -377,6 +378,7 @@ fn more(out: &mut dyn Write, all: usize, lang: Lang, style: Style) -> fmt::Resul
 fn why_text(why: &str, lang: Lang) -> String {
     match why {
         "hidden" => texts::WHY_HIDDEN.get(lang).to_owned(),
+        "changed-meanwhile" => texts::WHY_CHANGED.get(lang).to_owned(),
         "too-many-pages" => texts::WHY_TOO_MANY.get(lang).to_owned(),
         other => other.to_owned(),
     }

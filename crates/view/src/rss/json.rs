@@ -1,10 +1,9 @@
 //! The sheet as JSON.
 
 use super::RssView;
-use super::text::says_nothing;
 use crate::json::put_name;
 use serde_json::{Map, Value, json};
-use vmatlas_event::Bytes;
+use vmatlas_event::{Bytes, Limit};
 use vmatlas_model::rss::{Amounts, Arena, CgroupFigures, Difference, Reason, containment};
 
 fn bytes(value: Option<Bytes>) -> Value {
@@ -166,23 +165,27 @@ impl RssView {
 }
 
 pub(super) fn cgroup(figures: &CgroupFigures) -> Map<String, Value> {
+    let CgroupFigures { memory, members } = figures;
+    let stat = &memory.stat;
     let mut object = Map::new();
-    object.insert("known".into(), (!says_nothing(figures)).into());
-    object.insert("version".into(), figures.version.into());
-    put_name(&mut object, "path", &figures.path);
+    object.insert("known".into(), memory.current.is_some().into());
+    object.insert("version".into(), memory.version.number().into());
+    put_name(&mut object, "path", &memory.path);
     for (key, value) in [
-        ("current", figures.current),
-        ("limit", figures.limit),
-        ("anonymous", figures.anonymous),
-        ("file", figures.file),
-        ("shmem", figures.shmem),
-        ("mapped", figures.mapped),
-        ("page_tables", figures.page_tables),
-        ("kernel", figures.kernel),
-        ("swap", figures.swap),
+        ("current", memory.current),
+        ("peak", memory.peak),
+        ("limit", memory.max.and_then(Limit::bytes)),
+        ("anonymous", stat.anon),
+        ("file", stat.file),
+        ("shmem", stat.shmem),
+        ("mapped", stat.file_mapped),
+        ("page_tables", stat.pagetables),
+        ("kernel", stat.kernel),
+        ("swap", memory.swap),
     ] {
         object.insert(key.into(), bytes(value));
     }
-    object.insert("members".into(), figures.members.map_or(Value::Null, Into::into));
+    object.insert("limited".into(), memory.max.map_or(Value::Null, |max| (max != Limit::Unlimited).into()));
+    object.insert("members".into(), members.map_or(Value::Null, Into::into));
     object
 }

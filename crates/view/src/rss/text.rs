@@ -8,9 +8,13 @@ use crate::style::Paint;
 use crate::table::{Align, Cell, Table, write_table};
 use crate::units::{count, size};
 use std::fmt::{self, Display, Write};
-use vmatlas_event::Bytes;
+use vmatlas_event::{Bytes, Limit};
 use vmatlas_model::kind::Kind;
-use vmatlas_model::rss::{Amounts, CgroupFigures, Difference, Inside, Reason};
+use vmatlas_model::rss::{Amounts, Difference, Inside, Reason};
+
+/// Names of the kernel, the same in every language.
+const ROLLUP: &str = "smaps_rollup (Rss)";
+const COUNTER: &str = "status (VmRSS)";
 
 impl RssView {
     /// Writes all of it, or one line opened, as text.
@@ -127,12 +131,12 @@ impl RssView {
         let moved = moved.map(|bytes| texts::MOVED.fill(lang, &[("size", &signed(bytes))]));
         let mut rows = Vec::new();
         rows.push(match self.sheet.against_rollup() {
-            Some(d) => note(texts::ROLLUP.get(lang), Some(d.kernel), verdict(d, moved.clone())),
-            None => note(texts::ROLLUP.get(lang), None, texts::ROLLUP_NOT_READ.get(lang).to_owned()),
+            Some(d) => note(ROLLUP, Some(d.kernel), verdict(d, moved.clone())),
+            None => note(ROLLUP, None, texts::ROLLUP_NOT_READ.get(lang).to_owned()),
         });
         if let Some(d) = self.sheet.against_counter() {
             let why = moved.unwrap_or_else(|| texts::COUNTER_ERROR.get(lang).to_owned());
-            rows.push(note(texts::COUNTER.get(lang), Some(d.kernel), verdict(d, Some(why))));
+            rows.push(note(COUNTER, Some(d.kernel), verdict(d, Some(why))));
         }
         notes(out, &rows, options)
     }
@@ -231,8 +235,9 @@ impl RssView {
                 return heading(out, &texts::CGROUP_UNKNOWN.fill(lang, &[("why", why)]), options);
             }
         };
-        let path = escape::terminal(&figures.path);
-        let values: [(&str, &dyn Display); 2] = [("path", &path), ("version", &figures.version)];
+        let path = escape::terminal(&figures.memory.path);
+        let values: [(&str, &dyn Display); 2] =
+            [("path", &path), ("version", &figures.memory.version.number())];
         heading(out, &texts::CGROUP.fill(lang, &values), options)?;
         let pages = self.sheet.sum.pages;
         let known = self.sheet.sum.unread < self.sheet.sum.vmas;
@@ -241,16 +246,18 @@ impl RssView {
         let row = |text: crate::Text, theirs: Option<Bytes>, ours: Option<Bytes>| {
             vec![Cell::new(format!("  {}", text.get(lang))), amount(theirs), amount(ours)]
         };
-        let mut rows = vec![vec![Cell::new(""), head(texts::CGROUP_COLUMN), head(texts::PROCESS_COLUMN)]];
-        rows.push(row(texts::CHARGED, figures.current, ours(pages.resident)));
-        rows.push(row(texts::ANONYMOUS, figures.anonymous, ours(pages.anonymous)));
-        rows.push(row(texts::CACHE, figures.file, ours(pages.of_files())));
-        if figures.shmem.is_some() || self.sheet.kernel.shmem.is_some() {
-            rows.push(row(texts::SHMEM, figures.shmem, self.sheet.kernel.shmem));
+        let mut rows =
+            vec![vec![Cell::new(""), Cell::new("CGROUP").paint(Paint::Faint), head(texts::PROCESS_COLUMN)]];
+        let stat = &figures.memory.stat;
+        rows.push(row(texts::CHARGED, figures.memory.current, ours(pages.resident)));
+        rows.push(row(texts::ANONYMOUS, stat.anon, ours(pages.anonymous)));
+        rows.push(row(texts::CACHE, stat.file, ours(pages.of_files())));
+        if stat.shmem.is_some() || self.sheet.kernel.shmem.is_some() {
+            rows.push(row(texts::SHMEM, stat.shmem, self.sheet.kernel.shmem));
         }
-        rows.push(row(texts::PAGE_TABLES, figures.page_tables, self.sheet.kernel.page_tables));
-        rows.push(row(texts::KERNEL_MEMORY, figures.kernel, None));
-        if let Some(limit) = figures.limit {
+        rows.push(row(texts::PAGE_TABLES, stat.pagetables, self.sheet.kernel.page_tables));
+        rows.push(row(texts::KERNEL_MEMORY, stat.kernel, None));
+        if let Some(Limit::At(limit)) = figures.memory.max {
             rows.push(row(texts::LIMIT, Some(limit), None));
         }
         write_table(out, &[Align::Left, Align::Right, Align::Right], &rows, options.style, options.columns)?;
@@ -406,7 +413,7 @@ pub(super) fn write_arenas(
     ]];
     let number = |n: Option<u64>| Cell::new(n.map_or_else(|| "-".to_owned(), count));
     for arena in inside.arenas.iter().filter(|arena| arena.main == main) {
-        let name = if arena.main { texts::MAIN.get(lang).to_owned() } else { arena.addr.to_string() };
+        let name = if arena.main { "main".to_owned() } else { arena.addr.to_string() };
         rows.push(vec![
             Cell::new(name),
             number(arena.threads),
@@ -431,9 +438,4 @@ pub(super) fn write_arenas(
         Some(why) => paragraph(out, &escape::terminal(why.as_bytes()), options),
         None => Ok(()),
     }
-}
-
-/// Whether a cgroup says anything at all.
-pub(super) fn says_nothing(figures: &CgroupFigures) -> bool {
-    figures.current.is_none() && figures.anonymous.is_none() && figures.file.is_none()
 }

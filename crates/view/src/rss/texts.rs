@@ -43,10 +43,6 @@ crate::texts! {
     FREE: "free in malloc", "malloc内の空き";
     /// Heading: beside the kernel's.
     KERNEL: "Beside the kernel's own figures", "カーネル自身の数値との比較";
-    /// The kernel's walk.
-    ROLLUP: "smaps_rollup (Rss)", "smaps_rollup (Rss)";
-    /// The kernel's counter.
-    COUNTER: "status (VmRSS)", "status (VmRSS)";
     /// Equal.
     EQUAL: "equal", "一致";
     /// Remainder against the walk.
@@ -110,8 +106,6 @@ crate::texts! {
     CGROUP: "The cgroup's view of the same bytes: {path} (v{version})", "cgroup から見た同じメモリ: {path} (v{version})";
     /// Heading: cgroup, not there.
     CGROUP_UNKNOWN: "The cgroup's view: unknown ({why})", "cgroup から見た同じメモリ: 不明 ({why})";
-    /// Column of the cgroup.
-    CGROUP_COLUMN: "CGROUP", "CGROUP";
     /// Column of the process.
     PROCESS_COLUMN: "THIS PROCESS", "このプロセス";
     /// All.
@@ -162,8 +156,6 @@ crate::texts! {
     TOP: "TOP", "末尾の残り";
     /// Column.
     FREE_RESIDENT_COLUMN: "FREE+RESIDENT", "空きで常駐";
-    /// The main arena.
-    MAIN: "main", "main";
     /// Not known.
     UNKNOWN: "unknown", "不明";
     /// Unknown with its reason.
@@ -184,6 +176,8 @@ crate::texts! {
     WHY_HIDDEN: "hidden: page frames are shown to root alone", "非公開: ページフレームは root だけが見られます";
     /// Why frames are not known.
     WHY_TOO_MANY: "too many pages to compare", "ページが多すぎて比較できません";
+    /// Why frames are not known.
+    WHY_CHANGED: "a member ended or changed while it was read", "読み取り中にプロセスが終了または変化しました";
     /// Ended.
     GONE: "{n} processes ended while they were read", "{n} プロセスは読み取り中に終了しました";
     /// Not permitted.

@@ -1,4 +1,6 @@
-//! `vmatlas rss`: where every resident byte of a process belongs.
+//! `vmatlas rss`: where every resident byte of a process, or of a family of processes, belongs.
+
+mod family;
 
 use crate::args::RssArgs;
 use crate::context::{Context, Stream};
@@ -7,15 +9,20 @@ use crate::{output, show};
 use anyhow::{Result, anyhow};
 use serde_json::json;
 use std::process::ExitCode;
-use vmatlas_event::{Bytes, PageCounts, Pid};
-use vmatlas_model::rss::{KernelFigures, RssRow, Sheet};
+use vmatlas_event::{Bytes, PageCounts, Pid, VmaRow};
+use vmatlas_model::rss::{CgroupFigures, KernelFigures, RssRow, Sheet};
 use vmatlas_proc::parse::smaps::{self, Field};
 use vmatlas_proc::parse::status::Status;
-use vmatlas_proc::{ProcRoot, Process};
+use vmatlas_proc::read::frames::{self, Frames};
+use vmatlas_proc::{Budget, Cgroup, Cgroups, ProcError, ProcRoot, Process};
 use vmatlas_view::rss::{Options, RssView};
+use vmatlas_view::show::MapView;
 
 pub(crate) fn run(args: &RssArgs, context: &Context) -> Result<ExitCode> {
     let root = ProcRoot::system();
+    if args.tree.is_some() || args.cgroup.is_some() {
+        return family::run(&root, args, context);
+    }
     let process = match (&args.target, args.pid) {
         (_, Some(pid)) => target::by_pid(&root, Pid(pid), context)?,
         (Some(name), None) => target::open(&root, name, context)?,
@@ -53,12 +60,20 @@ fn read(process: &Process, args: &RssArgs, context: &Context) -> Result<RssView>
     if let (Some(cost), Some(rollup)) = (map.cost.as_object_mut(), &rollup) {
         cost.insert("rollup_us".into(), json!(rollup.took.as_micros() as u64));
     }
+    let frames = match args.pss {
+        true => Some(read_frames(process, &map).map_err(fail)?),
+        false => None,
+    };
+    if let (Some(cost), Some(frames)) = (map.cost.as_object_mut(), &frames) {
+        cost.insert("frames_us".into(), json!(frames.cost.time.as_micros() as u64));
+    }
+    let mut per_row = frames.map(|f| f.per_row.into_iter());
     let rows = map.rows.iter().map(|row| RssRow {
         vma: &row.vma,
         verdict: row.verdict,
         // The kernel's page of old system calls is no VMA: it has no pages to count.
         pages: row.pages.or((row.vma.special() == Some(b"vsyscall")).then(PageCounts::default)),
-        frames: None,
+        frames: per_row.as_mut().and_then(|frames| frames.next().flatten()),
         // Nothing is locked anywhere when nothing is locked in all.
         locked: (after.vm_lck == Some(Bytes(0))).then_some(Bytes(0)),
     });
@@ -67,10 +82,32 @@ fn read(process: &Process, args: &RssArgs, context: &Context) -> Result<RssView>
         map,
         sheet,
         inside: None,
-        cgroup: Err("not-read"),
+        cgroup: cgroup(process),
         profiler: args.profiler_total,
         hints: Vec::new(),
     })
+}
+
+fn read_frames(process: &Process, map: &MapView) -> Result<Frames, ProcError> {
+    let rows: Vec<VmaRow> = map.rows.iter().map(|row| row.vma.clone()).collect();
+    frames::read(process, &rows, Budget::default())
+}
+
+/// The process's memory cgroup, or why nothing is known of it.
+fn cgroup(process: &Process) -> Result<CgroupFigures, &'static str> {
+    let cgroups = Cgroups::read(process.root()).map_err(|_| "unknown")?;
+    match cgroups.of_process(process) {
+        Ok(Some(cgroup)) => Ok(figures(&cgroup)),
+        Ok(None) => Err("not-mounted"),
+        Err(_) => Err("hidden"),
+    }
+}
+
+/// What a cgroup says, and how many processes it has.
+fn figures(cgroup: &Cgroup) -> CgroupFigures {
+    let members = cgroup.members();
+    let all = members.pids.len() as u64 + members.elsewhere;
+    CgroupFigures { memory: cgroup.memory(), members: (!members.more).then_some(all) }
 }
 
 /// The kernel's own sums, and how long it took to make them: the process could not map memory meanwhile.
@@ -79,7 +116,7 @@ struct Rollup {
     took: std::time::Duration,
 }
 
-fn rollup(process: &Process) -> Result<Rollup, vmatlas_proc::ProcError> {
+fn rollup(process: &Process) -> Result<Rollup, ProcError> {
     let start = std::time::Instant::now();
     let fields = process.rollup()?;
     Ok(Rollup { fields, took: start.elapsed() })
