@@ -9,6 +9,7 @@ use crate::table::{Align, Cell, write_table};
 use crate::units::{count, size};
 use crate::{Lang, Style, Text, escape};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::fmt::{self, Display, Write};
 use vmatlas_event::{AddrRange, Bytes, Pid};
 use vmatlas_model::kind::Kind;
@@ -71,7 +72,7 @@ pub struct FamilyView {
 }
 
 /// The most rows of a list before it says how many more there are.
-const MOST: usize = 20;
+const MOST: usize = 12;
 
 impl FamilyView {
     fn sum_of_rss(&self) -> Option<Bytes> {
@@ -216,10 +217,13 @@ impl FamilyView {
 
     /// The copies worth a line, largest difference first: those of VMAs that had something to inherit.
     fn copies<'a>(&'a self, family: &'a Family) -> Vec<(&'a Copies, &'a Member, &'a MemberVma)> {
+        let heirs: BTreeSet<usize> =
+            family.copies.iter().filter(|c| c.same.0 > 0).map(|c| c.member).collect();
         let mut copies: Vec<_> = family
             .copies
             .iter()
-            .filter(|c| c.same + c.different > Bytes(0))
+            // Who shares nothing with its parent has executed another program since: it has inherited nothing.
+            .filter(|c| c.same + c.different > Bytes(0) && heirs.contains(&c.member))
             .filter_map(|c| {
                 let member = self.members.get(c.member)?;
                 Some((c, member, member.vmas.get(c.row as usize)?))
