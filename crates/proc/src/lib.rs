@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod malloc;
 pub mod parse;
 pub mod read;
 
