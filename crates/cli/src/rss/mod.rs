@@ -1,6 +1,7 @@
 //! `vmatlas rss`: where every resident byte of a process, or of a family of processes, belongs.
 
 mod family;
+mod inside;
 
 use crate::args::RssArgs;
 use crate::context::{Context, Stream};
@@ -13,10 +14,9 @@ use vmatlas_event::{Bytes, PageCounts, Pid, VmaRow};
 use vmatlas_model::rss::{CgroupFigures, KernelFigures, RssRow, Sheet};
 use vmatlas_proc::parse::smaps::{self, Field};
 use vmatlas_proc::parse::status::Status;
-use vmatlas_proc::read::frames::{self, Frames};
+use vmatlas_proc::read::frames;
 use vmatlas_proc::{Budget, Cgroup, Cgroups, ProcError, ProcRoot, Process};
 use vmatlas_view::rss::{Options, RssView};
-use vmatlas_view::show::MapView;
 
 pub(crate) fn run(args: &RssArgs, context: &Context) -> Result<ExitCode> {
     let root = ProcRoot::system();
@@ -56,12 +56,14 @@ fn read(process: &Process, args: &RssArgs, context: &Context) -> Result<RssView>
         true => Some(rollup(process).map_err(fail)?),
         false => None,
     };
+    let vmas: Vec<VmaRow> = map.rows.iter().map(|row| row.vma.clone()).collect();
+    let inside = inside::look(process, &vmas).map_err(fail)?;
     let kernel = kernel_figures(&before, &after, rollup.as_ref());
     if let (Some(cost), Some(rollup)) = (map.cost.as_object_mut(), &rollup) {
         cost.insert("rollup_us".into(), json!(rollup.took.as_micros() as u64));
     }
     let frames = match args.pss {
-        true => Some(read_frames(process, &map).map_err(fail)?),
+        true => Some(frames::read(process, &vmas, Budget::default()).map_err(fail)?),
         false => None,
     };
     if let (Some(cost), Some(frames)) = (map.cost.as_object_mut(), &frames) {
@@ -81,16 +83,11 @@ fn read(process: &Process, args: &RssArgs, context: &Context) -> Result<RssView>
     Ok(RssView {
         map,
         sheet,
-        inside: None,
+        inside,
         cgroup: cgroup(process),
         profiler: args.profiler_total,
         hints: Vec::new(),
     })
-}
-
-fn read_frames(process: &Process, map: &MapView) -> Result<Frames, ProcError> {
-    let rows: Vec<VmaRow> = map.rows.iter().map(|row| row.vma.clone()).collect();
-    frames::read(process, &rows, Budget::default())
 }
 
 /// The process's memory cgroup, or why nothing is known of it.

@@ -1,6 +1,6 @@
 //! What the allocator inside a heap has given out and what it holds back.
 
-use vmatlas_event::{Addr, Bytes};
+use vmatlas_event::{Addr, AddrRange, Bytes};
 
 /// One arena of glibc's malloc. A figure is `None` where the lists were inconsistent or could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +49,24 @@ impl Inside {
         arenas.peek()?;
         arenas.map(pick).sum()
     }
+}
+
+/// How many bytes two lists of ranges have in common, each ascending and without overlaps of its own.
+///
+/// ```
+/// use vmatlas_event::{Addr, AddrRange, Bytes};
+/// use vmatlas_model::rss::overlap;
+/// let range = |start, end| AddrRange::new(Addr(start), Addr(end)).unwrap();
+/// let (free, resident) = ([range(0x1000, 0x4000), range(0x8000, 0x9000)], [range(0x3000, 0x8800)]);
+/// assert_eq!(overlap(&free, &resident), Bytes(0x1800));
+/// ```
+pub fn overlap(a: &[AddrRange], b: &[AddrRange]) -> Bytes {
+    let (mut i, mut j, mut sum) = (0, 0, Bytes(0));
+    while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
+        sum += x.intersect(*y).map_or(Bytes(0), AddrRange::len);
+        if x.end() <= y.end() { i += 1 } else { j += 1 }
+    }
+    sum
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod profiler;
 use crate::kind::{Confidence, Kind, Verdict};
 pub use cgroup::{CgroupFigures, Reason};
 pub use family::{Copies, Family, FamilyPage, FamilyPages, PageClass, SharedBy, TooManyPages};
-pub use inside::{Arena, Inside};
+pub use inside::{Arena, Inside, overlap};
 pub use kernel::{Difference, KernelFigures};
 pub use profiler::{Containment, ProfilerView, containment};
 use vmatlas_event::{Bytes, FrameCounts, PageCounts, VmaRow};

@@ -107,7 +107,7 @@ impl RssView {
             return Vec::new();
         };
         let part = |text: crate::Text, bytes: Option<Bytes>| {
-            let label = Cell::new(format!("· {}", text.get(options.lang))).paint(Paint::Faint);
+            let label = Cell::new(format!("  {}", text.get(options.lang))).paint(Paint::Faint);
             columns.part(label, bytes, options.lang)
         };
         vec![
@@ -160,6 +160,10 @@ impl RssView {
             None => rows.push(note(texts::LAZY.get(lang), None, texts::LAZY_UNKNOWN.get(lang).to_owned())),
         }
         if let Some(inside) = &self.inside {
+            let trim = inside.sum(None, |a| a.free_resident).filter(|b| b.0 > 0);
+            rows.extend(
+                trim.map(|b| note(texts::TRIM.get(lang), Some(b), texts::TRIM_NOTE.get(lang).to_owned())),
+            );
             rows.extend(inside.cached.map(|b| note(texts::CACHED.get(lang), Some(b), String::new())));
             let mapped = inside.mapped.filter(|b| b.0 > 0);
             rows.extend(mapped.map(|b| note(texts::MALLOC_MAPPED.get(lang), Some(b), String::new())));

@@ -36,9 +36,9 @@ crate::texts! {
     /// Header: peak.
     PEAK: "peak {size}", "最大 {size}";
     /// Inside malloc: heading of a part.
-    USED: "used by the program", "プログラムが使用中";
+    USED: "used", "使用中";
     /// Inside malloc: free and resident.
-    FREE_RESIDENT: "free in malloc, but resident", "malloc内で空きだが常駐";
+    FREE_RESIDENT: "free but resident", "空きだが常駐";
     /// Inside malloc: free.
     FREE: "free in malloc", "malloc内の空き";
     /// Heading: beside the kernel's.
@@ -76,6 +76,10 @@ crate::texts! {
     /// Huge surplus.
     HUGE_NOTE: "resident as a whole once one byte is touched; what was never touched of it is unknown without a recording",
         "1 バイト触れると全体が常駐する。触れられていない量は記録なしでは不明";
+    /// Free in malloc and resident, over all arenas.
+    TRIM: "free in malloc, whole pages", "malloc内の空き (ページ単位)";
+    /// What would give them back.
+    TRIM_NOTE: "malloc_trim(3) gives them back", "malloc_trim(3) で返却できる";
     /// Lazily freed.
     LAZY: "freed lazily (MADV_FREE)", "遅延解放 (MADV_FREE)";
     /// Lazily freed note.
