@@ -98,6 +98,12 @@ impl RssView {
 
     /// What malloc says of a line, as rows below it.
     fn parts(&self, kind: Kind, columns: &Columns, options: &Options) -> Vec<Vec<Cell>> {
+        if kind == Kind::Anonymous {
+            let mapped = self.inside.as_ref().and_then(|i| i.mapped).filter(|b| b.0 > 0);
+            let label =
+                Cell::new(format!("  {}", texts::MALLOC_MAPPED.get(options.lang))).paint(Paint::Faint);
+            return mapped.map(|b| vec![label, amount(Some(b)).paint(Paint::Faint)]).into_iter().collect();
+        }
         let main = match kind {
             Kind::Heap => true,
             Kind::MallocArena => false,
@@ -165,8 +171,6 @@ impl RssView {
                 trim.map(|b| note(texts::TRIM.get(lang), Some(b), texts::TRIM_NOTE.get(lang).to_owned())),
             );
             rows.extend(inside.cached.map(|b| note(texts::CACHED.get(lang), Some(b), String::new())));
-            let mapped = inside.mapped.filter(|b| b.0 > 0);
-            rows.extend(mapped.map(|b| note(texts::MALLOC_MAPPED.get(lang), Some(b), String::new())));
         }
         if rows.is_empty() {
             return Ok(());

@@ -89,7 +89,7 @@ crate::texts! {
     /// Peak of malloc's caches.
     CACHED: "in thread caches of malloc (counted as used)", "malloc のスレッドキャッシュ内 (使用中に数える)";
     /// Blocks from mmap directly.
-    MALLOC_MAPPED: "large malloc blocks, outside of arenas (anonymous)", "アリーナ外の大きな malloc ブロック (無名)";
+    MALLOC_MAPPED: "malloc, large blocks", "mallocの大きなブロック";
     /// Heading: profiler.
     PROFILER: "Beside a profiler's {size}", "プロファイラーの {size} との比較";
     /// Profiler: can.
