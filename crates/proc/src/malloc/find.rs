@@ -69,6 +69,7 @@ pub(super) fn read_data(reader: &mut Reader<'_>, areas: &Areas) -> Result<Vec<Pi
 /// Searches for the arenas.
 pub(super) fn search(reader: &mut Reader<'_>, areas: &Areas, data: &[Piece]) -> Search {
     let mut untouched = false;
+    let mut open: Option<Found> = None;
     let mut why = if data.is_empty() { Unknown::NotResident(first_data(areas)) } else { Unknown::NotFound };
     for layout in STATES {
         for at in data.iter().flat_map(|piece| candidates(piece, layout)) {
@@ -77,14 +78,23 @@ pub(super) fn search(reader: &mut Reader<'_>, areas: &Areas, data: &[Piece]) -> 
                 Ok(state) if state.is_plausible(&|at| areas.hold(at)) => {
                     if state.is_initial() && state.next() == state.at {
                         untouched = true;
-                    } else {
-                        return Search::Arenas(Box::new(follow(reader, areas, state)));
+                        continue;
                     }
+                    // The bins of one layout look like those of the other from a different start; the circle closes
+                    // at the true one only.
+                    let found = follow(reader, areas, state);
+                    if found.missing.is_none() {
+                        return Search::Arenas(Box::new(found));
+                    }
+                    open.get_or_insert(found);
                 }
                 Ok(_) => {}
                 Err(reason) => why = reason,
             }
         }
+    }
+    if let Some(found) = open {
+        return Search::Arenas(Box::new(found));
     }
     match by_heaps(reader, areas) {
         Ok(Some(found)) => Search::Arenas(Box::new(found)),

@@ -24,6 +24,9 @@ pub(super) const BINS: u64 = 128;
 pub(super) const FASTBINS: usize = 10;
 /// flags: memory of this arena is not contiguous.
 const NONCONTIGUOUS: u32 = 2;
+/// The largest values of a lock (a futex) and of `flags`, which once had two bits and a third one for damage.
+const MOST_LOCK: u64 = 2;
+const MOST_FLAGS: u64 = 7;
 /// Bytes of a malloc_state from its bins on: 254 pointers, 16 bytes of binmap, five words.
 const FROM_BINS: u64 = 254 * 8 + 16 + 5 * 8;
 
@@ -135,6 +138,14 @@ impl State {
         self.word(self.layout.next() + 24)
     }
 
+    /// Whether what lies before `top` can be a lock, flags and fastbins.
+    fn begins_well(&self, may_hold_chunks: &dyn Fn(u64) -> bool) -> bool {
+        let (lock, flags) = (self.word(0) & 0xffff_ffff, self.word(0) >> 32);
+        let mut fast = (0..FASTBINS).map(|index| self.fast(index));
+        let sound = |at: u64| at == 0 || (is_chunk(at) && may_hold_chunks(at));
+        lock <= MOST_LOCK && flags <= MOST_FLAGS && fast.all(sound)
+    }
+
     fn most_system(&self) -> u64 {
         self.word(self.layout.next() + 32)
     }
@@ -170,7 +181,8 @@ impl State {
                 _ => false,
             }
         });
-        bins && self.next() != 0
+        bins && self.begins_well(may_hold_chunks)
+            && self.next() != 0
             && self.system() <= self.most_system()
             && (self.is_initial() || (is_chunk(self.top()) && may_hold_chunks(self.top())))
     }

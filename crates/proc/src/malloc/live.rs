@@ -92,15 +92,16 @@ pub fn look(process: &Process, rows: &[VmaRow], limits: Limits) -> Result<GlibcR
         } else {
             rows
         };
-        let report = inspect(&mut ResidentMemory::of(process, rows)?, rows, page, left);
+        let mut report = inspect(&mut ResidentMemory::of(process, rows)?, rows, page, left);
         process.still_there()?;
         total.bytes += report.cost.bytes;
         total.calls += report.cost.calls;
         total.tries += 1;
-        let done = !report.may_improve();
-        if best.as_ref().is_none_or(|best| report.worth() > best.worth()) {
-            best = Some(report);
+        if let Some(earlier) = best.take() {
+            report.take_better(earlier);
         }
+        let done = !report.may_improve();
+        best = Some(report);
         if done {
             break;
         }

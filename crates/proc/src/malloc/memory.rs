@@ -43,10 +43,14 @@ impl Default for Limits {
     }
 }
 
-/// What is cached at a time, and how much is fetched ahead where reading goes up or down in order.
+/// What is cached at a time.
 const BLOCK: u64 = 4096;
+/// How many of them.
 const SLOTS: u64 = 4096;
+/// Blocks that one call fetches, and from this many fetches in order on.
+const PAIR: u64 = 2;
 const AHEAD: u64 = 16;
+const ORDER: u32 = 3;
 
 /// Reads with a cache of 16 MiB, directly mapped.
 pub(super) struct Reader<'a> {
@@ -57,7 +61,9 @@ pub(super) struct Reader<'a> {
     tags: Vec<u64>,
     data: Vec<u8>,
     ahead: Vec<u8>,
-    last_miss: u64,
+    /// The last block that was fetched, and how many fetches in a row went on where the one before ended.
+    last: u64,
+    in_order: u32,
     bytes: u64,
     calls: u64,
 }
@@ -71,7 +77,8 @@ impl<'a> Reader<'a> {
             tags: vec![0; SLOTS as usize],
             data: vec![0; (SLOTS * BLOCK) as usize],
             ahead: vec![0; (AHEAD * BLOCK) as usize],
-            last_miss: 0,
+            last: 0,
+            in_order: 0,
             bytes: 0,
             calls: 0,
         }
@@ -127,18 +134,18 @@ impl<'a> Reader<'a> {
         word_at(&self.data, offset as usize).ok_or(Unknown::Unreadable(Addr(at)))
     }
 
-    /// Brings a block, and those after it where the one before was the last that was missing.
+    /// Brings a block and the next, where the end of a chunk often is; more where reading goes up in order.
     fn fetch(&mut self, block: u64) -> Result<(), Unknown> {
-        let in_order = block == self.last_miss.wrapping_add(1);
-        self.last_miss = block;
+        self.in_order = if block == self.last.wrapping_add(1) { self.in_order + 1 } else { 0 };
+        let wanted = if self.in_order < ORDER { PAIR } else { AHEAD };
         let mut ahead = std::mem::take(&mut self.ahead);
         let mut answer = Err(Unknown::NotFound);
-        if in_order {
-            answer = self.fresh(block.wrapping_mul(BLOCK), &mut ahead).map(|()| AHEAD);
-        }
-        if answer.is_err() {
-            let one = ahead.get_mut(..BLOCK as usize).unwrap_or_default();
-            answer = self.fresh(block.wrapping_mul(BLOCK), one).map(|()| 1);
+        for blocks in [wanted, 1] {
+            let buffer = ahead.get_mut(..(blocks * BLOCK) as usize).unwrap_or_default();
+            answer = self.fresh(block.wrapping_mul(BLOCK), buffer).map(|()| blocks);
+            if !matches!(answer, Err(Unknown::NotResident(_) | Unknown::Unreadable(_))) {
+                break;
+            }
         }
         if let Ok(blocks) = answer {
             for (number, content) in (block..block + blocks).zip(ahead.chunks_exact(BLOCK as usize)) {
@@ -149,7 +156,7 @@ impl<'a> Reader<'a> {
                     data.copy_from_slice(content);
                 }
             }
-            self.last_miss = block + blocks - 1;
+            self.last = block + blocks - 1;
         }
         self.ahead = ahead;
         answer.map(|_| ())

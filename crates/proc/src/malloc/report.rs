@@ -195,6 +195,11 @@ impl ArenaReport {
         Ok(self.top?.max(self.bins?.largest).max(self.fast?.largest))
     }
 
+    /// To choose between two looks: known is better than steady, and steady better than not.
+    fn worth(&self) -> u32 {
+        u32::from(self.steady) + 2 * u32::from(self.system.is_ok()) + 4 * u32::from(self.used().is_ok())
+    }
+
     /// The first reason why something is not known.
     pub fn trouble(&self) -> Option<Unknown> {
         let heaps = self.heaps.as_ref().err().copied();
@@ -290,14 +295,33 @@ impl GlibcReport {
             Presence::NotFound(why) => Some(why),
             Presence::Found | Presence::Unused => self.missing_arenas,
         };
-        let trouble = found.or_else(|| self.arenas.iter().find_map(ArenaReport::trouble));
-        trouble.is_some_and(Unknown::may_pass) || !self.steady()
+        let arena = |arena: &ArenaReport| arena.trouble().map_or(!arena.steady, Unknown::may_pass);
+        found.map_or_else(|| self.arenas.iter().any(arena), Unknown::may_pass)
     }
 
-    /// How many figures are known, to choose between two looks.
-    pub(super) fn worth(&self) -> usize {
-        let arenas =
-            self.arenas.iter().map(|a| usize::from(a.used().is_ok()) * 2 + usize::from(a.steady) + 1);
-        arenas.sum::<usize>() + usize::from(self.missing_arenas.is_none()) + usize::from(self.mapped.is_ok())
+    /// Takes from an earlier look each arena that it knows better: one look rarely meets all of them at rest.
+    pub(super) fn take_better(&mut self, earlier: GlibcReport) {
+        if earlier.presence != Presence::Found {
+            return;
+        }
+        if self.presence != Presence::Found
+            || (self.missing_arenas.is_some() && earlier.missing_arenas.is_none())
+        {
+            *self = earlier;
+            return;
+        }
+        for old in earlier.arenas {
+            if let Some(arena) = self.arenas.iter_mut().find(|arena| arena.at == old.at)
+                && old.worth() > arena.worth()
+            {
+                *arena = old;
+            }
+        }
+        if self.mapped.is_err() {
+            self.mapped = earlier.mapped;
+        }
+        if self.thread_caches.chunks.is_err() {
+            self.thread_caches = earlier.thread_caches;
+        }
     }
 }
