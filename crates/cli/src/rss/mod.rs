@@ -11,6 +11,7 @@ use anyhow::{Result, anyhow};
 use serde_json::json;
 use std::process::ExitCode;
 use vmatlas_event::{Bytes, PageCounts, Pid, VmaRow};
+use vmatlas_model::kind::runtime_hints;
 use vmatlas_model::rss::{CgroupFigures, KernelFigures, RssRow, Sheet};
 use vmatlas_proc::parse::smaps::{self, Field};
 use vmatlas_proc::parse::status::Status;
@@ -86,7 +87,7 @@ fn read(process: &Process, args: &RssArgs, context: &Context) -> Result<RssView>
         inside,
         cgroup: cgroup(process),
         profiler: args.profiler_total,
-        hints: Vec::new(),
+        hints: runtime_hints(&vmas),
     })
 }
 

@@ -120,7 +120,11 @@ impl RssView {
             "malloc": self.malloc_json(),
             "profiler": self.profiler_json(),
             "cgroup": self.cgroup_json(),
-            "ask": self.hints.iter().map(|h| json!({ "name": h.name, "command": h.command })).collect::<Vec<_>>(),
+            "ask": self.hints.iter().map(|h| json!({
+                "runtime": h.runtime.id(),
+                "confidence": h.confidence.id(),
+                "commands": self.commands(h),
+            })).collect::<Vec<_>>(),
             "cost": self.map.cost,
         })
     }

@@ -10,7 +10,7 @@ use crate::show::MapView;
 use crate::units::size;
 use crate::{Lang, Style};
 use vmatlas_event::Bytes;
-use vmatlas_model::kind::Kind;
+use vmatlas_model::kind::{Kind, RuntimeHint};
 use vmatlas_model::rss::{Amounts, CgroupFigures, Inside, Sheet};
 
 /// All that `rss` shows.
@@ -27,16 +27,7 @@ pub struct RssView {
     /// What a profiler counts.
     pub profiler: Option<Bytes>,
     /// Runtimes that were recognised, and the command that makes each tell more.
-    pub hints: Vec<Hint>,
-}
-
-/// A runtime or allocator and how to ask it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hint {
-    /// Its name.
-    pub name: String,
-    /// The command.
-    pub command: String,
+    pub hints: Vec<RuntimeHint>,
 }
 
 /// How it is written.

@@ -9,7 +9,7 @@ use crate::table::{Align, Cell, Table, write_table};
 use crate::units::{count, size};
 use std::fmt::{self, Display, Write};
 use vmatlas_event::{Bytes, Limit};
-use vmatlas_model::kind::Kind;
+use vmatlas_model::kind::{Confidence, Kind, RuntimeHint};
 use vmatlas_model::rss::{Amounts, Difference, Inside, Reason};
 
 /// Names of the kernel, the same in every language.
@@ -277,16 +277,25 @@ impl RssView {
         reasons.iter().try_for_each(|reason| paragraph(out, &format!("· {}", say(*reason, options)), options))
     }
 
+    /// The commands of a runtime that tell more, with the process's number in them.
+    pub(super) fn commands(&self, hint: &RuntimeHint) -> Vec<String> {
+        let pid = self.map.header.pid.map_or_else(|| "PID".to_owned(), |pid| pid.to_string());
+        hint.runtime.commands().iter().map(|command| command.replace("PID", &pid)).collect()
+    }
+
     fn write_hints(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
         if self.hints.is_empty() {
             return Ok(());
         }
         heading(out, texts::ASK.get(options.lang), options)?;
-        let rows: Vec<Vec<Cell>> = self
-            .hints
-            .iter()
-            .map(|hint| vec![Cell::new(format!("  {}", hint.name)), Cell::new(hint.command.clone())])
-            .collect();
+        let mut rows = Vec::new();
+        for hint in &self.hints {
+            let guess = if hint.confidence == Confidence::Guess { "?" } else { "" };
+            let mut name = format!("  {}{guess}", hint.runtime.name());
+            for command in self.commands(hint) {
+                rows.push(vec![Cell::new(std::mem::take(&mut name)), Cell::new(command)]);
+            }
+        }
         write_table(out, &[Align::Left, Align::Left], &rows, options.style, None)
     }
 }
