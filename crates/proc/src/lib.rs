@@ -11,6 +11,7 @@ pub mod read;
 
 pub use read::cgroup::{Cgroup, Cgroups, Members};
 pub use read::error::{ErrorKind, ProcError};
+pub use read::frames::{Frames, NoFrames};
 pub use read::kernel::ProcKernel;
 pub use read::process::{Process, Thread};
 pub use read::residency::Residency;

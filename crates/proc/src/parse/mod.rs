@@ -1,6 +1,7 @@
 //! Parsers of /proc text: pure, no I/O.
 
 pub mod cgroup;
+pub mod kpageflags;
 pub mod maps;
 pub mod mountinfo;
 pub mod pagemap;

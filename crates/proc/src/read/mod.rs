@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod error;
+pub mod frames;
 pub mod kernel;
 pub mod process;
 pub mod residency;
