@@ -7,9 +7,9 @@ use crate::parse::decimal;
 use crate::parse::status::{self, Status};
 use crate::read::error::libc_numbers::{EACCES, ENOENT, EPERM, ESRCH};
 use crate::read::root::ProcRoot;
-use std::fmt::Write;
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use vmatlas_event::Pid;
 
@@ -47,7 +47,8 @@ impl From<io::Error> for Unread {
 #[derive(Debug)]
 pub struct ProcessReader {
     root: ProcRoot,
-    path: String,
+    /// The path of the file that was opened last; its start, the folder of /proc, stays.
+    path: Vec<u8>,
     buffer: Vec<u8>,
 }
 
@@ -56,7 +57,8 @@ impl ProcessReader {
     pub fn new(root: ProcRoot) -> ProcessReader {
         // More than status or one page of maps, so that one read takes all of it.
         const BUFFER: usize = 16 * 1024;
-        ProcessReader { root, path: String::new(), buffer: vec![0; BUFFER] }
+        let path = root.path().as_os_str().as_bytes().to_vec();
+        ProcessReader { root, path, buffer: vec![0; BUFFER] }
     }
 
     /// What one process is; [`Unread::Hidden`] where /proc is mounted with hidepid=1.
@@ -118,14 +120,10 @@ impl ProcessReader {
     }
 
     fn open(&mut self, pid: Pid, name: &str) -> Result<File, Unread> {
-        self.path.clear();
-        // Writing to a String does not fail.
-        let _ = write!(self.path, "{pid}/{name}");
-        Ok(self.open_path()?)
-    }
-
-    fn open_path(&self) -> io::Result<File> {
-        File::open(self.root.path().join(&self.path))
+        self.path.truncate(self.root.path().as_os_str().len());
+        // Writing to a Vec does not fail.
+        let _ = write!(self.path, "/{pid}/{name}");
+        Ok(File::open(OsStr::from_bytes(&self.path))?)
     }
 
     /// The status of a thread of the process that has memory.
