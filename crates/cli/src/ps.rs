@@ -1,12 +1,14 @@
 //! `vmatlas ps`: all processes, with one small file of each unless more is asked for.
 
+mod users;
+
 use crate::args::PsArgs;
 use crate::context::{Context, Stream};
 use crate::output;
 use anyhow::Result;
-use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use users::Users;
 use vmatlas_event::{Bytes, Pid, Workload};
 use vmatlas_proc::parse::{cgroup, mountinfo, workload};
 use vmatlas_proc::read::cmdline::CmdlineReader;
@@ -234,8 +236,12 @@ impl SharesOf {
                 let why = match error.kind() {
                     ErrorKind::NotPermitted => Missing::Hidden,
                     ErrorKind::Zombie | ErrorKind::KernelThread => Missing::NoMemory,
-                    ErrorKind::NoSuchProcess | ErrorKind::Gone => return Err(Ended),
-                    ErrorKind::Unsupported | ErrorKind::Malformed | ErrorKind::Io => Missing::Unknown,
+                    ErrorKind::NoSuchProcess => return Err(Ended),
+                    // A kernel may lack the file (CONFIG_PROC_PAGE_MONITOR).
+                    ErrorKind::Gone if self.root.process(row.pid).is_err() => return Err(Ended),
+                    ErrorKind::Gone | ErrorKind::Unsupported | ErrorKind::Malformed | ErrorKind::Io => {
+                        Missing::Unknown
+                    }
                 };
                 (row.pss, row.uss) = (Err(why), Err(why));
             }
@@ -279,45 +285,5 @@ fn hides_others(root: &ProcRoot) -> bool {
         })
 }
 
-/// Names of users, from /etc/passwd alone: no other service is asked.
-struct Users(HashMap<u32, Vec<u8>>);
-
-impl Users {
-    fn read() -> Users {
-        Users::parse(&std::fs::read("/etc/passwd").unwrap_or_default())
-    }
-
-    fn parse(text: &[u8]) -> Users {
-        let mut names = HashMap::new();
-        for line in text.split(|b| *b == b'\n') {
-            let mut fields = line.split(|b| *b == b':');
-            let (Some(name), Some(_), Some(uid)) = (fields.next(), fields.next(), fields.next()) else {
-                continue;
-            };
-            let uid = std::str::from_utf8(uid).ok().and_then(|uid| uid.parse().ok());
-            if let Some(uid) = uid.filter(|_| !name.is_empty()) {
-                names.entry(uid).or_insert_with(|| name.to_vec());
-            }
-        }
-        Users(names)
-    }
-
-    fn name(&self, uid: u32) -> Option<Vec<u8>> {
-        self.0.get(&uid).cloned()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Checks that the first of several names counts, and that lines that are none are passed over.
-    #[test]
-    fn users_have_names() {
-        let users =
-            Users::parse(b"root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:\n# c\n:x:5::\nbad:x:-1:\nn\xff:x:7:7:\n");
-        assert_eq!(users.name(0).as_deref(), Some(&b"root"[..]));
-        assert_eq!(users.name(7).as_deref(), Some(&b"n\xff"[..]));
-        assert_eq!((users.name(5), users.name(1)), (None, None));
-    }
-}
+mod tests;

@@ -41,6 +41,7 @@ pub struct ShareReader {
     known: FxHashMap<u64, u64>,
     maps: MapsReader,
     entries: Vec<u8>,
+    buffer: Vec<u8>,
     page: u64,
 }
 
@@ -58,6 +59,7 @@ impl ShareReader {
             known: FxHashMap::default(),
             maps: MapsReader::new(),
             entries: Vec::new(),
+            buffer: Vec::new(),
             page: vmatlas_sys::page_size().bytes(),
         }
     }
@@ -96,7 +98,12 @@ impl ShareReader {
                 let len = ((run.end - run.start) / self.page * ENTRY) as usize;
                 // A long run that stands alone may be longer than one read.
                 let bytes = self.entries.get(from..from + len).unwrap_or_default();
-                let mut sums = Sums { page: self.page, counts: self.counts.as_ref(), known: &mut self.known };
+                let mut sums = Sums {
+                    page: self.page,
+                    counts: self.counts.as_ref(),
+                    known: &mut self.known,
+                    buffer: &mut self.buffer,
+                };
                 let (share, alone, all) = sums.of(bytes, run.traits.huge());
                 pss += share;
                 uss += alone;
@@ -159,6 +166,7 @@ struct Sums<'a> {
     page: u64,
     counts: Option<&'a File>,
     known: &'a mut FxHashMap<u64, u64>,
+    buffer: &'a mut Vec<u8>,
 }
 
 impl Sums<'_> {
@@ -196,10 +204,9 @@ impl Sums<'_> {
     fn ask(&mut self, mut numbers: Vec<u64>) {
         const NEAR: u64 = 32;
         const MOST: u64 = 4096;
-        let Some(file) = self.counts else { return };
+        let Some(file) = self.counts.filter(|_| !numbers.is_empty()) else { return };
         numbers.sort_unstable();
         numbers.dedup();
-        let mut bytes = [0; (MOST * ENTRY) as usize];
         let mut rest = numbers.as_slice();
         while let Some(first) = rest.first() {
             let joined = |pair: &[u64]| match pair {
@@ -210,9 +217,10 @@ impl Sums<'_> {
             let (group, others) = rest.split_at(len);
             rest = others;
             let span = ((group.last().unwrap_or(first) - first + 1) * ENTRY) as usize;
-            let Some(place) = bytes.get_mut(..span) else { continue };
-            let read = first.checked_mul(ENTRY).and_then(|at| file.read_at(place, at).ok()).unwrap_or(0);
-            let counts = place.get(..read).unwrap_or_default().as_chunks::<{ ENTRY as usize }>().0;
+            self.buffer.resize(span, 0);
+            let read =
+                first.checked_mul(ENTRY).and_then(|at| file.read_at(self.buffer, at).ok()).unwrap_or(0);
+            let counts = self.buffer.get(..read).unwrap_or_default().as_chunks::<{ ENTRY as usize }>().0;
             for pfn in group {
                 if let Some(count) = counts.get((pfn - first) as usize) {
                     self.known.insert(*pfn, u64::from_ne_bytes(*count));

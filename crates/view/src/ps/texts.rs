@@ -61,7 +61,7 @@ crate::texts! {
     NEEDS_ROOT: "PSS needs root; --rollup reads that of your own processes, and holds each for about 9 ms per GiB",
         "PSS には root が必要です。--rollup なら自分のプロセスの PSS を読めますが、対象を 1 GiB あたり約 9 ms 止めます";
     /// What smaps_rollup cost.
-    ROLLUP: "smaps_rollup of {n} processes was read: held for {longest} at most, {total} in all",
+    ROLLUP: "processes read by smaps_rollup: {n}; held for {longest} at most, {total} in all",
         "smaps_rollup を読んだプロセス: {n}。止めた時間は最長 {longest}、合計 {total}";
     /// Arguments that did not come.
     ARGS_LATE: "arguments that did not come in time: {n}", "時間内に読めなかった引数: {n}";
