@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use vmatlas_event::{Addr, Bytes, OpKind, PROT, Prot, ProtArg, parse_flags};
 use vmatlas_model::kind::Kind;
-use vmatlas_view::{Lang, show::Sort, units};
+use vmatlas_view::{Lang, ps, show::Sort, units};
 
 /// See how a process gets its memory: its map, every call that changed it, and what was really touched.
 #[derive(Debug, Parser)]
@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// Where every resident byte of a process belongs: heap, images, stacks, files, ... beside what others count
     #[command(after_help = RSS_NOTES)]
     Rss(RssArgs),
+    /// List all processes: virtual, resident and swapped size; map count, PSS and USS when asked
+    #[command(after_help = PS_NOTES)]
+    Ps(PsArgs),
     /// Start a program and watch its memory calls: each with what it changed
     #[command(after_help = RUN_NOTES)]
     Run(RunArgs),
@@ -130,11 +133,57 @@ pub(crate) struct RssArgs {
     pub(crate) no_pager: bool,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct PsArgs {
+    /// Count the VMAs of each (reads maps; above 80 % of vm.max_map_count the number is coloured)
+    #[arg(long)]
+    pub(crate) vmas: bool,
+    /// Sum PSS and USS page by page, of processes up to 256 MiB resident (PSS needs root)
+    #[arg(long)]
+    pub(crate) pss: bool,
+    /// Read what --pss cannot sum with smaps_rollup, which holds the process for about 9 ms per GiB
+    #[arg(long)]
+    pub(crate) rollup: bool,
+    /// Show arguments instead of names: they may hold secrets, and are read from the process's own memory
+    #[arg(long)]
+    pub(crate) args: bool,
+    /// Sums by: container, user, name or cgroup
+    #[arg(long, value_name = "WHAT", value_parser = parse_by)]
+    pub(crate) by: Option<ps::By>,
+    /// Order: rss, vsz, swap, vmas, pss, uss (largest first), pid or name
+    #[arg(long, value_name = "ORDER", default_value = "rss", value_parser = parse_ps_sort)]
+    pub(crate) sort: ps::Sort,
+    /// Only processes with at least so much resident (4096, 64KiB, 1.5GiB)
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) min_rss: Option<Bytes>,
+    /// Only processes whose name contains this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<OsString>,
+    /// At most so many lines; the totals are still those of all
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Threads of the kernel and zombies too
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// One JSON document instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Do not use a pager
+    #[arg(long)]
+    pub(crate) no_pager: bool,
+}
+
 /// What a person should know to read the sheet.
 const RSS_NOTES: &str = "\
     TOUCHED is what has a page behind it now: resident, swapped out, or mapped to the page of zeros. A kind is known by \
     its name, by evidence (a file, a stack pointer, a runtime's layout), or is a guess. The sum is exact when the process \
     stands still; what it changed meanwhile is told.";
+
+/// What a person should know of the figures.
+const PS_NOTES: &str = "\
+    Without options one small file of each process is read, which no process can delay. RESIDENT counts a page that is \
+    shared once for each process; PSS divides it by how many page tables map it, so sums of PSS are honest; USS is what \
+    no other process maps. What is hidden from you says so; what was not read is \"-\".";
 
 /// What a person should know before watching a program.
 const RUN_NOTES: &str = "\
@@ -230,13 +279,13 @@ pub(crate) struct AttachArgs {
 }
 
 const PLANNED: &str = "\
-    Not yet there: ps, pages, watch, info, log, verify, pack, mark, diff, why, origins, export, tui, serve, report, \
+    Not yet there: pages, watch, info, log, verify, pack, mark, diff, why, origins, export, tui, serve, report, \
     doctor.";
 
 /// Commands of the design that do not exist yet.
 pub(crate) const NOT_YET: &[&str] = &[
-    "ps", "pages", "watch", "info", "log", "verify", "pack", "mark", "diff", "why", "origins", "export",
-    "tui", "serve", "report", "doctor",
+    "pages", "watch", "info", "log", "verify", "pack", "mark", "diff", "why", "origins", "export", "tui",
+    "serve", "report", "doctor",
 ];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
@@ -292,6 +341,21 @@ fn parse_sort(text: &str) -> Result<Sort, String> {
     }
 }
 
+fn parse_ps_sort(text: &str) -> Result<ps::Sort, String> {
+    one_of(&ps::Sort::ALL, text)
+}
+
+fn parse_by(text: &str) -> Result<ps::By, String> {
+    one_of(&ps::By::ALL, text)
+}
+
+fn one_of<T: Copy>(all: &[(T, &str)], text: &str) -> Result<T, String> {
+    all.iter().find(|(_, word)| *word == text).map(|(value, _)| *value).ok_or_else(|| {
+        let words: Vec<&str> = all.iter().map(|(_, word)| *word).collect();
+        format!("one of {}", words.join(", "))
+    })
+}
+
 fn parse_call(text: &str) -> Result<OpKind, String> {
     OpKind::CALLS.iter().copied().find(|kind| kind.name() == text).ok_or_else(|| {
         let names: Vec<&str> = OpKind::CALLS.iter().map(|kind| kind.name()).collect();
@@ -332,6 +396,8 @@ mod tests {
             ["vmatlas", "show", "1", "--kind=nonsense"],
             ["vmatlas", "show", "1", "--min-size=much"],
             ["vmatlas", "show", "1", "--prot=q"],
+            ["vmatlas", "ps", "--by=colour", "--all"],
+            ["vmatlas", "ps", "--sort=heat", "--all"],
             ["vmatlas", "run", "--expr=open", "ls"],
             ["vmatlas", "attach", "--duration=soon", "1"],
             ["vmatlas", "attach", "--duration=0", "1"],
