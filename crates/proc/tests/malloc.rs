@@ -123,6 +123,15 @@ fn figures_are_those_of_malloc_info() {
     }
 }
 
+/// Checks a main arena in pieces: its brk heap could not grow, so it went on in mappings.
+#[test]
+fn a_main_arena_in_pieces_is_read() {
+    let Some((tracee, text)) = start(&["1", "5000", "5000", "blocked"]) else { return };
+    let report = report(&open(&tracee));
+    assert_eq!(report.arenas.iter().map(found).collect::<Vec<_>>(), told(&text).0);
+    assert!(report.arenas[0].heaps.as_ref().unwrap().len() > 1);
+}
+
 /// What smaps says, without what reading does change: a page that is read counts as referenced.
 fn smaps(process: &Process) -> Vec<String> {
     let text = String::from_utf8(std::fs::read(format!("/proc/{}/smaps", process.pid())).unwrap()).unwrap();
