@@ -1,12 +1,14 @@
-/* A program whose malloc is looked into: malloc_subject THREADS CHUNKS LARGEST [busy]
+/* A program whose malloc is looked into: malloc_subject THREADS CHUNKS LARGEST [busy|blocked]
    Fills the main arena and one for each thread with holes, prints malloc_info(3) and mallinfo2(3), then "ready", and
-   waits until its input ends. With "busy" the threads go on allocating. */
+   waits until its input ends. With "busy" the threads go on allocating; with "blocked" the brk heap cannot grow and
+   the main arena is in pieces. */
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static pthread_barrier_t filled, end;
@@ -40,10 +42,12 @@ static void *work(void *seed) {
 int main(int argc, char **argv) {
   if (argc < 4) return 2;
   int threads = atoi(argv[1]);
-  chunks = atoi(argv[2]), largest = atoi(argv[3]), busy = argc > 4;
+  chunks = atoi(argv[2]), largest = atoi(argv[3]), busy = argc > 4 && !strcmp(argv[4], "busy");
   pthread_barrier_init(&filled, NULL, threads + 1);
   pthread_barrier_init(&end, NULL, threads + 1);
   setvbuf(stdout, malloc(1 << 20), _IOFBF, 1 << 20);
+  if (argc > 4 && !busy)
+    mmap(sbrk(0), 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   void *volatile big = malloc(50 << 20);
   memset(big, 1, 1 << 20);
   for (long i = 1; i <= threads; i++) {

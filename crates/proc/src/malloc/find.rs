@@ -93,7 +93,7 @@ pub(super) fn search(reader: &mut Reader<'_>, areas: &Areas, data: &[Piece]) -> 
             }
         }
     }
-    if let Some(found) = open {
+    if let Some(found) = open.filter(|_| !untouched) {
         return Search::Arenas(Box::new(found));
     }
     match by_heaps(reader, areas) {

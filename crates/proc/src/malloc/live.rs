@@ -7,8 +7,10 @@ use crate::read::error::{ErrorKind, ProcError};
 use crate::read::process::Process;
 use crate::read::snapshot::MapsReader;
 use crate::read::walk::{Budget, walk};
-use std::time::Instant;
-use vmatlas_event::{Addr, AddrRange, Errno, Pid, Prot, Sharing, VmaRow};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+use vmatlas_event::{Addr, AddrRange, Errno, PageSize, Pid, Prot, Sharing, VmaRow};
 
 /// The memory of a living process, without what is not in physical memory.
 #[derive(Debug)]
@@ -64,6 +66,29 @@ impl TargetMemory for ResidentMemory {
     }
 }
 
+/// Looks in a thread of its own, which is left alone when it does not come back: a page that went away meanwhile and is
+/// armed with userfaultfd(2) can keep it waiting for ever. `None` when there can be no such thread.
+fn in_time(
+    mut memory: impl TargetMemory + Send + 'static,
+    rows: Vec<VmaRow>,
+    page: PageSize,
+    limits: Limits,
+) -> Option<GlibcReport> {
+    /// For what is done between two looks at the clock.
+    const GRACE: Duration = Duration::from_millis(500);
+    let (give, take) = mpsc::channel();
+    let look = move || {
+        // Nobody waits any more where this fails.
+        let _ = give.send(inspect(&mut memory, &rows, page, limits));
+    };
+    thread::Builder::new().name("malloc".into()).spawn(look).ok()?;
+    match take.recv_timeout(limits.deadline.saturating_add(GRACE)) {
+        Ok(report) => Some(report),
+        Err(RecvTimeoutError::Timeout) => Some(GlibcReport::without(Presence::NotFound(Unknown::Deadline))),
+        Err(RecvTimeoutError::Disconnected) => None,
+    }
+}
+
 /// Looks into the malloc of a process whose map is `rows`; where it changed meanwhile, again with a new map.
 ///
 /// The process is not stopped. What it does meanwhile can make figures unknown, or mix moments
@@ -92,7 +117,8 @@ pub fn look(process: &Process, rows: &[VmaRow], limits: Limits) -> Result<GlibcR
         } else {
             rows
         };
-        let mut report = inspect(&mut ResidentMemory::of(process, rows)?, rows, page, left);
+        let mut report = in_time(ResidentMemory::of(process, rows)?, rows.to_vec(), page, left)
+            .ok_or_else(|| ProcError::new(ErrorKind::Io, process.pid()))?;
         process.still_there()?;
         total.bytes += report.cost.bytes;
         total.calls += report.cost.calls;
@@ -110,4 +136,28 @@ pub fn look(process: &Process, rows: &[VmaRow], limits: Limits) -> Result<GlibcR
     total.time = start.elapsed();
     best.cost = total;
     Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that memory which never answers costs the time that was allowed, and no more.
+    #[test]
+    fn memory_that_does_not_answer_is_left() {
+        struct Silent;
+        impl TargetMemory for Silent {
+            fn read(&mut self, _: Addr, _: &mut [u8]) -> Result<(), Unread> {
+                thread::sleep(Duration::from_secs(20));
+                Err(Unread::Unreadable)
+            }
+        }
+        let mut row = VmaRow::anonymous(AddrRange::new(Addr(0x1000), Addr(0x2000)).unwrap(), Prot::RW);
+        row.name = Some(vmatlas_event::Name::new(b"/lib/libc.so.6"));
+        let limits = Limits { deadline: Duration::from_millis(10), ..Limits::default() };
+        let since = Instant::now();
+        let report = in_time(Silent, vec![row], PageSize::FOUR_KIB, limits).unwrap();
+        assert_eq!(report.presence, Presence::NotFound(Unknown::Deadline));
+        assert!(since.elapsed() < Duration::from_secs(10));
+    }
 }

@@ -39,7 +39,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { deadline: Duration::from_secs(2), bytes: 4 << 30, tries: 3 }
+        Limits { deadline: Duration::from_secs(3), bytes: 8 << 30, tries: 3 }
     }
 }
 

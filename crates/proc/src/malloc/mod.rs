@@ -25,6 +25,7 @@ mod parameters;
 mod report;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 pub use layout::Layout;
 pub use live::{ResidentMemory, look};

@@ -84,6 +84,15 @@ fn an_unused_malloc_is_no_missing_one() {
     for mut memory in glibcs() {
         assert_eq!(look_at(&mut memory).presence, Presence::Unused);
         assert_eq!(look_at(&mut memory).used(), Ok(Bytes(0)));
+        // Initialised, as malloc_info(3) and malloc_trim(3) do, but never asked for memory.
+        let mut initial = memory.clone();
+        for bin in 1..128 {
+            let own = memory.layout.bin_at(MAIN, bin);
+            initial.put(own + 16, own);
+            initial.put(own + 24, own);
+        }
+        initial.put(MAIN + memory.layout.bins - 16, memory.layout.bin_at(MAIN, 1));
+        assert_eq!(look_at(&mut initial).presence, Presence::Unused);
         memory.put(MAIN + memory.layout.next(), 0);
         assert_eq!(look_at(&mut memory).presence, Presence::NotFound(Unknown::NotFound));
         assert_eq!(look_at(&mut memory).used(), Err(Unknown::NotFound));
