@@ -2,6 +2,7 @@
 
 mod group;
 mod json;
+mod notes;
 mod text;
 pub mod texts;
 

@@ -52,17 +52,19 @@ fn the_list_reads_as_a_table() {
         ..PsView::default()
     };
     view.sort(Sort::Rss);
-    let wanted = " PID  USER    VIRTUAL  RESIDENT  SWAPPED  NAME
-1234  root    8.0 MiB   1.0 MiB        0  init
-   7  root    8.0 MiB     4 KiB        0  b\\x1bd
-   2  root          -         -        -  [kthreadd]
-   8  hidden  8.0 MiB    hidden        0  hidden
-      total    24 MiB   1.0 MiB        0  4 processes
+    let wanted = " PID  USER       VIRTUAL  RESIDENT  NAME
+1234  root       8.0 MiB   1.0 MiB  init
+   7  root       8.0 MiB     4 KiB  b\\x1bd
+   2  root             -         -  [kthreadd]
+   8  hidden     8.0 MiB    hidden  hidden
+      total (4)   24 MiB   1.0 MiB
 RESIDENT counts a shared page once for each process; PSS divides it (--pss)
 RESIDENT: not in the sum: 1 hidden
 2 ended meanwhile
 ";
     assert_eq!(text(&view, Options::default()), wanted);
+    view.rows[0].swapped = Ok(Bytes(4096));
+    assert!(text(&view, Options::default()).contains("  RESIDENT  SWAPPED  NAME\n"));
     let short = text(&view, Options { limit: Some(1), lang: Lang::Ja, ..Options::default() });
     assert!(short.contains("4 のうち 1 を表示") && !short.contains("kthreadd"), "{short}");
 }

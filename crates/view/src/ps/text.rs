@@ -1,6 +1,7 @@
 //! The list as text.
 
 use super::group::{Sum, Sums};
+use super::notes::notes;
 use super::{By, Figure, Missing, PsRow, PsView, Sort, What, texts};
 use crate::escape;
 use crate::lang::{Lang, Text};
@@ -51,6 +52,27 @@ pub fn write_text(view: &PsView, out: &mut dyn Write, options: &Options) -> fmt:
     notes(view, &sums, out, options)
 }
 
+/// Which columns there are.
+#[derive(Clone, Copy)]
+struct Columns {
+    /// Whether anything is in swap; a column of zeros says nothing and takes room.
+    swap: bool,
+    vmas: bool,
+    shares: bool,
+    max_map_count: Option<u64>,
+}
+
+impl Columns {
+    fn of(view: &PsView) -> Columns {
+        Columns {
+            swap: view.rows.iter().any(|row| row.swapped.is_ok_and(|swapped| swapped.0 > 0)),
+            vmas: view.with_vmas,
+            shares: view.with_shares,
+            max_map_count: view.about.max_map_count,
+        }
+    }
+}
+
 type Lines<'a> = Box<dyn Iterator<Item = Vec<Cell>> + 'a>;
 
 /// Writes a table twice over its lines: once to measure, once to write.
@@ -72,31 +94,27 @@ fn rows(
     out: &mut dyn Write,
     options: &Options,
 ) -> Result<(usize, usize), fmt::Error> {
-    let lang = options.lang;
+    let (lang, columns) = (options.lang, Columns::of(view));
     let shown = options.limit.unwrap_or(usize::MAX).min(view.rows.len());
     let mut head = vec![heading(&texts::PID, lang), heading(&texts::USER, lang)];
-    head.extend(figure_headings(view, lang));
+    head.extend(figure_headings(columns, lang));
     let last = if view.with_args { &texts::COMMAND } else { &common::NAME };
     head.push(heading(last, lang));
     let mut aligns = vec![Align::Right, Align::Left];
-    aligns.extend(figure_headings(view, lang).map(|_| Align::Right));
+    aligns.extend(figure_headings(columns, lang).map(|_| Align::Right));
     aligns.push(Align::Left);
-    let all = match sums.processes {
-        1 => texts::PROCESS_1.get(lang).to_owned(),
-        n => texts::PROCESSES_N.fill(lang, &[("n", &count(n))]),
-    };
-    let mut total = vec![Cell::new(""), heading(&common::TOTAL, lang)];
-    total.extend(sum_cells(view, sums, lang));
-    total.push(Cell::new(all).paint(Paint::Heading));
+    let label = texts::TOTAL_N.fill(lang, &[("n", &count(sums.processes))]);
+    let mut total = vec![Cell::new(""), Cell::new(label).paint(Paint::Heading)];
+    total.extend(sum_cells(columns, sums, lang));
     let lines = || -> Lines<'_> {
-        let each = view.rows.iter().take(shown).map(|row| line(view, row, lang));
+        let each = view.rows.iter().take(shown).map(|row| line(columns, row, lang));
         Box::new(std::iter::once(head.clone()).chain(each).chain(std::iter::once(total.clone())))
     };
     table(out, &aligns, &lines, options)?;
     Ok((shown, view.rows.len()))
 }
 
-fn line(view: &PsView, row: &PsRow, lang: Lang) -> Vec<Cell> {
+fn line(columns: Columns, row: &PsRow, lang: Lang) -> Vec<Cell> {
     const USER: usize = 12;
     let user = match (&row.user, row.uid) {
         (Some(name), _) => Cell::new(shorten(&escape::terminal(name), USER)),
@@ -106,11 +124,13 @@ fn line(view: &PsView, row: &PsRow, lang: Lang) -> Vec<Cell> {
     let mut cells = vec![Cell::new(row.pid.to_string()), user];
     cells.push(amount(row.virtual_size, lang));
     cells.push(amount(row.resident, lang));
-    cells.push(amount(row.swapped, lang));
-    if view.with_vmas {
-        cells.push(vmas(row.vmas, view.about.max_map_count, lang));
+    if columns.swap {
+        cells.push(amount(row.swapped, lang));
     }
-    if view.with_shares {
+    if columns.vmas {
+        cells.push(vmas(row.vmas, columns.max_map_count, lang));
+    }
+    if columns.shares {
         cells.push(amount(row.pss, lang));
         cells.push(amount(row.uss, lang));
     }
@@ -141,7 +161,7 @@ fn groups(
     out: &mut dyn Write,
     options: &Options,
 ) -> Result<(usize, usize), fmt::Error> {
-    let lang = options.lang;
+    let (lang, columns) = (options.lang, Columns::of(view));
     let groups = view.groups(by, options.sort);
     let shown = options.limit.unwrap_or(usize::MAX).min(groups.len());
     let name = match by {
@@ -151,13 +171,13 @@ fn groups(
         By::Cgroup => &texts::CGROUP,
     };
     let mut head = vec![heading(&texts::PROCESSES, lang)];
-    head.extend(figure_headings(view, lang));
+    head.extend(figure_headings(columns, lang));
     head.push(heading(name, lang));
     let mut aligns = vec![Align::Right; head.len() - 1];
     aligns.push(Align::Left);
     let line = |sums: &Sums, name: Cell| {
         let mut cells = vec![Cell::new(count(sums.processes))];
-        cells.extend(sum_cells(view, sums, lang));
+        cells.extend(sum_cells(columns, sums, lang));
         cells.push(name);
         cells
     };
@@ -170,26 +190,29 @@ fn groups(
     Ok((shown, groups.len()))
 }
 
-fn figure_headings(view: &PsView, lang: Lang) -> impl Iterator<Item = Cell> {
+fn figure_headings(columns: Columns, lang: Lang) -> impl Iterator<Item = Cell> {
     let all = [
         (true, &texts::VIRTUAL),
         (true, &common::RESIDENT),
-        (true, &common::SWAPPED),
-        (view.with_vmas, &texts::VMAS),
-        (view.with_shares, &texts::PSS),
-        (view.with_shares, &texts::USS),
+        (columns.swap, &common::SWAPPED),
+        (columns.vmas, &texts::VMAS),
+        (columns.shares, &texts::PSS),
+        (columns.shares, &texts::USS),
     ];
     all.into_iter().filter(|(shown, _)| *shown).map(move |(_, text)| heading(text, lang))
 }
 
-fn sum_cells(view: &PsView, sums: &Sums, lang: Lang) -> Vec<Cell> {
+fn sum_cells(columns: Columns, sums: &Sums, lang: Lang) -> Vec<Cell> {
     let of = |sum: Sum| amount(sum.figure().map(Bytes), lang);
-    let mut cells = vec![of(sums.virtual_size), of(sums.resident), of(sums.swapped)];
-    if view.with_vmas {
+    let mut cells = vec![of(sums.virtual_size), of(sums.resident)];
+    if columns.swap {
+        cells.push(of(sums.swapped));
+    }
+    if columns.vmas {
         // The limit is that of one process.
         cells.push(vmas(sums.vmas.figure(), None, lang));
     }
-    if view.with_shares {
+    if columns.shares {
         cells.extend([of(sums.pss), of(sums.uss)]);
     }
     cells
@@ -225,58 +248,4 @@ fn vmas(figure: Figure<u64>, max: Option<u64>, lang: Lang) -> Cell {
         (Ok(n), _) => Cell::new(count(n)),
         (Err(why), _) => missing(why, lang),
     }
-}
-
-/// What else a person should know.
-fn notes(view: &PsView, sums: &Sums, out: &mut dyn Write, options: &Options) -> fmt::Result {
-    let (about, lang, style) = (&view.about, options.lang, options.style);
-    let mut note = |text: String| writeln!(out, "{}", style.paint(Paint::Faint, &text));
-    let lacks = |column: &Text, sum: Sum| {
-        // What was not read is told below, with what would read it.
-        let parts = [(sum.hidden, texts::HIDDEN_N), (sum.unknown, texts::UNKNOWN_N)];
-        let parts: Vec<String> = parts
-            .into_iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, text)| text.fill(lang, &[("n", &count(n))]))
-            .collect();
-        let values: [(&str, &dyn fmt::Display); 2] =
-            [("column", &column.get(lang)), ("parts", &parts.join(", "))];
-        (!parts.is_empty()).then(|| texts::LACKS.fill(lang, &values))
-    };
-    if sums.processes > 1 {
-        note(if view.with_shares { texts::SHARED_ONCE } else { texts::SHARED_TWICE }.get(lang).to_owned())?;
-    }
-    for (asked, column, sum) in [
-        (true, &common::RESIDENT, sums.resident),
-        (view.with_vmas, &texts::VMAS, sums.vmas),
-        (view.with_shares, &texts::PSS, sums.pss),
-        (view.with_shares, &texts::USS, sums.uss),
-    ] {
-        if let Some(text) = lacks(column, sum).filter(|_| asked) {
-            note(text)?;
-        }
-    }
-    if about.needs_root {
-        note(texts::NEEDS_ROOT.get(lang).to_owned())?;
-    }
-    if about.too_large > 0 {
-        let values: [(&str, &dyn fmt::Display); 2] =
-            [("n", &about.too_large), ("size", &size(about.own_sum_most))];
-        note(texts::TOO_LARGE.fill(lang, &values))?;
-    }
-    if let Some(cost) = about.rollup {
-        let ms = |us: u64| format!("{:.1} ms", us as f64 / 1e3);
-        let values: [(&str, &dyn fmt::Display); 3] =
-            [("n", &cost.processes), ("longest", &ms(cost.longest_us)), ("total", &ms(cost.total_us))];
-        note(texts::ROLLUP.fill(lang, &values))?;
-    }
-    for (n, text) in [(about.args_late, &texts::ARGS_LATE), (about.ended, &texts::ENDED)] {
-        if n > 0 {
-            note(text.fill(lang, &[("n", &count(n))]))?;
-        }
-    }
-    if about.hidepid {
-        note(texts::HIDEPID.get(lang).to_owned())?;
-    }
-    Ok(())
 }

@@ -29,12 +29,10 @@ crate::texts! {
     NO_CONTAINER: "no container", "コンテナー外";
     /// The name of one that has ended.
     ZOMBIE: "{name} (zombie)", "{name} (ゾンビ)";
-    /// Totals: one process.
-    PROCESS_1: "1 process", "プロセス 1";
-    /// Totals: several.
-    PROCESSES_N: "{n} processes", "プロセス {n}";
+    /// Row: sums, and of how many.
+    TOTAL_N: "total ({n})", "合計 ({n})";
     /// A sum that lacks some of them.
-    LACKS: "{column}: not in the sum: {parts}", "{column}の合計に含まれないプロセス: {parts}";
+    LACKS: "{columns}: not in the sum: {parts}", "{columns}: 合計に含まれないプロセス: {parts}";
     /// Some that are not for us.
     HIDDEN_N: "{n} hidden", "非公開 {n}";
     /// Some that could not be read.
