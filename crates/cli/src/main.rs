@@ -11,6 +11,7 @@ mod output;
 mod rss;
 mod run;
 mod show;
+mod subject;
 mod target;
 mod texts;
 mod watcher;

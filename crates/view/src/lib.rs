@@ -16,6 +16,7 @@ pub mod picture;
 pub mod rss;
 pub mod run;
 pub mod show;
+pub mod source;
 pub mod style;
 pub mod table;
 pub mod texts;

@@ -131,7 +131,8 @@ fn rows(saved: &mut Saved, loads: &[Segment], files: &mut [FileEntry], len: u64)
     let mut names = FxHashSet::default();
     let mut dumped: Vec<Bytes> = Vec::new();
     for segment in loads {
-        let Some(range) = segment.addr.checked_add(segment.in_memory).and_then(|e| range(segment.addr, e)) else {
+        let Some(range) = segment.addr.checked_add(segment.in_memory).and_then(|e| range(segment.addr, e))
+        else {
             maps.torn += u64::from(segment.in_memory != 0);
             continue;
         };
@@ -139,11 +140,7 @@ fn rows(saved: &mut Saved, loads: &[Segment], files: &mut [FileEntry], len: u64)
         let file = files.get(at).filter(|file| file.start <= segment.addr);
         let line = MapsLine {
             range,
-            prot: Prot::new(
-                segment.flags & PF_R != 0,
-                segment.flags & PF_W != 0,
-                segment.flags & PF_X != 0,
-            ),
+            prot: Prot::new(segment.flags & PF_R != 0, segment.flags & PF_W != 0, segment.flags & PF_X != 0),
             // Not told; private is what most are (see `Saved::knows_sharing`).
             sharing: Sharing::Private,
             offset: file.map_or(0, |f| f.offset.wrapping_add(segment.addr - f.start)),

@@ -130,7 +130,8 @@ impl Notes {
             (EM_ARM, false) => Some(13),
             _ => None,
         };
-        let stack_pointer = index.and_then(|i: usize| words.word(bytes, registers + i * words.size())).map(Addr);
+        let stack_pointer =
+            index.and_then(|i: usize| words.word(bytes, registers + i * words.size())).map(Addr);
         if self.threads.is_empty() {
             self.signal = words.number(bytes, 12, 2).map(|n| n as i32);
         }
@@ -167,6 +168,8 @@ impl Notes {
         };
         let exe = self.auxv(AT_PHDR).and_then(file_at).or_else(|| self.auxv(AT_ENTRY).and_then(file_at));
         let first = self.threads.first();
+        let leader = self.threads.iter().find(|t| Some(t.tid.0) == self.pid);
+        let main_stack = self.auxv(AT_EXECFN).map(Addr).or(leader.and_then(|t| t.stack_pointer));
         Facts {
             pid: self.pid.or(first.map(|t| t.tid.0)).filter(|pid| *pid > 0).map(Pid),
             exe: exe.map(|file| file.name.clone()).unwrap_or_default(),
@@ -174,7 +177,7 @@ impl Notes {
             page: self.auxv(AT_PAGESZ).and_then(PageSize::new).unwrap_or(PageSize::FOUR_KIB),
             signal: self.siginfo.or(self.signal).filter(|signal| *signal > 0),
             vdso: self.auxv(AT_SYSINFO_EHDR).map(Addr),
-            main_stack: self.auxv(AT_EXECFN).map(Addr),
+            main_stack,
             name: self.name,
             threads: self.threads,
             ..Facts::default()
@@ -185,7 +188,9 @@ impl Notes {
 /// NT_FILE: a count, the page size, (start, end, offset in pages) for each, then the names, each ended by a zero byte.
 fn files(words: Words, bytes: &[u8]) -> Vec<FileEntry> {
     let size = words.size();
-    let (Some(count), Some(page)) = (words.word(bytes, 0), words.word(bytes, size)) else { return Vec::new() };
+    let (Some(count), Some(page)) = (words.word(bytes, 0), words.word(bytes, size)) else {
+        return Vec::new();
+    };
     let Ok(count) = usize::try_from(count) else { return Vec::new() };
     if count > FILES || count > bytes.len() / (3 * size) {
         return Vec::new();
