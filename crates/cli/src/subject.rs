@@ -104,6 +104,7 @@ fn header(saved: &Saved) -> Header {
             },
             path: saved.path.as_os_str().as_bytes().to_vec(),
             signal: facts.signal.map(vmatlas_sys::signal::name),
+            left_out: saved.left_out,
             truncated: saved.truncated.map(|t| (t.have, t.of)),
         }),
     }

@@ -44,6 +44,8 @@ pub struct Source {
     pub signal: Option<String>,
     /// How much of the file is there, and how much should be, when it was cut.
     pub truncated: Option<(Bytes, Bytes)>,
+    /// Mappings of files that it names without having them.
+    pub left_out: u64,
 }
 
 crate::texts! {
@@ -60,6 +62,9 @@ crate::texts! {
     /// A cut file.
     TRUNCATED: "truncated: {have} of {of} bytes ({have_size} of {of_size}) are there; the map is whole, its memory is not",
         "途中で切れています: {of} バイト中 {have} バイト ({of_size} 中 {have_size})。メモリマップは全部ありますが、メモリの中身は一部しかありません";
+    /// Mappings that are named and not there.
+    LEFT_OUT: "{n} mappings of files are named in it, but were left out (gcore does that), so some gaps are no gaps",
+        "ファイルのマッピング {n} 個は名前だけで、内容は含まれていません (gcore がそうします)。未割当と表示した範囲の一部は実際にはマップされていました";
     /// Heading: bytes that a core holds.
     DUMPED: "dumped", "ダンプ済み";
 }
@@ -87,6 +92,9 @@ impl Source {
             ];
             lines.push(TRUNCATED.fill(lang, &values));
         }
+        if self.left_out > 0 {
+            lines.push(LEFT_OUT.fill(lang, &[("n", &count(self.left_out))]));
+        }
         lines
     }
 
@@ -97,6 +105,7 @@ impl Source {
         if self.kind == SourceKind::Core {
             object.insert("signal".into(), self.signal.clone().map_or(Value::Null, Into::into));
             let cut = |(have, of): (Bytes, Bytes)| serde_json::json!({ "have": have.0, "of": of.0 });
+            object.insert("left_out".into(), self.left_out.into());
             object.insert("truncated".into(), self.truncated.map_or(Value::Null, cut));
         }
         Value::Object(object)
@@ -150,6 +159,7 @@ mod tests {
             path: b"core.\x1b[31m".to_vec(),
             signal: Some("SIGSEGV".to_owned()),
             truncated: Some((Bytes(4096), Bytes(8192))),
+            left_out: 3,
         };
         for lang in [Lang::En, Lang::Ja] {
             let lines = source.lines(lang);

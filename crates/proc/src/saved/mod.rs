@@ -109,6 +109,8 @@ pub struct Saved {
     pub facts: Facts,
     /// Rows that overlapped the one before.
     pub torn: u64,
+    /// Mapped files that a core file names without having a segment for them: gcore leaves out what it need not save.
+    pub left_out: u64,
     /// Whether the file was cut.
     pub truncated: Option<Truncated>,
     /// The memory that a core file holds.
@@ -149,6 +151,7 @@ impl Saved {
             dumped: None,
             facts: Facts::default(),
             torn: 0,
+            left_out: 0,
             truncated: None,
             memory: None,
         }

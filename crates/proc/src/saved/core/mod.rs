@@ -19,7 +19,7 @@ use object::{Endianness, ReadCache, ReadRef};
 use rustc_hash::FxHashSet;
 use std::fs::File;
 use std::path::Path;
-use vmatlas_event::{Bytes, Dev, Prot, Sharing};
+use vmatlas_event::{Addr, Bytes, Dev, Prot, Sharing};
 
 /// The most segments that are read; the kernel's own limit of VMAs is far below.
 const SEGMENTS: usize = 1 << 22;
@@ -60,6 +60,8 @@ pub(super) fn read(path: &Path, file: File) -> Result<Saved, SavedError> {
     }
     let of = segments.iter().map(|s| s.offset.saturating_add(s.in_file)).max().unwrap_or(0);
     saved.truncated = (of > len).then_some(Truncated { have: Bytes(len), of: Bytes(of) });
+    saved.left_out =
+        notes.files.iter().filter(|file| saved.row_at(Addr(file.start)).is_none()).count() as u64;
     saved.facts = notes.facts();
     saved.memory = Some(CoreMemory::new(file, &loads, len));
     Ok(saved)
