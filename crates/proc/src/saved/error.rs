@@ -41,6 +41,6 @@ pub enum SavedError {
     #[error("is larger than {0} MiB")]
     TooLarge(u64),
     /// A core file whose headers make no sense or are not there.
-    #[error("is a damaged core file: {0}")]
+    #[error("damaged core file: {0}")]
     Core(&'static str),
 }
