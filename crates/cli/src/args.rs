@@ -55,8 +55,8 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct ShowArgs {
-    /// A PID or a process name
-    #[arg(value_name = "PID|NAME", required_unless_present = "pid")]
+    /// A PID or a process name; saved maps or smaps, a copied /proc/PID folder, or a core file
+    #[arg(value_name = "PID|NAME|FILE", required_unless_present = "pid")]
     pub(crate) target: Option<OsString>,
     /// The process by its PID
     #[arg(short, long, value_name = "PID", conflicts_with = "target")]

@@ -12,6 +12,7 @@ mod ps;
 mod rss;
 mod run;
 mod show;
+mod subject;
 mod target;
 mod texts;
 mod watcher;

@@ -2,6 +2,7 @@
 
 use crate::args::ShowArgs;
 use crate::context::{Context, Stream};
+use crate::subject::{self, Subject};
 use crate::target::{self, explain};
 use crate::{output, texts};
 use anyhow::{Result, anyhow};
@@ -16,12 +17,12 @@ use vmatlas_view::show::{Filter, Header, MapView, Options, ShowRow};
 
 pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
     let root = ProcRoot::system();
-    let process = match (&args.target, args.pid) {
-        (_, Some(pid)) => target::by_pid(&root, Pid(pid), context)?,
-        (Some(name), None) => target::open(&root, name, context)?,
-        (None, None) => return Err(anyhow!("PID|NAME")),
+    let subject = match (&args.target, args.pid) {
+        (_, Some(pid)) => Subject::Live(target::by_pid(&root, Pid(pid), context)?),
+        (Some(name), None) => subject::open(&root, name, context)?,
+        (None, None) => return Err(anyhow!("PID|NAME|FILE")),
     };
-    let view = read(&process, !args.no_resident, context)?;
+    let view = subject::read(&subject, !args.no_resident, context)?;
     let filter = Filter {
         kinds: args.kind,
         prot: args.prot,
@@ -90,6 +91,7 @@ pub(crate) fn read_map(process: &Process, pages: bool) -> Result<MapView, ProcEr
         vma,
         verdict,
         pages: per_row.as_mut().and_then(|pages| pages.next().flatten()),
+        dumped: None,
     };
     let rows = rows.into_iter().zip(verdicts).map(row).collect();
     Ok(MapView { header, rows, pages_why: (!pages).then_some("not-read"), cost })
@@ -110,6 +112,7 @@ fn header(process: &Process, maps: &Maps, residency: Option<&Residency>) -> Resu
         leader_ended: process.leader_has_ended(),
         torn: maps.torn,
         zero_pages_counted: residency.is_some_and(Residency::counts_zero_pages),
+        source: None,
     })
 }
 
@@ -120,5 +123,6 @@ fn evidence(process: &Process, header: &Header) -> Evidence {
         exe_path: header.exe.clone(),
         threads: process.threads().iter().map(|t| (t.tid, t.stack_pointer)).collect(),
         start_brk: process.stat().ok().and_then(|s| s.start_brk),
+        unlabelled: None,
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn open(root: &ProcRoot, target: &OsStr, context: &Context) -> Result
         return by_pid(root, Pid(pid), context);
     }
     // A path wins over a name.
-    if text.contains('/') || Path::new(target).exists() {
+    if is_path(target) {
         return Err(anyhow!(texts::PATH_NOT_YET.fill(lang, &[("path", &text)])));
     }
     let found = root.find_by_name(target.as_encoded_bytes())?;
@@ -36,6 +36,13 @@ pub(crate) fn open(root: &ProcRoot, target: &OsStr, context: &Context) -> Result
             Err(anyhow!(texts::AMBIGUOUS.fill(lang, &values)))
         }
     }
+}
+
+/// Whether it names a file or folder rather than a process: a number is always a PID (`./1234` is a path).
+pub(crate) fn is_path(target: &OsStr) -> bool {
+    let bytes = target.as_encoded_bytes();
+    let is_number = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
+    !is_number && (bytes.contains(&b'/') || Path::new(target).exists())
 }
 
 /// Opens a process by its number.

@@ -5,9 +5,35 @@ vmatlas_view::texts! {
     NOT_YET: "'{name}' is not yet there", "'{name}' はまだありません";
     /// An option of the design that does not exist yet.
     OPTION_NOT_YET: "option {name} is not yet there", "オプション {name} はまだありません";
-    /// A target of the design that cannot be read yet.
-    PATH_NOT_YET: "{path} is a file or folder: recordings, saved maps and core files are not yet read; give a PID or a process name",
-        "{path} はファイルかフォルダーです。記録・保存したメモリマップ・コアファイルの読み取りはまだありません (PID かプロセス名を指定してください)";
+    /// A file where only a living process will do.
+    PATH_NOT_YET: "{path} is a file or folder, and this command needs a living process: give a PID or a process name ('vmatlas show' reads saved maps and core files)",
+        "{path} はファイルかフォルダーですが、このコマンドには動作中のプロセスが必要です。PID かプロセス名を指定してください (保存した maps やコアファイルは 'vmatlas show' で読めます)";
+    /// A saved source that cannot be read.
+    SAVED_UNREADABLE: "cannot read {path}: {why}", "{path} を読めません: {why}";
+    /// A device or FIFO.
+    SAVED_SPECIAL: "{path} is a FIFO, socket or device; give saved maps or smaps, a copied /proc/PID folder, or a core file",
+        "{path} は FIFO・ソケット・デバイスです。保存した maps か smaps、コピーした /proc/PID フォルダー、コアファイルのどれかを指定してください";
+    /// A folder without maps.
+    SAVED_NO_MAPS: "{path} is a folder without a readable maps or smaps in it, so no copy of /proc/PID",
+        "{path} は読める maps も smaps もないフォルダーで、/proc/PID のコピーではありません";
+    /// Nothing in it.
+    SAVED_EMPTY: "{path} is empty: nothing was saved (reading maps and smaps of another user's process needs permission)",
+        "{path} は空です: 何も保存されていません (ほかのユーザーのプロセスの maps や smaps を読むには権限が必要です)";
+    /// Packed.
+    SAVED_PACKED: "{path} is packed ({packer}); unpack it first", "{path} は圧縮されています ({packer})。先に展開してください";
+    /// smaps_rollup.
+    SAVED_ROLLUP: "{path} is smaps_rollup, which has totals only and no map; save smaps",
+        "{path} は smaps_rollup です。合計だけでメモリマップはありません。smaps を保存してください";
+    /// An ELF file of another kind.
+    SAVED_NOT_CORE: "{path} is an ELF program or library, but no core file", "{path} は ELF のプログラムかライブラリで、コアファイルではありません";
+    /// Something else.
+    SAVED_UNKNOWN: "{path} is neither saved maps or smaps, nor a copied /proc/PID folder, nor a core file",
+        "{path} は保存された maps や smaps でも、コピーされた /proc/PID フォルダーでも、コアファイルでもありません";
+    /// A bad line.
+    SAVED_LINE: "{path}, line {line}: expected a line of maps or smaps, found \"{found}\"",
+        "{path} の {line} 行目: maps か smaps の行ではありません: \"{found}\"";
+    /// Too large.
+    SAVED_TOO_LARGE: "{path} holds more than 1 GiB of text: more than any maps or smaps", "{path} のテキストは 1 GiB を超えています: maps や smaps としては大きすぎます";
     /// A command that was never planned.
     NO_SUCH_COMMAND: "there is no command '{name}'; see vmatlas --help", "'{name}' というコマンドはありません (vmatlas --help)";
     /// No process of that number.

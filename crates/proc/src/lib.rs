@@ -1,4 +1,5 @@
-//! Reads /proc: bytes in, values out ([`parse`]), and the reading itself without disturbing the target ([`read`]).
+//! Reads /proc: bytes in, values out ([`parse`]), the reading itself without disturbing the target ([`read`]), and what
+//! was saved of a process that may be long gone: maps, smaps, copied folders, core files ([`saved`]).
 //!
 //! You get maps, page residency, status and the evidence that tells what a mapping is for. Every file of the target is
 //! hostile input: names are bytes, lines have no length limit, numbers are checked. What this crate does not do: decide
@@ -9,6 +10,7 @@
 pub mod malloc;
 pub mod parse;
 pub mod read;
+pub mod saved;
 
 pub use read::cgroup::{Cgroup, Cgroups, Members};
 pub use read::error::{ErrorKind, ProcError};

@@ -65,6 +65,12 @@ pub fn why_text(why: &Why, lang: Lang) -> String {
         Why::PathAlone => ("a path without device and inode", "パス名のみ (デバイスとinodeなし)"),
         Why::Bss => ("directly after the image's data (bss)", "イメージのデータのすぐ後 (bss)"),
         Why::InsideImage => ("between two parts of one image", "同じイメージの間にある"),
+        Why::AboveProgram => {
+            ("directly above the program, where brk heaps are", "プログラムのすぐ上 (brkヒープの定位置)")
+        }
+        Why::AuxVector => ("the auxiliary vector points there", "補助ベクトルが指している"),
+        Why::BelowVdso => ("directly below the vdso", "vdsoのすぐ下"),
+        Why::Vsyscall => ("the fixed address of vsyscall", "vsyscallの固定アドレス"),
         Why::StartBrk => ("the brk heap starts here", "brkヒープの開始位置"),
         Why::StackLayout => {
             ("size of a thread stack, with its guard", "ガードページとサイズがスレッドスタックに一致")

@@ -17,6 +17,7 @@ pub mod ps;
 pub mod rss;
 pub mod run;
 pub mod show;
+pub mod source;
 pub mod style;
 pub mod table;
 pub mod texts;

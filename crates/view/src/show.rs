@@ -5,6 +5,7 @@ use crate::escape;
 use crate::json;
 use crate::kind_text::{kind_name, why_text};
 use crate::lang::Lang;
+use crate::source::Source;
 use crate::style::{Paint, Style};
 use crate::table::{Align, Cell, Table, width};
 use crate::texts;
@@ -23,6 +24,8 @@ pub struct ShowRow {
     pub verdict: Verdict,
     /// Its pages; `None` when they were not read.
     pub pages: Option<PageCounts>,
+    /// How much of it a core file holds; `None` where that is no question.
+    pub dumped: Option<Bytes>,
 }
 
 /// What stands above the map.
@@ -48,6 +51,8 @@ pub struct Header {
     pub torn: u64,
     /// Whether resident sizes may hold zero pages.
     pub zero_pages_counted: bool,
+    /// What it was read from, when that was no living process.
+    pub source: Option<Source>,
 }
 
 /// All that `show` shows.
@@ -142,6 +147,8 @@ pub struct Total {
     pub size: Bytes,
     /// Their pages; `None` when not read.
     pub pages: Option<PageCounts>,
+    /// What a core file holds of them; `None` where that is no question.
+    pub dumped: Option<Bytes>,
 }
 
 /// Sums per kind, most resident (else largest) first.
@@ -150,7 +157,7 @@ pub fn totals<'a>(rows: impl Iterator<Item = &'a ShowRow>) -> Vec<Total> {
     for row in rows {
         let kind = row.verdict.kind;
         let at = sums.iter().position(|t| t.kind == kind).unwrap_or_else(|| {
-            sums.push(Total { kind, count: 0, size: Bytes(0), pages: None });
+            sums.push(Total { kind, count: 0, size: Bytes(0), pages: None, dumped: None });
             sums.len() - 1
         });
         let total = &mut sums[at];
@@ -158,6 +165,9 @@ pub fn totals<'a>(rows: impl Iterator<Item = &'a ShowRow>) -> Vec<Total> {
         total.size += row.vma.range.len();
         if let Some(pages) = row.pages {
             *total.pages.get_or_insert_default() += pages;
+        }
+        if let Some(bytes) = row.dumped {
+            *total.dumped.get_or_insert_default() += bytes;
         }
     }
     sums.sort_by_key(|t| {
@@ -217,6 +227,10 @@ impl MapView {
         self.pages_why.is_none()
     }
 
+    fn has_dumped(&self) -> bool {
+        self.rows.iter().any(|r| r.dumped.is_some())
+    }
+
     fn has_swap(&self) -> bool {
         self.rows.iter().any(|r| r.pages.is_some_and(|p| p.swapped.0 > 0))
     }
@@ -248,11 +262,17 @@ impl MapView {
             Some(pid) => texts::PROCESS.fill(lang, &[("name", &name), ("pid", &pid)]),
             None => name,
         };
-        write!(out, "{}", style.paint(Paint::Heading, &title))?;
-        if !h.exe.is_empty() {
-            write!(out, "  {}", style.paint(Paint::Faint, &escape::terminal(&h.exe)))?;
+        // Saved maps tell no name.
+        if !(title.is_empty() && h.exe.is_empty()) {
+            write!(out, "{}", style.paint(Paint::Heading, &title))?;
+            if !h.exe.is_empty() {
+                write!(out, "  {}", style.paint(Paint::Faint, &escape::terminal(&h.exe)))?;
+            }
+            writeln!(out)?;
         }
-        writeln!(out)?;
+        for line in h.source.iter().flat_map(|source| source.lines(lang)) {
+            writeln!(out, "{line}")?;
+        }
         let n = count(self.rows.len() as u64);
         let mut facts = vec![match h.max_map_count {
             Some(max) => texts::VMAS_OF.fill(lang, &[("n", &n), ("max", &count(max))]),
@@ -304,6 +324,7 @@ impl MapView {
             Some(texts::SIZE.get(lang)),
             pages.then_some(texts::RESIDENT.get(lang)),
             swap.then_some(texts::SWAPPED.get(lang)),
+            self.has_dumped().then_some(crate::source::DUMPED.get(lang)),
             Some(texts::PROT.get(lang)),
             Some(texts::KIND.get(lang)),
             options.why_kind.then_some(texts::WHY.get(lang)),
@@ -312,6 +333,7 @@ impl MapView {
         let mut aligns = vec![Align::Left, Align::Right];
         aligns.extend(pages.then_some(Align::Right));
         aligns.extend(swap.then_some(Align::Right));
+        aligns.extend(self.has_dumped().then_some(Align::Right));
         aligns.extend([Align::Left, Align::Left]);
         aligns.extend(options.why_kind.then_some(Align::Left));
         aligns.push(Align::Left);
@@ -328,6 +350,9 @@ impl MapView {
             if let Some(counts) = row.pages {
                 table.fit(2, size(counts.resident).len());
             }
+            if let Some(bytes) = row.dumped {
+                table.fit(kind_column - 2, size(bytes).len());
+            }
         }
         table.fit(kind_column - 1, 4);
         table.row(out, &head)?;
@@ -337,7 +362,7 @@ impl MapView {
                 .filter(|_| options.sort == Sort::Address && options.filter.is_all())
                 .and_then(|p| vmatlas_event::AddrRange::new(p.vma.range.end(), row.vma.range.start()))
                 // What lies below [vsyscall] is no address space of the process but the hole of the architecture.
-                .filter(|gap| !gap.is_empty() && row.vma.special() != Some(b"vsyscall"));
+                .filter(|gap| !gap.is_empty() && row.vma.range.start() < Addr(1 << 63));
             if let Some(gap) = gap {
                 let text = texts::GAP.fill(lang, &[("size", &size(gap.len()))]);
                 writeln!(out, "{}", options.style.paint(Paint::Faint, &format!("  · {text}")))?;
@@ -356,10 +381,15 @@ impl MapView {
             Some(bytes) => Cell::new(size(bytes)),
             None => Cell::new("-").paint(Paint::Faint),
         };
-        let sharing = if row.vma.sharing == vmatlas_event::Sharing::Shared { 's' } else { 'p' };
+        let sharing = match row.vma.sharing {
+            _ if self.header.source.as_ref().is_some_and(|source| !source.knows_sharing()) => '?',
+            vmatlas_event::Sharing::Shared => 's',
+            vmatlas_event::Sharing::Private => 'p',
+        };
         let mut cells = vec![Cell::new(address(row, options)), Cell::new(size(row.vma.range.len()))];
         cells.extend(pages.then(|| amount(row.pages.map(|p| p.resident + p.hugetlb))));
         cells.extend(swap.then(|| amount(row.pages.map(|p| p.swapped))));
+        cells.extend(self.has_dumped().then(|| amount(row.dumped)));
         cells.push(Cell::new(format!("{}{sharing}", row.vma.prot)));
         cells.push(Cell::new(kind_label(&row.verdict, lang)).paint(paint));
         cells.extend(
@@ -376,31 +406,37 @@ impl MapView {
         let mut aligns = vec![Align::Left, Align::Right, Align::Right];
         aligns.extend(pages.then_some(Align::Right));
         aligns.extend(swap.then_some(Align::Right));
-        let line = |label: Cell, n: u64, bytes: Bytes, sum: Option<PageCounts>| {
+        let line = |label: Cell, n: u64, bytes: Bytes, sum: Option<PageCounts>, dumped: Option<Bytes>| {
             let of = |pick: fn(PageCounts) -> Bytes| {
                 Cell::new(sum.map_or_else(|| "-".to_owned(), |p| size(pick(p))))
             };
             let mut cells = vec![label, Cell::new(count(n)), Cell::new(size(bytes))];
             cells.extend(pages.then(|| of(|p| p.resident + p.hugetlb)));
             cells.extend(swap.then(|| of(|p| p.swapped)));
+            cells.extend(dumped.map(|bytes| Cell::new(size(bytes))));
             cells
         };
         let heading = |text: &crate::Text| Cell::new(text.get(lang)).paint(Paint::Heading);
         let mut head = vec![heading(&texts::KIND), heading(&texts::COUNT), heading(&texts::SIZE)];
         head.extend(pages.then(|| heading(&texts::RESIDENT)));
         head.extend(swap.then(|| heading(&texts::SWAPPED)));
+        head.extend(self.has_dumped().then(|| heading(&crate::source::DUMPED)));
+        aligns.extend(self.has_dumped().then_some(Align::Right));
         let mut lines = vec![head];
-        let mut sum = Total { kind: Kind::Anonymous, count: 0, size: Bytes(0), pages: None };
+        let mut sum = Total { kind: Kind::Anonymous, count: 0, size: Bytes(0), pages: None, dumped: None };
         for total in totals(rows.iter().copied()) {
             sum.count += total.count;
             sum.size += total.size;
             if let Some(p) = total.pages {
                 *sum.pages.get_or_insert_default() += p;
             }
+            if let Some(bytes) = total.dumped {
+                *sum.dumped.get_or_insert_default() += bytes;
+            }
             let label = Cell::new(kind_name(total.kind, lang)).paint(paint_of(total.kind));
-            lines.push(line(label, total.count, total.size, total.pages));
+            lines.push(line(label, total.count, total.size, total.pages, total.dumped));
         }
-        lines.push(line(heading(&texts::TOTAL), sum.count, sum.size, sum.pages));
+        lines.push(line(heading(&texts::TOTAL), sum.count, sum.size, sum.pages, sum.dumped));
         crate::table::write_table(out, &aligns, &lines, options.style, None)
     }
 
@@ -423,6 +459,9 @@ impl MapView {
         process.insert("threads".into(), h.threads.map_or(Value::Null, Into::into));
         process.insert("leader_ended".into(), h.leader_ended.into());
         process.insert("torn".into(), h.torn.into());
+        if let Some(source) = &h.source {
+            process.insert("source".into(), source.json());
+        }
         let put_pages = |object: &mut Map<String, Value>, pages: Option<PageCounts>| match pages {
             Some(p) => {
                 object.insert("resident".into(), p.resident.0.into());
@@ -443,6 +482,9 @@ impl MapView {
                 object.insert("count".into(), t.count.into());
                 object.insert("size".into(), t.size.0.into());
                 put_pages(&mut object, t.pages);
+                if let Some(dumped) = t.dumped {
+                    object.insert("dumped".into(), dumped.0.into());
+                }
                 Value::Object(object)
             })
             .collect();
@@ -452,6 +494,7 @@ impl MapView {
             out.write_str("\"vmas\":[")?;
             for (index, row) in rows.iter().enumerate() {
                 let mut object = json::vma(&row.vma);
+                crate::source::adjust_vma(&mut object, h.source.as_ref(), row.vma.offset, row.dumped);
                 object.insert("kind".into(), row.verdict.kind.id().into());
                 object.insert("confidence".into(), row.verdict.confidence.id().into());
                 object.insert("why_kind".into(), why_text(&row.verdict.why, Lang::En).into());

@@ -21,11 +21,13 @@ mod names;
 mod runtimes;
 mod sheet;
 mod stacks;
+mod unlabelled;
 mod why;
 
 use facts::Facts;
 pub use hints::{Runtime, RuntimeHint, runtime_hints};
 use sheet::Sheet;
+pub use unlabelled::Unlabelled;
 use vmatlas_event::{Addr, Dev, PageSize, Tid, VmaRow};
 pub use why::Why;
 
@@ -160,12 +162,21 @@ pub struct Evidence {
     pub threads: Vec<(Tid, Option<Addr>)>,
     /// Where the brk heap starts; `None` where it is hidden.
     pub start_brk: Option<Addr>,
+    /// What stands in for the kernel's labels where the source has none, as a core file; `None` where it has them.
+    pub unlabelled: Option<Unlabelled>,
 }
 
 impl Evidence {
     /// Nothing is known but the page size: a saved map.
     pub fn none(page: PageSize) -> Evidence {
-        Evidence { page, exe: None, exe_path: Vec::new(), threads: Vec::new(), start_brk: None }
+        Evidence {
+            page,
+            exe: None,
+            exe_path: Vec::new(),
+            threads: Vec::new(),
+            start_brk: None,
+            unlabelled: None,
+        }
     }
 }
 
@@ -204,9 +215,11 @@ pub fn classify(rows: &[VmaRow], evidence: &Evidence) -> Vec<Verdict> {
     let facts = Facts::gather(rows, evidence);
     let mut sheet = Sheet::new(rows);
     names::labels(&mut sheet);
+    unlabelled::kernels_own(&mut sheet, evidence);
     files::files(&mut sheet, &facts);
     files::bss(&mut sheet, &facts);
     files::brk(&mut sheet, evidence);
+    unlabelled::heap(&mut sheet, &facts, evidence);
     // Go keeps goroutine stacks in its heap and the low addresses of a JVM are all its own, so both come before stack
     // pointers; so do arenas, which are known by their alignment, after what can look like one.
     runtimes::go(&mut sheet);

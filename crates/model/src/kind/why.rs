@@ -29,6 +29,14 @@ pub enum Why {
     InsideImage,
     /// It is where the program's brk heap starts.
     StartBrk,
+    /// The first writable memory above the program, where the brk heap is.
+    AboveProgram,
+    /// The auxiliary vector points there.
+    AuxVector,
+    /// It lies directly below the vdso, where its data is.
+    BelowVdso,
+    /// The address of x86_64's old system calls.
+    Vsyscall,
     /// This thread's stack pointer lies in it.
     StackPointer(Tid),
     /// It has the size of a thread stack and inaccessible pages directly below.

@@ -97,7 +97,7 @@ impl SmapsFields {
     }
 
     /// Takes one line; `false` when it is no line of figures.
-    fn take(&mut self, line: &[u8]) -> bool {
+    pub(crate) fn take(&mut self, line: &[u8]) -> bool {
         let Some(colon) = line.iter().position(|b| *b == b':') else { return false };
         let (key, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         match key {

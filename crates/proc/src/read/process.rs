@@ -225,7 +225,7 @@ fn read_stat(pid: Pid, dir: &Path) -> Result<Stat, ProcError> {
 }
 
 /// The stack pointer in /proc/PID/task/TID/syscall: the last but one field, absent while the thread runs.
-fn stack_pointer(text: &[u8]) -> Option<Addr> {
+pub(crate) fn stack_pointer(text: &[u8]) -> Option<Addr> {
     let text = std::str::from_utf8(text).ok()?;
     let mut fields = text.split_ascii_whitespace().rev();
     let _pc = fields.next()?;

@@ -133,7 +133,7 @@ impl MapsReader {
 
 /// Adds a line; one that overlaps what is there takes the place of the overlap (the later line is the newer truth).
 #[inline]
-fn push(maps: &mut Maps, names: &mut FxHashSet<Name>, line: &MapsLine<'_>) {
+pub(crate) fn push(maps: &mut Maps, names: &mut FxHashSet<Name>, line: &MapsLine<'_>) {
     let previous = maps.rows.last();
     if previous.is_some_and(|p| p.range.end() > line.range.start()) {
         cut_overlap(maps, line);

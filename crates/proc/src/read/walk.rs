@@ -140,7 +140,7 @@ struct Walker<'a> {
 }
 
 /// The kernel's pseudo mapping of old system calls is no VMA and has no page tables.
-pub(super) fn has_pages(row: &VmaRow) -> bool {
+pub(crate) fn has_pages(row: &VmaRow) -> bool {
     row.special() != Some(b"vsyscall")
 }
 

@@ -1,0 +1,137 @@
+//! What is looked at: a living process, or what was saved of one.
+
+use crate::context::Context;
+use crate::target;
+use crate::{show, texts};
+use anyhow::{Result, anyhow};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use vmatlas_event::Pid;
+use vmatlas_model::kind::{Evidence, Unlabelled, classify};
+use vmatlas_proc::saved::{Saved, SavedError, SavedKind};
+use vmatlas_proc::{ProcRoot, Process};
+use vmatlas_view::show::{Header, MapView, ShowRow};
+use vmatlas_view::source::{Source, SourceKind};
+
+/// A living process, or what was saved of one.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    Live(Process),
+    Saved(Box<Saved>),
+}
+
+/// Opens what a PID, a path or a name means; a path wins over a name.
+pub(crate) fn open(root: &ProcRoot, target: &OsStr, context: &Context) -> Result<Subject> {
+    if !target::is_path(target) {
+        return target::open(root, target, context).map(Subject::Live);
+    }
+    let path = Path::new(target);
+    if let Some(pid) = living(root, path) {
+        return target::by_pid(root, pid, context).map(Subject::Live);
+    }
+    Saved::open(path).map(|saved| Subject::Saved(Box::new(saved))).map_err(|e| explain(path, &e, context))
+}
+
+/// The process whose own folder below /proc this is: it lives, and reading it in the ways for the living costs it less.
+fn living(root: &ProcRoot, path: &Path) -> Option<Pid> {
+    let path = path.canonicalize().ok()?;
+    let name = path.strip_prefix(root.path().canonicalize().ok()?).ok()?;
+    name.to_str()?.parse().ok().filter(|pid| *pid > 0).map(Pid)
+}
+
+/// The map as `show` has it; pages of a saved source are those that were saved.
+pub(crate) fn read(subject: &Subject, pages: bool, context: &Context) -> Result<MapView> {
+    match subject {
+        Subject::Live(process) => show::read(process, pages, context),
+        Subject::Saved(saved) => Ok(view_of(saved, pages)),
+    }
+}
+
+fn view_of(saved: &Saved, pages: bool) -> MapView {
+    let facts = &saved.facts;
+    let evidence = Evidence {
+        exe_path: facts.exe.clone(),
+        threads: facts.threads.iter().map(|t| (t.tid, t.stack_pointer)).collect(),
+        start_brk: facts.start_brk,
+        unlabelled: (saved.kind == SavedKind::Core)
+            .then_some(Unlabelled { vdso: facts.vdso, main_stack: facts.main_stack }),
+        ..Evidence::none(facts.page)
+    };
+    let counts = saved.pages.as_ref().filter(|_| pages);
+    let of = |index: usize| counts.and_then(|counts| counts.get(index).copied().flatten());
+    let dumped = |index: usize| saved.dumped.as_ref().and_then(|list| list.get(index).copied());
+    let rows = saved
+        .rows
+        .iter()
+        .zip(classify(&saved.rows, &evidence))
+        .enumerate()
+        .map(|(index, (vma, verdict))| ShowRow {
+            vma: vma.clone(),
+            verdict,
+            pages: of(index),
+            dumped: dumped(index),
+        })
+        .collect();
+    let pages_why = match (pages, &saved.pages) {
+        (false, _) => Some("not-read"),
+        (true, None) => Some("not-recorded"),
+        (true, Some(_)) => None,
+    };
+    MapView { header: header(saved), rows, pages_why, cost: Value::Null }
+}
+
+fn header(saved: &Saved) -> Header {
+    let facts = &saved.facts;
+    Header {
+        pid: facts.pid,
+        name: facts.name.clone(),
+        exe: facts.exe.clone(),
+        max_map_count: None,
+        virtual_size: facts.virtual_size,
+        resident: facts.resident,
+        threads: facts.thread_count,
+        leader_ended: false,
+        torn: saved.torn,
+        zero_pages_counted: false,
+        source: Some(Source {
+            kind: match saved.kind {
+                SavedKind::Maps => SourceKind::Maps,
+                SavedKind::Smaps => SourceKind::Smaps,
+                SavedKind::ProcFolder => SourceKind::ProcFolder,
+                SavedKind::Core => SourceKind::Core,
+            },
+            path: saved.path.as_os_str().as_bytes().to_vec(),
+            signal: facts.signal.map(vmatlas_sys::signal::name),
+            left_out: saved.left_out,
+            truncated: saved.truncated.map(|t| (t.have, t.of)),
+        }),
+    }
+}
+
+fn explain(path: &Path, error: &SavedError, context: &Context) -> anyhow::Error {
+    let path = path.display();
+    let text = match error {
+        SavedError::Io(_) | SavedError::Core(_) => texts::SAVED_UNREADABLE,
+        SavedError::Special => texts::SAVED_SPECIAL,
+        SavedError::NoMaps => texts::SAVED_NO_MAPS,
+        SavedError::Empty => texts::SAVED_EMPTY,
+        SavedError::Packed(packer) => {
+            let values: [(&str, &dyn std::fmt::Display); 2] = [("path", &path), ("packer", packer)];
+            return anyhow!(texts::SAVED_PACKED.fill(context.lang, &values));
+        }
+        SavedError::Rollup => texts::SAVED_ROLLUP,
+        SavedError::NotCore => texts::SAVED_NOT_CORE,
+        SavedError::Unknown => texts::SAVED_UNKNOWN,
+        SavedError::Line { line, found } => {
+            let found = found.escape_ascii();
+            let values: [(&str, &dyn std::fmt::Display); 3] =
+                [("path", &path), ("line", line), ("found", &found)];
+            return anyhow!(texts::SAVED_LINE.fill(context.lang, &values));
+        }
+        SavedError::TooLarge(_) => texts::SAVED_TOO_LARGE,
+    };
+    let values: [(&str, &dyn std::fmt::Display); 2] = [("path", &path), ("why", error)];
+    anyhow!(text.fill(context.lang, &values))
+}

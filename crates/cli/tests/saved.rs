@@ -1,0 +1,116 @@
+//! `vmatlas show` on what was saved of a process, compared with the living one.
+
+#![expect(clippy::unwrap_used, reason = "a test binary")]
+
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+use vmatlas_testkit::{Tracee, vmatlas_binary, wait_until};
+
+fn vmatlas(words: &[&str]) -> Output {
+    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
+    command.args(words).env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8");
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+fn show(target: &str) -> Value {
+    let output = vmatlas(&["show", target, "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn pick(json: &Value, keys: &[&str]) -> Vec<Vec<Value>> {
+    json["vmas"].as_array().unwrap().iter().map(|v| keys.iter().map(|k| v[*k].clone()).collect()).collect()
+}
+
+/// Checks that a copied /proc folder, saved maps and saved smaps show the VMAs, kinds and pages of the living process.
+#[test]
+fn saved_equals_living() {
+    let sleeper = Tracee::start(Command::new("sleep").arg("60").stdout(Stdio::null())).unwrap();
+    let proc = Path::new("/proc").join(sleeper.pid().to_string());
+    let settled = || {
+        let read = || fs::read(proc.join("smaps")).unwrap_or_default();
+        let first = read();
+        std::thread::sleep(Duration::from_millis(50));
+        first.len() > 5000 && first == read()
+    };
+    assert!(wait_until(settled, Duration::from_secs(10)));
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["maps", "smaps", "status", "stat", "auxv"] {
+        fs::write(dir.path().join(name), fs::read(proc.join(name)).unwrap()).unwrap();
+    }
+    std::os::unix::fs::symlink("/gone/sleep", dir.path().join("exe")).unwrap();
+    let living = show(&sleeper.pid().to_string());
+    let folder = show(dir.path().to_str().unwrap());
+    let keys = ["start", "end", "prot", "sharing", "offset", "dev", "inode", "name", "kind"];
+    assert_eq!(pick(&folder, &keys), pick(&living, &keys));
+    assert_eq!(pick(&folder, &["resident", "swapped"]), pick(&living, &["resident", "swapped"]));
+    assert_eq!(
+        (&folder["process"]["pid"], &folder["process"]["exe"]),
+        (&living["process"]["pid"], &"/gone/sleep".into())
+    );
+    assert_eq!(folder["process"]["source"]["type"], "proc-folder");
+    assert!(living["process"]["source"].is_null());
+    let maps = show(dir.path().join("maps").to_str().unwrap());
+    assert_eq!(
+        pick(&maps, &["start", "end", "name", "kind"]),
+        pick(&living, &["start", "end", "name", "kind"])
+    );
+    assert_eq!(
+        (&maps["vmas"][0]["resident"], &maps["vmas"][0]["resident_why"]),
+        (&Value::Null, &"not-recorded".into())
+    );
+    let smaps = show(dir.path().join("smaps").to_str().unwrap());
+    assert_eq!(smaps["process"]["source"]["type"], "smaps");
+    assert_eq!(pick(&smaps, &["resident"]), pick(&living, &["resident"]));
+    // The folder of a living process is the process.
+    assert!(show(proc.to_str().unwrap())["process"]["source"].is_null());
+}
+
+/// Checks that a core made by gcore shows the heap, the stacks and what was dumped, and what it cannot know as null.
+#[test]
+fn a_core_of_gcore_is_shown() {
+    let sleeper = Tracee::start(Command::new("sleep").arg("60").stdout(Stdio::null())).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let prefix = dir.path().join("core");
+    let pid = sleeper.pid().to_string();
+    let mapped = || fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default().contains("[heap]");
+    assert!(wait_until(mapped, Duration::from_secs(10)));
+    let made = Command::new("gcore").arg("-o").arg(&prefix).arg(&pid).output();
+    if !made.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: gcore (gdb) made no core file");
+        return;
+    }
+    let core = show(&format!("{}.{pid}", prefix.display()));
+    assert_eq!(
+        (&core["process"]["source"]["type"], &core["process"]["name"]),
+        (&"core".into(), &"sleep".into())
+    );
+    let kinds: Vec<&str> =
+        core["vmas"].as_array().unwrap().iter().map(|v| v["kind"].as_str().unwrap()).collect();
+    for kind in ["heap", "main-stack", "kernel", "image"] {
+        assert!(kinds.contains(&kind), "{kind} is not among {kinds:?}");
+    }
+    let heap = core["vmas"].as_array().unwrap().iter().find(|v| v["kind"] == "heap").unwrap();
+    assert_eq!(heap["dumped"], heap["size"]);
+    assert_eq!((&heap["sharing"], &heap["sharing_why"]), (&Value::Null, &"unknown".into()));
+    assert_eq!(heap["resident_why"], "not-recorded");
+}
+
+/// Checks that what is no source is refused in one line, without waiting.
+#[test]
+fn no_source_is_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for target in
+        [fifo.to_str().unwrap(), dir.path().to_str().unwrap(), "/dev/null", "/proc/self/exe", "/no/file"]
+    {
+        let output = vmatlas(&["show", target]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{target}: {text}");
+        assert!(text.contains(target), "{text}");
+    }
+}
