@@ -101,8 +101,8 @@ pub(crate) struct ShowArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct RssArgs {
-    /// A PID or a process name
-    #[arg(value_name = "PID|NAME", required_unless_present_any = ["pid", "tree", "cgroup"])]
+    /// A PID, a process name, or what was saved of one: smaps, a copied /proc/PID folder, a core file
+    #[arg(value_name = "TARGET", required_unless_present_any = ["pid", "tree", "cgroup"])]
     pub(crate) target: Option<OsString>,
     /// The process by its PID
     #[arg(short, long, value_name = "PID", conflicts_with = "target")]

@@ -1,6 +1,6 @@
 //! `vmatlas rss --tree` and `--cgroup`: processes that belong together, as one.
 
-use super::figures;
+use super::live::figures;
 use crate::args::RssArgs;
 use crate::context::{Context, Stream};
 use crate::target::explain;

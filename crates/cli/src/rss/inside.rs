@@ -2,8 +2,11 @@
 
 use vmatlas_event::{Addr, AddrRange, Bytes, VmaRow};
 use vmatlas_model::rss::{Arena, Inside, overlap};
-use vmatlas_proc::malloc::{self, ArenaReport, Figure, GlibcReport, Limits, Presence, Unknown};
+use vmatlas_proc::malloc::{
+    self, ArenaReport, Figure, GlibcReport, Limits, Presence, TargetMemory, Unknown, Unread,
+};
 use vmatlas_proc::read::walk::{Budget, walk};
+use vmatlas_proc::saved::{CoreMemory, Saved};
 use vmatlas_proc::{ProcError, Process};
 
 /// Looks into the process's malloc; `None` where it has none of glibc's, or has not used it.
@@ -18,6 +21,30 @@ pub(super) fn look(process: &Process, rows: &[VmaRow]) -> Result<Option<Inside>,
     }
     let resident = resident(process, rows, &report)?;
     Ok(Some(inside(&report, &resident)))
+}
+
+/// The same for a core file, in which what was in memory is not recorded.
+pub(super) fn look_at_core(memory: &CoreMemory, source: &Saved) -> Option<Inside> {
+    let report = malloc::inspect(&mut Core(memory), &source.rows, source.facts.page, Limits::default());
+    if report.presence != Presence::Found {
+        return None;
+    }
+    let mut inside = inside(&report, &[]);
+    inside.arenas.iter_mut().for_each(|arena| arena.free_resident = None);
+    Some(inside)
+}
+
+/// What was dumped is what can be read.
+struct Core<'a>(&'a CoreMemory);
+
+impl TargetMemory for Core<'_> {
+    fn read(&mut self, addr: Addr, buf: &mut [u8]) -> Result<(), Unread> {
+        match self.0.read(addr, buf) {
+            Ok(n) if n == buf.len() => Ok(()),
+            Ok(_) => Err(Unread::NotResident),
+            Err(_) => Err(Unread::Unreadable),
+        }
+    }
 }
 
 fn inside(report: &GlibcReport, resident: &[AddrRange]) -> Inside {

@@ -1,6 +1,6 @@
 //! One line of the sheet, opened: its VMAs, and what the allocator says of them.
 
-use super::{Options, RssView, text, texts};
+use super::{Options, RssView, arenas, texts};
 use crate::kind_text::kind_name;
 use crate::show::{Filter, Sort};
 use std::fmt::{self, Write};
@@ -26,7 +26,7 @@ impl RssView {
         let main = kind == Kind::Heap;
         match &self.inside {
             Some(inside) if matches!(kind, Kind::Heap | Kind::MallocArena) => {
-                text::write_arenas(out, inside, main, options)
+                arenas::write_arenas(out, inside, main, options)
             }
             _ => Ok(()),
         }

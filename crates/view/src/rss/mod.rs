@@ -1,8 +1,11 @@
 //! The reconciliation sheet: where every resident byte belongs, beside what the kernel, a profiler and the cgroup say.
 
+mod arenas;
+mod cgroup;
 pub mod family;
 mod json;
 mod line;
+mod sections;
 mod text;
 pub mod texts;
 

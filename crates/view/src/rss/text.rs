@@ -1,20 +1,16 @@
 //! The sheet as text.
 
-use super::{Options, RssView, evidence, percent, signed, texts};
+use super::{Options, RssView, evidence, percent, texts};
 use crate::escape;
 use crate::kind_text::kind_name;
 use crate::show::paint_of;
 use crate::style::Paint;
 use crate::table::{Align, Cell, Table, write_table};
 use crate::units::{count, size};
-use std::fmt::{self, Display, Write};
-use vmatlas_event::{Bytes, Limit};
+use std::fmt::{self, Write};
+use vmatlas_event::Bytes;
 use vmatlas_model::kind::{Confidence, Kind, RuntimeHint};
-use vmatlas_model::rss::{Amounts, Difference, Inside, Reason};
-
-/// Names of the kernel, the same in every language.
-const ROLLUP: &str = "smaps_rollup (Rss)";
-const COUNTER: &str = "status (VmRSS)";
+use vmatlas_model::rss::Amounts;
 
 impl RssView {
     /// Writes all of it, or one line opened, as text.
@@ -43,11 +39,16 @@ impl RssView {
             Some(pid) => crate::texts::PROCESS.fill(lang, &[("name", &name), ("pid", &pid)]),
             None => name,
         };
-        write!(out, "{}", style.paint(Paint::Heading, &title))?;
-        if !h.exe.is_empty() {
-            write!(out, "  {}", style.paint(Paint::Faint, &escape::terminal(&h.exe)))?;
+        if !title.is_empty() {
+            write!(out, "{}", style.paint(Paint::Heading, &title))?;
+            if !h.exe.is_empty() {
+                write!(out, "  {}", style.paint(Paint::Faint, &escape::terminal(&h.exe)))?;
+            }
+            writeln!(out)?;
         }
-        writeln!(out)?;
+        for line in h.source.iter().flat_map(|source| source.lines(lang)) {
+            writeln!(out, "{line}")?;
+        }
         let kernel = &self.sheet.kernel;
         let mut facts = Vec::new();
         let mut fact = |text: crate::Text, bytes: Option<Bytes>| {
@@ -73,8 +74,8 @@ impl RssView {
         let sum = &self.sheet.sum;
         let columns = Columns {
             swap: sum.pages.swapped.0 > 0,
-            locked: sum.locked.is_none_or(|l| l.0 > 0) && self.sheet.kernel.locked != Some(Bytes(0)),
-            frames: sum.frames.is_some(),
+            locked: sum.locked.or(self.sheet.kernel.locked).is_some_and(|locked| locked.0 > 0),
+            frames: sum.frames.is_some() && sum.unread < sum.vmas,
         };
         let mut rows = vec![columns.head(lang)];
         for line in &self.sheet.lines {
@@ -90,7 +91,10 @@ impl RssView {
         rows.iter().for_each(|row| table.fit_row(row));
         rows.iter().try_for_each(|row| table.row(out, row))?;
         if sum.unread > 0 {
-            let text = texts::UNREAD.fill(lang, &[("n", &count(sum.unread))]);
+            let text = match sum.unread == sum.vmas {
+                true => texts::NO_PAGES.get(lang).to_owned(),
+                false => texts::UNREAD.fill(lang, &[("n", &count(sum.unread))]),
+            };
             writeln!(out, "{}", options.style.paint(Paint::Faint, &text))?;
         }
         Ok(())
@@ -123,160 +127,6 @@ impl RssView {
         ]
     }
 
-    fn write_kernel(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
-        let (lang, kernel) = (options.lang, &self.sheet.kernel);
-        heading(out, texts::KERNEL.get(lang), options)?;
-        let verdict = |difference: Difference, why: Option<String>| match difference.signed() {
-            0 => texts::EQUAL.get(lang).to_owned(),
-            bytes => {
-                let rest = texts::REMAINDER.fill(lang, &[("size", &signed(bytes))]);
-                why.map_or(rest.clone(), |why| format!("{rest}: {why}"))
-            }
-        };
-        let moved = kernel.moved().filter(|bytes| *bytes != 0);
-        let moved = moved.map(|bytes| texts::MOVED.fill(lang, &[("size", &signed(bytes))]));
-        let mut rows = Vec::new();
-        rows.push(match self.sheet.against_rollup() {
-            Some(d) => note(ROLLUP, Some(d.kernel), verdict(d, moved.clone())),
-            None => note(ROLLUP, None, texts::ROLLUP_NOT_READ.get(lang).to_owned()),
-        });
-        if let Some(d) = self.sheet.against_counter() {
-            let why = moved.unwrap_or_else(|| texts::COUNTER_ERROR.get(lang).to_owned());
-            rows.push(note(COUNTER, Some(d.kernel), verdict(d, Some(why))));
-        }
-        notes(out, &rows, options)
-    }
-
-    fn write_within(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
-        let (lang, sum) = (options.lang, &self.sheet.sum);
-        let mut rows = Vec::new();
-        if sum.pages.huge.0 > 0 {
-            rows.push(note(
-                texts::HUGE.get(lang),
-                Some(sum.pages.huge),
-                texts::HUGE_NOTE.get(lang).to_owned(),
-            ));
-        }
-        let lazy = self.sheet.kernel.lazy_free.or(sum.frames.map(|f| f.lazy_free));
-        match lazy {
-            Some(Bytes(0)) => {}
-            Some(bytes) => {
-                rows.push(note(texts::LAZY.get(lang), Some(bytes), texts::LAZY_NOTE.get(lang).to_owned()))
-            }
-            None => rows.push(note(texts::LAZY.get(lang), None, texts::LAZY_UNKNOWN.get(lang).to_owned())),
-        }
-        if let Some(inside) = &self.inside {
-            let trim = inside.sum(None, |a| a.free_resident).filter(|b| b.0 > 0);
-            rows.extend(
-                trim.map(|b| note(texts::TRIM.get(lang), Some(b), texts::TRIM_NOTE.get(lang).to_owned())),
-            );
-            rows.extend(inside.cached.map(|b| note(texts::CACHED.get(lang), Some(b), String::new())));
-        }
-        if rows.is_empty() {
-            return Ok(());
-        }
-        heading(out, texts::WITHIN.get(lang), options)?;
-        notes(out, &rows, options)
-    }
-
-    fn write_outside(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
-        let (lang, sum, kernel) = (options.lang, &self.sheet.sum, &self.sheet.kernel);
-        let mut rows = Vec::new();
-        rows.extend(kernel.page_tables.map(|b| note(texts::PAGE_TABLES.get(lang), Some(b), String::new())));
-        let hugetlb = Some(sum.pages.hugetlb.max(kernel.hugetlb.unwrap_or_default())).filter(|b| b.0 > 0);
-        rows.extend(hugetlb.map(|b| note(texts::HUGETLB.get(lang), Some(b), String::new())));
-        let swap = kernel.rollup_swap.or(kernel.swap).filter(|b| b.0 > 0);
-        let swap_note = if kernel.rollup_swap.is_some() { "" } else { texts::SWAP_NOTE.get(lang) };
-        rows.extend(swap.map(|b| note(texts::SWAP.get(lang), Some(b), swap_note.to_owned())));
-        let zero = Some(sum.pages.zero).filter(|b| b.0 > 0);
-        rows.extend(
-            zero.map(|b| note(texts::ZERO.get(lang), Some(b), texts::ZERO_NOTE.get(lang).to_owned())),
-        );
-        if rows.is_empty() {
-            return Ok(());
-        }
-        heading(out, texts::OUTSIDE.get(lang), options)?;
-        notes(out, &rows, options)
-    }
-
-    fn write_profiler(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
-        let Some(total) = self.profiler else { return Ok(()) };
-        let lang = options.lang;
-        let view = self.sheet.profiler(total);
-        heading(out, &texts::PROFILER.fill(lang, &[("size", &size(total))]), options)?;
-        let names = |wanted| -> String {
-            let lines = self.sheet.lines.iter();
-            let lines = lines.filter(|l| {
-                vmatlas_model::rss::containment(l.kind) == wanted
-                    && l.amounts.pages.resident + l.amounts.pages.hugetlb > Bytes(0)
-            });
-            lines.map(|l| kind_name(l.kind, lang)).collect::<Vec<_>>().join(", ")
-        };
-        use vmatlas_model::rss::Containment::{Can, Cannot, Part};
-        let rows = [
-            note(texts::CAN.get(lang), Some(view.can), names(Can)),
-            note(texts::PART.get(lang), Some(view.part), names(Part)),
-            note(texts::CANNOT.get(lang), Some(view.cannot), names(Cannot)),
-        ];
-        notes(out, &rows, options)?;
-        let (least, most) = view.beyond();
-        if most.0 > 0 {
-            let values: [(&str, &dyn Display); 2] = [("least", &size(least)), ("most", &size(most))];
-            paragraph(out, &texts::BEYOND.fill(lang, &values), options)?;
-            let free = self.inside.as_ref().and_then(|inside| inside.sum(None, |a| a.free_resident));
-            if let Some(free) = free {
-                paragraph(out, &texts::BEYOND_FREE.fill(lang, &[("size", &size(free))]), options)?;
-            }
-        }
-        if view.not_resident().0 > 0 {
-            let text = texts::NOT_RESIDENT.fill(lang, &[("size", &size(view.not_resident()))]);
-            paragraph(out, &text, options)?;
-        }
-        Ok(())
-    }
-
-    fn write_cgroup(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
-        let lang = options.lang;
-        let figures = match &self.cgroup {
-            Ok(figures) => figures,
-            Err(why) => {
-                return heading(out, &texts::CGROUP_UNKNOWN.fill(lang, &[("why", why)]), options);
-            }
-        };
-        let path = escape::terminal(&figures.memory.path);
-        let values: [(&str, &dyn Display); 2] =
-            [("path", &path), ("version", &figures.memory.version.number())];
-        heading(out, &texts::CGROUP.fill(lang, &values), options)?;
-        let pages = self.sheet.sum.pages;
-        let known = self.sheet.sum.unread < self.sheet.sum.vmas;
-        let ours = |bytes: Bytes| known.then_some(bytes);
-        let head = |text: crate::Text| Cell::new(text.get(lang)).paint(Paint::Faint);
-        let row = |text: crate::Text, theirs: Option<Bytes>, ours: Option<Bytes>| {
-            vec![Cell::new(format!("  {}", text.get(lang))), amount(theirs), amount(ours)]
-        };
-        let mut rows =
-            vec![vec![Cell::new(""), Cell::new("CGROUP").paint(Paint::Faint), head(texts::PROCESS_COLUMN)]];
-        let stat = &figures.memory.stat;
-        rows.push(row(texts::CHARGED, figures.memory.current, ours(pages.resident)));
-        rows.push(row(texts::ANONYMOUS, stat.anon, ours(pages.anonymous)));
-        rows.push(row(texts::CACHE, stat.file, ours(pages.of_files())));
-        if stat.shmem.is_some() || self.sheet.kernel.shmem.is_some() {
-            rows.push(row(texts::SHMEM, stat.shmem, self.sheet.kernel.shmem));
-        }
-        rows.push(row(texts::PAGE_TABLES, stat.pagetables, self.sheet.kernel.page_tables));
-        rows.push(row(texts::KERNEL_MEMORY, stat.kernel, None));
-        if let Some(Limit::At(limit)) = figures.memory.max {
-            rows.push(row(texts::LIMIT, Some(limit), None));
-        }
-        write_table(out, &[Align::Left, Align::Right, Align::Right], &rows, options.style, options.columns)?;
-        let reasons = figures.reasons(&self.sheet);
-        if reasons.is_empty() {
-            return Ok(());
-        }
-        writeln!(out, "  {}", texts::WHY_DIFFERENT.get(lang))?;
-        reasons.iter().try_for_each(|reason| paragraph(out, &format!("· {}", say(*reason, options)), options))
-    }
-
     /// The commands of a runtime that tell more, with the process's number in them.
     pub(super) fn commands(&self, hint: &RuntimeHint) -> Vec<String> {
         let pid = self.map.header.pid.map_or_else(|| "PID".to_owned(), |pid| pid.to_string());
@@ -297,19 +147,6 @@ impl RssView {
             }
         }
         write_table(out, &[Align::Left, Align::Left], &rows, options.style, None)
-    }
-}
-
-fn say(reason: Reason, options: &Options) -> String {
-    let lang = options.lang;
-    let with = |text: crate::Text, bytes: Bytes| text.fill(lang, &[("size", &size(bytes))]);
-    match reason {
-        Reason::OtherMembers(n) => texts::R_MEMBERS.fill(lang, &[("n", &count(n))]),
-        Reason::UnmappedCache(bytes) => with(texts::R_CACHE, bytes),
-        Reason::CacheMayBeUnmapped => texts::R_MAYBE.get(lang).to_owned(),
-        Reason::Kernel(bytes) => with(texts::R_KERNEL, bytes),
-        Reason::ChargedElsewhere(bytes) => with(texts::R_ELSEWHERE, bytes),
-        Reason::AnonymousElsewhere(bytes) => with(texts::R_ANON, bytes),
     }
 }
 
@@ -390,69 +227,4 @@ pub(super) fn amount(bytes: Option<Bytes>) -> Cell {
 
 pub(super) fn heading(out: &mut dyn Write, text: &str, options: &Options) -> fmt::Result {
     writeln!(out, "\n{}", options.style.paint(Paint::Heading, text))
-}
-
-/// A label, a figure and a remark.
-fn note(label: &str, bytes: Option<Bytes>, remark: String) -> Vec<Cell> {
-    vec![Cell::new(format!("  {label}")), amount(bytes), Cell::new(remark).paint(Paint::Faint)]
-}
-
-fn notes(out: &mut dyn Write, rows: &[Vec<Cell>], options: &Options) -> fmt::Result {
-    let mut table = Table::new(&[Align::Left, Align::Right, Align::Left], options.style, None);
-    rows.iter().for_each(|row| table.fit_row(row));
-    rows.iter().try_for_each(|row| table.row(out, row))
-}
-
-fn paragraph(out: &mut dyn Write, text: &str, options: &Options) -> fmt::Result {
-    writeln!(out, "  {}", options.style.paint(Paint::Faint, text))
-}
-
-/// Arenas one by one, for the line that is opened.
-pub(super) fn write_arenas(
-    out: &mut dyn Write,
-    inside: &Inside,
-    main: bool,
-    options: &Options,
-) -> fmt::Result {
-    let lang = options.lang;
-    heading(out, texts::ARENAS.get(lang), options)?;
-    let head = |text: crate::Text| Cell::new(text.get(lang)).paint(Paint::Heading);
-    let mut rows = vec![vec![
-        head(texts::ARENA),
-        head(texts::THREADS),
-        head(texts::SYSTEM),
-        head(texts::IN_USE),
-        head(texts::FREE_COLUMN),
-        head(texts::BLOCKS),
-        head(texts::LARGEST),
-        head(texts::TOP),
-        head(texts::FREE_RESIDENT_COLUMN),
-    ]];
-    let number = |n: Option<u64>| Cell::new(n.map_or_else(|| "-".to_owned(), count));
-    for arena in inside.arenas.iter().filter(|arena| arena.main == main) {
-        let name = if arena.main { "main".to_owned() } else { arena.addr.to_string() };
-        rows.push(vec![
-            Cell::new(name),
-            number(arena.threads),
-            amount(arena.system),
-            amount(arena.used),
-            amount(arena.free),
-            number(arena.free_blocks),
-            amount(arena.largest_free),
-            amount(arena.top),
-            amount(arena.free_resident),
-        ]);
-    }
-    let mut aligns = vec![Align::Left];
-    aligns.extend([Align::Right; 8]);
-    write_table(out, &aligns, &rows, options.style, options.columns)?;
-    let troubles = inside.arenas.iter().filter_map(|a| Some((a.addr, a.trouble.as_ref()?)));
-    for (addr, why) in troubles {
-        let text = texts::UNKNOWN_WHY.fill(lang, &[("why", &escape::terminal(why.as_bytes()))]);
-        paragraph(out, &format!("{addr}: {text}"), options)?;
-    }
-    match &inside.trouble {
-        Some(why) => paragraph(out, &escape::terminal(why.as_bytes()), options),
-        None => Ok(()),
-    }
 }

@@ -53,6 +53,10 @@ crate::texts! {
     COUNTER_ERROR: "the counter is kept per processor and summed late", "カウンターはCPUごとに保持され、遅れて合計される";
     /// What is not read.
     ROLLUP_NOT_READ: "not read (--rollup; it holds the process about 9 ms per GiB)", "未取得 (--rollup で取得; 1 GiB あたり約 9 ms プロセスを止めます)";
+    /// No page is known.
+    NO_PAGES: "what is resident is not recorded in this file", "このファイルには常駐の記録がありません";
+    /// A saved source.
+    NOT_RECORDED: "not recorded", "記録なし";
     /// Not all pages were read.
     UNREAD: "{n} VMAs have no page tables to read", "{n} 領域は読めるページテーブルがありません";
     /// Heading: outside.
