@@ -11,15 +11,20 @@ use vmatlas_model::rss::{KernelFigures, RssRow, Sheet};
 use vmatlas_proc::parse::smaps::{Field, SmapsFields};
 use vmatlas_proc::saved::Saved;
 use vmatlas_view::rss::RssView;
+use vmatlas_view::show::ShowRow;
 
 /// `subject` is the same source, as other commands take it.
 pub(super) fn read(source: &Saved, subject: &Subject, args: &RssArgs, context: &Context) -> Result<RssView> {
     let map = subject::read(subject, true, context)?;
     let smaps = source.smaps.as_deref().unwrap_or_default();
+    // The kernel's page of old system calls is no VMA: it has no pages to count, where pages are counted at all.
+    let no_pages = |row: &ShowRow| {
+        (source.pages.is_some() && row.vma.special() == Some(b"vsyscall")).then(PageCounts::default)
+    };
     let rows = map.rows.iter().enumerate().map(|(index, row)| RssRow {
         vma: &row.vma,
         verdict: row.verdict,
-        pages: row.pages.or((row.vma.special() == Some(b"vsyscall")).then(PageCounts::default)),
+        pages: row.pages.or(no_pages(row)),
         frames: smaps.get(index).and_then(frames),
         locked: smaps.get(index).and_then(|fields| fields.get(Field::Locked)),
     });
