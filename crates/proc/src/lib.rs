@@ -10,6 +10,7 @@ pub mod parse;
 pub mod read;
 
 pub use read::error::{ErrorKind, ProcError};
+pub use read::frames::{Frames, NoFrames};
 pub use read::kernel::ProcKernel;
 pub use read::process::{Process, Thread};
 pub use read::residency::Residency;

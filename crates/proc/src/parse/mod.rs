@@ -1,5 +1,6 @@
 //! Parsers of /proc text: pure, no I/O.
 
+pub mod kpageflags;
 pub mod maps;
 pub mod pagemap;
 pub mod smaps;

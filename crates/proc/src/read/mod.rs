@@ -1,6 +1,7 @@
 //! Reading /proc: which process, its map, its pages.
 
 pub mod error;
+pub mod frames;
 pub mod kernel;
 pub mod process;
 pub mod residency;

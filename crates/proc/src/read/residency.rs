@@ -37,7 +37,6 @@ pub fn read(process: &Process, rows: &[VmaRow], budget: Budget) -> Result<Reside
 struct RowCounts<'a> {
     rows: &'a [VmaRow],
     process: &'a Process,
-    base_page: u64,
     cursor: usize,
     counts: Vec<PageCounts>,
     hugetlb: Option<(usize, bool)>,
@@ -45,14 +44,7 @@ struct RowCounts<'a> {
 
 impl<'a> RowCounts<'a> {
     fn new(process: &'a Process, rows: &'a [VmaRow]) -> RowCounts<'a> {
-        RowCounts {
-            rows,
-            process,
-            base_page: vmatlas_sys::page_size().bytes(),
-            cursor: 0,
-            counts: vec![PageCounts::default(); rows.len()],
-            hugetlb: None,
-        }
+        RowCounts { rows, process, cursor: 0, counts: vec![PageCounts::default(); rows.len()], hugetlb: None }
     }
 
     fn add(&mut self, run: &PageRun) {
@@ -93,25 +85,13 @@ impl<'a> RowCounts<'a> {
         }
     }
 
-    /// Whether huge pages of this row are hugetlb's, which RSS leaves out. Only file rows can be; the VMA's own page
-    /// size tells, and where the kernel cannot be asked the usual name does.
     fn is_hugetlb(&mut self, index: usize) -> bool {
         if let Some((known, answer)) = self.hugetlb
             && known == index
         {
             return answer;
         }
-        let row = &self.rows[index];
-        let answer = row.has_file()
-            && match self
-                .process
-                .open_file("maps")
-                .ok()
-                .map(|maps| procmap_query(maps.as_fd(), row.range.start(), QueryMode::Covering))
-            {
-                Some(Ok(Some(answer))) => answer.page_size > self.base_page,
-                _ => row.name_bytes().starts_with(b"/anon_hugepage"),
-            };
+        let answer = is_hugetlb(self.process, &self.rows[index]);
         self.hugetlb = Some((index, answer));
         answer
     }
@@ -119,6 +99,20 @@ impl<'a> RowCounts<'a> {
     fn finish(self) -> Vec<Option<PageCounts>> {
         self.rows.iter().zip(self.counts).map(|(row, c)| has_pages(row).then_some(c)).collect()
     }
+}
+
+/// Whether huge pages of this row are hugetlb's, which RSS leaves out. Only file rows can be; the VMA's own page size
+/// tells, and where the kernel cannot be asked the usual name does.
+pub(super) fn is_hugetlb(process: &Process, row: &VmaRow) -> bool {
+    row.has_file()
+        && match process
+            .open_file("maps")
+            .ok()
+            .map(|maps| procmap_query(maps.as_fd(), row.range.start(), QueryMode::Covering))
+        {
+            Some(Ok(Some(answer))) => answer.page_size > vmatlas_sys::page_size().bytes(),
+            _ => row.name_bytes().starts_with(b"/anon_hugepage"),
+        }
 }
 
 #[cfg(test)]
