@@ -8,6 +8,7 @@ mod context;
 mod lab;
 mod log;
 mod output;
+mod pages;
 mod run;
 mod show;
 mod target;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let context = Context::new(cli.lang, cli.color);
     let result = match cli.command {
         Command::Show(args) => show::run(args, &context),
+        Command::Pages(args) => pages::run(&args, &context),
         Command::Run(args) => return run::run(&args, &context),
         Command::Attach(args) => return attach::attach(&args, &context),
         Command::Lab(args) => lab::run(args, &context),

@@ -3,6 +3,7 @@
 pub mod error;
 pub mod frames;
 pub mod kernel;
+pub mod pages;
 pub mod process;
 pub mod residency;
 pub mod root;
