@@ -53,8 +53,8 @@ crate::texts! {
     LEFT_OUT: "{n} more runs ({pages} pages) are not shown, but counted: --limit {most}",
         "ほか {n} 区間 ({pages} ページ) は表示していません (合計には含まれます): --limit {most}";
     /// Below the totals: frames are hidden.
-    FRAMES_HIDDEN: "Frame numbers, map counts and flags are hidden: the kernel tells them to root only (CAP_SYS_ADMIN). \"alone\" and \"shared\" are known without them.",
-        "フレーム番号・マップ数・フラグは非公開です: カーネルは root (CAP_SYS_ADMIN) にしか教えません。「単独」「共有」はそれがなくても分かります。";
+    FRAMES_HIDDEN: "Frame numbers, map counts and flags are hidden: the kernel tells them to root only (CAP_SYS_ADMIN). \"alone\" and \"shared\" are known without them, except of huge pages.",
+        "フレーム番号・マップ数・フラグは非公開です: カーネルは root (CAP_SYS_ADMIN) にしか教えません。「単独」「共有」はそれがなくても分かります (ヒュージページを除く)。";
     /// Below the totals: what parentheses mean.
     SOME_FLAGS: "(flag): some of the run's pages", "(フラグ): 区間の一部のページだけ";
     /// The process ended meanwhile.

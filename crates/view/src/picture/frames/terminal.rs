@@ -81,6 +81,9 @@ pub fn terminal(figure: &Figure, lang: Lang, style: Style, columns: usize) -> Ve
             [("n", &count(figure.more.0)), ("pages", &count(figure.more.1))];
         drawing.lines.push(texts::MORE_VMAS.fill(lang, &values));
     }
+    if figure.hidden {
+        drawing.lines.push(texts::HIDDEN_WHY.get(lang).to_owned());
+    }
     drawing.lines.push(format!(
         "{} {}   {} {}",
         style.paint(Paint::Added, "▓"),
