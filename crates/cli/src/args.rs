@@ -1,12 +1,11 @@
 //! What was typed; no system is asked while it is parsed.
 
 use crate::context::Color;
-use crate::pages::Part;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-use vmatlas_event::{Addr, AddrRange, Bytes, OpKind, PROT, Prot, ProtArg, parse_flags};
+use vmatlas_event::{Addr, Bytes, OpKind, PROT, Prot, ProtArg, parse_flags};
 use vmatlas_model::kind::Kind;
 use vmatlas_view::{Lang, show::Sort, units};
 
@@ -36,8 +35,8 @@ pub(crate) enum Command {
     /// Show the map of a process: its VMAs, what each is for, and how much of it is resident
     Show(ShowArgs),
     /// Show the pages of a process, run by run or one by one, and the physical frames behind them
-    #[command(after_help = PAGES_NOTES)]
-    Pages(PagesArgs),
+    #[command(after_help = crate::pages::NOTES)]
+    Pages(crate::pages::PagesArgs),
     /// Start a program and watch its memory calls: each with what it changed
     #[command(after_help = RUN_NOTES)]
     Run(RunArgs),
@@ -96,46 +95,6 @@ pub(crate) struct ShowArgs {
     #[arg(long)]
     pub(crate) no_pager: bool,
 }
-
-#[derive(Args, Debug)]
-pub(crate) struct PagesArgs {
-    /// A PID or a process name
-    #[arg(value_name = "PID|NAME", required_unless_present = "pid")]
-    pub(crate) target: Option<OsString>,
-    /// Only the VMA that holds this address, these addresses, or the VMAs of this kind (heap, thread-stack, ...)
-    #[arg(value_name = "ADDR|ADDR-ADDR|KIND", value_parser = parse_part)]
-    pub(crate) part: Option<Part>,
-    /// The process by its PID
-    #[arg(short, long, value_name = "PID")]
-    pub(crate) pid: Option<i32>,
-    /// Page by page; what is not present stays a run
-    #[arg(long)]
-    pub(crate) each: bool,
-    /// At most so many runs or pages (text: 10000, JSON: no limit); the totals count them all
-    #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<u64>,
-    /// One JSON document instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// One JSON object per line: the process, each run, the totals
-    #[arg(long, conflicts_with = "json")]
-    pub(crate) jsonl: bool,
-    /// Draw pages and frames side by side on the terminal
-    #[arg(long, conflicts_with_all = ["json", "jsonl", "each", "limit"])]
-    pub(crate) picture: bool,
-    /// Draw pages and frames side by side into this file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "jsonl", "each", "limit"])]
-    pub(crate) svg: Option<PathBuf>,
-    /// Do not use a pager
-    #[arg(long)]
-    pub(crate) no_pager: bool,
-}
-
-/// What a person should know of pages.
-const PAGES_NOTES: &str = "\
-    A run is neighbouring pages of one VMA of which the same is true. Frame numbers, map counts and flags are told to root \
-    only; whether a page is mapped here alone is told to everybody. Frame ranges end, as addresses do, at the first that \
-    is no more of them. The process is not stopped: what changes meanwhile is shown as it was when it was read.";
 
 /// What a person should know before watching a program.
 const RUN_NOTES: &str = "\
@@ -244,25 +203,10 @@ fn parse_lang(text: &str) -> Result<Lang, String> {
     Lang::from_locale(text).ok_or_else(|| "en or ja".to_owned())
 }
 
-fn parse_kind(text: &str) -> Result<Kind, String> {
+pub(crate) fn parse_kind(text: &str) -> Result<Kind, String> {
     Kind::from_id(text).ok_or_else(|| {
         let ids: Vec<&str> = Kind::ALL.iter().map(|kind| kind.id()).collect();
         format!("kinds are {}", ids.join(", "))
-    })
-}
-
-/// An address, a range of them, or a kind.
-pub(crate) fn parse_part(text: &str) -> Result<Part, String> {
-    let range = |(start, end): (&str, &str)| AddrRange::new(parse_addr(start).ok()?, parse_addr(end).ok()?);
-    if let Ok(kind) = parse_kind(text) {
-        return Ok(Part::Kind(kind));
-    }
-    if let Some(range) = text.split_once('-').and_then(range).filter(|range| !range.is_empty()) {
-        return Ok(Part::Range(range));
-    }
-    parse_addr(text).map(Part::At).map_err(|_| {
-        let kinds = parse_kind("").err().unwrap_or_default();
-        format!("{text}: an address (0x7f001000), a range of them (0x7f001000-0x7f003000) or a kind; {kinds}")
     })
 }
 

@@ -1,12 +1,15 @@
 //! `vmatlas pages`: the pages of a process, run by run or one by one, with the frames behind them.
 
-use crate::args::PagesArgs;
+use crate::args::{parse_addr, parse_kind};
 use crate::context::{Context, Stream};
 use crate::target::{self, explain};
 use crate::{output, show, texts};
 use anyhow::{Result, anyhow};
+use clap::Args;
 use serde_json::json;
+use std::ffi::OsString;
 use std::fmt::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use vmatlas_event::{Addr, AddrRange, Pid, VmaRow};
 use vmatlas_model::kind::Kind;
@@ -19,9 +22,49 @@ use vmatlas_view::show::{MapView, Options};
 /// Runs of text without `--limit`; JSON has no such limit.
 const MOST_RUNS: u64 = 10_000;
 
+#[derive(Args, Debug)]
+pub(crate) struct PagesArgs {
+    /// A PID or a process name
+    #[arg(value_name = "PID|NAME", required_unless_present = "pid")]
+    target: Option<OsString>,
+    /// Only the VMA that holds this address, these addresses, or the VMAs of this kind (heap, thread-stack, ...)
+    #[arg(value_name = "ADDR|ADDR-ADDR|KIND", value_parser = parse_part)]
+    part: Option<Part>,
+    /// The process by its PID
+    #[arg(short, long, value_name = "PID")]
+    pid: Option<i32>,
+    /// Page by page; what is not present stays a run
+    #[arg(long)]
+    each: bool,
+    /// At most so many runs or pages (text: 10000, JSON: no limit); the totals count them all
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// One JSON document instead of text
+    #[arg(long)]
+    json: bool,
+    /// One JSON object per line: the process, each run, the totals
+    #[arg(long, conflicts_with = "json")]
+    jsonl: bool,
+    /// Draw pages and frames side by side on the terminal
+    #[arg(long, conflicts_with_all = ["json", "jsonl", "each", "limit"])]
+    picture: bool,
+    /// Draw pages and frames side by side into this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "jsonl", "each", "limit"])]
+    svg: Option<PathBuf>,
+    /// Do not use a pager
+    #[arg(long)]
+    no_pager: bool,
+}
+
+/// What a person should know of pages.
+pub(crate) const NOTES: &str = "\
+    A run is neighbouring pages of one VMA of which the same is true. Frame numbers, map counts and flags are told to root \
+    only; whether a page is mapped here alone is told to everybody. Frame ranges end, as addresses do, at the first that \
+    is no more of them. The process is not stopped: what changes meanwhile is shown as it was when it was read.";
+
 /// Which part of a process is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+enum Part {
     /// The VMA that holds this address.
     At(Addr),
     /// These addresses.
@@ -30,12 +73,27 @@ pub(crate) enum Part {
     Kind(Kind),
 }
 
+/// An address, a range of them, or a kind.
+fn parse_part(text: &str) -> Result<Part, String> {
+    let range = |(start, end): (&str, &str)| AddrRange::new(parse_addr(start).ok()?, parse_addr(end).ok()?);
+    if let Ok(kind) = parse_kind(text) {
+        return Ok(Part::Kind(kind));
+    }
+    if let Some(range) = text.split_once('-').and_then(range).filter(|range| !range.is_empty()) {
+        return Ok(Part::Range(range));
+    }
+    parse_addr(text).map(Part::At).map_err(|_| {
+        let kinds = parse_kind("").err().unwrap_or_default();
+        format!("{text}: an address (0x7f001000), a range of them (0x7f001000-0x7f003000) or a kind; {kinds}")
+    })
+}
+
 pub(crate) fn run(args: &PagesArgs, context: &Context) -> Result<ExitCode> {
     let root = ProcRoot::system();
     // With -p the first word is no target but the part.
     let (process, part) = match (&args.target, args.pid) {
         (part, Some(pid)) => {
-            let part = part.as_ref().map(|word| crate::args::parse_part(&word.to_string_lossy()));
+            let part = part.as_ref().map(|word| parse_part(&word.to_string_lossy()));
             let part = part.transpose().map_err(|why| anyhow!(why))?;
             (target::by_pid(&root, Pid(pid), context)?, part.or(args.part))
         }
@@ -209,7 +267,6 @@ fn reading(read: &Result<Visited, ProcError>) -> Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::parse_part;
 
     /// Checks what the second word can be, and that a wrong one is refused with what there is.
     #[test]

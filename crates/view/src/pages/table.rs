@@ -1,6 +1,6 @@
 //! Runs of pages as text, written while they are read.
 
-use super::{FrameRun, PagesRow, Reading, Run, Sum, Totals, bytes, flags, texts};
+use super::{PagesRow, Reading, Run, Sum, Totals, bytes, flags, texts};
 use crate::change::what;
 use crate::lang::Lang;
 use crate::picture::wrap::wrap;
@@ -63,10 +63,10 @@ pub fn state_name(state: PageState, huge: bool, kind: Option<Kind>, lang: Lang) 
 }
 
 /// Frames as a range; the end is the first that is no more of it, as with addresses.
-pub(crate) fn frame_text(run: FrameRun) -> String {
-    match run.pages {
-        1 => format!("{:#x}", run.pfn),
-        n => format!("{:#x}-{:#x}", run.pfn, run.pfn.saturating_add(n)),
+pub(crate) fn frame_text(pfn: u64, pages: u64) -> String {
+    match pages {
+        1 => format!("{pfn:#x}"),
+        n => format!("{pfn:#x}-{:#x}", pfn.saturating_add(n)),
     }
 }
 
@@ -221,10 +221,10 @@ impl<'a> TextWriter<'a> {
     fn frames(&self, run: &Run) -> Cell {
         let lang = self.options.lang;
         match (run.frames.first(), run.frame_runs) {
-            (Some(first), 1) => Cell::new(frame_text(*first)),
+            (Some(first), 1) => Cell::new(frame_text(first.pfn, first.pages)),
             (Some(first), n) if self.is_wide() => {
                 let values: [(&str, &dyn fmt::Display); 2] =
-                    [("first", &frame_text(*first)), ("n", &count(n))];
+                    [("first", &frame_text(first.pfn, first.pages)), ("n", &count(n))];
                 Cell::new(texts::FRAME_RUNS_FROM.fill(lang, &values))
             }
             (Some(_), n) => Cell::new(texts::FRAME_RUNS.fill(lang, &[("n", &count(n))])),

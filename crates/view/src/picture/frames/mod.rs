@@ -161,22 +161,22 @@ impl<'a> Collector<'a> {
         if run.alone == Some(false) {
             area.shared += run.pages;
         }
-        let piece = |start: Addr, pages: u64, pfn: Option<u64>| Piece {
+        let piece = |start: Addr, pages: u64, pfn: Option<u64>, mapped| Piece {
             start,
             pages,
             pfn,
             shared: run.alone.map(|alone| !alone),
-            mapped: run.mapped,
+            mapped,
             huge: run.huge,
             state: run.state,
         };
         if run.frame_runs == 0 {
             self.figure.hidden = true;
-            keep(&mut area.pieces, piece(run.range.start(), run.pages, None), most);
+            keep(&mut area.pieces, piece(run.range.start(), run.pages, None, run.mapped), most);
         }
         let mut at = run.range.start();
         for frames in &run.frames {
-            keep(&mut area.pieces, piece(at, frames.pages, Some(frames.pfn)), most);
+            keep(&mut area.pieces, piece(at, frames.pages, Some(frames.pfn), frames.mapped), most);
             at = Addr(at.0.saturating_add(frames.pages.saturating_mul(self.page)));
         }
     }

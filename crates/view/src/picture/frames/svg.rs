@@ -2,7 +2,7 @@
 
 use super::{Figure, Piece, piece_pages, piece_sharing};
 use crate::lang::Lang;
-use crate::pages::{FrameRun, frame_text, texts};
+use crate::pages::{frame_text, texts};
 use crate::picture::svg::{Anchor, EDGE, FAINT, Font, INK, Rect, Svg, columns_in};
 use crate::picture::texts as common;
 use crate::table::shorten;
@@ -129,7 +129,7 @@ fn draw_frames(svg: &mut Svg, figure: &Figure, mut drawn: Vec<Drawn<'_>>, lang: 
                 }
                 let at = y;
                 svg.rect(Rect { x: RIGHT_X, y: at, w: RIGHT_W, h: LINE - 3.0 }, fill, ink);
-                let frames = frame_text(FrameRun { pfn, pages: piece.pages });
+                let frames = frame_text(pfn, piece.pages);
                 svg.text(RIGHT_X + 12.0, at + 14.0, Font::new(12.0).mono(), &frames);
                 if let Some(sharing) = piece_sharing(piece, lang) {
                     let font = Font::new(12.0).fill(ink).anchor(Anchor::End);

@@ -2,7 +2,7 @@
 
 use super::{Area, Figure, piece_pages, piece_sharing};
 use crate::lang::Lang;
-use crate::pages::{FrameRun, texts};
+use crate::pages::texts;
 use crate::picture::texts as common;
 use crate::style::{Paint, Style};
 use crate::table::{shorten, width};
@@ -109,7 +109,7 @@ fn draw_area(drawing: &mut Drawing, area: &Area, lang: Lang, told: &mut bool, pr
         }
         let frame = match piece.pfn {
             Some(pfn) => {
-                let frames = crate::pages::frame_text(FrameRun { pfn, pages: piece.pages });
+                let frames = crate::pages::frame_text(pfn, piece.pages);
                 format!("{frames}{sharing}")
             }
             None if !*told => {
