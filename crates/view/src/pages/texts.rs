@@ -75,7 +75,7 @@ crate::texts! {
     /// Picture: nothing of a VMA is present.
     NOTHING: "nothing in physical memory", "物理メモリなし";
     /// Picture: how much of a VMA is present.
-    PRESENT_OF: "{n} of {all} pages present", "{all} ページ中 {n} ページが物理メモリにある";
+    PRESENT_OF: "{n} of {all} pages present", "{all} ページ中 {n} ページ常駐";
     /// Picture: frames that are hidden.
     HIDDEN_FRAMES: "{n} pages somewhere in physical memory", "物理メモリのどこかに {n} ページ";
     /// Picture: why.
