@@ -7,11 +7,12 @@ use crate::{output, show, texts};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use serde_json::json;
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fmt::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vmatlas_event::{Addr, AddrRange, Pid, VmaRow};
+use vmatlas_event::{Addr, AddrRange, PageInfo, Pid, VmaRow};
 use vmatlas_model::kind::Kind;
 use vmatlas_proc::read::{frames::Visited, pages};
 use vmatlas_proc::{Budget, ProcError, ProcRoot, Process};
@@ -173,14 +174,18 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Reads the pages and gives each run to `out`.
-    fn read(&self, each: bool, out: &mut dyn FnMut(usize, Run)) -> Result<Visited, ProcError> {
+    /// Reads the pages and gives each run to `out`, until it says `false`: a reader that went away needs no more.
+    fn read(&self, each: bool, out: &mut dyn FnMut(usize, Run) -> bool) -> Result<Visited, ProcError> {
         let vmas: Vec<VmaRow> = self.rows.iter().map(|row| row.vma.clone()).collect();
         let mut grouper = Grouper::new(self.rows, vmatlas_sys::page_size().bytes(), each);
-        let visited = pages::visit(self.process, &vmas, Budget::default(), &mut |row, info| {
-            grouper.page(row, &info, out)
-        })?;
-        grouper.finish(out);
+        let goes_on = Cell::new(true);
+        let mut give = |row, run| goes_on.set(goes_on.get() && out(row, run));
+        let mut take = |row, info: PageInfo| {
+            grouper.page(row, &info, &mut give);
+            goes_on.get()
+        };
+        let visited = pages::visit(self.process, &vmas, Budget::default(), &mut take)?;
+        grouper.finish(&mut give);
         Ok(visited)
     }
 
@@ -205,6 +210,7 @@ impl Session<'_> {
             if written.is_ok() {
                 written = writer.run(out, row, &run);
             }
+            written.is_ok()
         });
         let reading = reading(&read);
         (written.and_then(|()| writer.finish(out, &reading)), read.map(|_| ()))
@@ -219,6 +225,7 @@ impl Session<'_> {
             if written.is_ok() {
                 written = writer.run(out, row, &run);
             }
+            written.is_ok()
         });
         let reading = reading(&read);
         (written.and_then(|()| writer.finish(out, &reading)), read.map(|_| ()))
@@ -228,7 +235,11 @@ impl Session<'_> {
     fn picture(&self, context: &Context) -> Result<ExitCode> {
         let lang = context.lang;
         let mut collector = Collector::new(self.rows, vmatlas_sys::page_size().bytes());
-        self.read(false, &mut |row, run| collector.add(row, &run)).map_err(|e| explain(&e, context))?;
+        self.read(false, &mut |row, run| {
+            collector.add(row, &run);
+            true
+        })
+        .map_err(|e| explain(&e, context))?;
         let figure = collector.finish(&self.view.header);
         if let Some(path) = &self.args.svg {
             std::fs::write(path, picture::svg(&figure, lang)).map_err(|e| {

@@ -5,10 +5,12 @@ use crate::read::frames::{self, Page, Visited};
 use crate::read::process::Process;
 use crate::read::residency::is_hugetlb;
 use crate::read::walk::Budget;
-use vmatlas_event::{AddrRange, PageInfo, PageState, VmaRow};
+use std::cell::Cell;
+use vmatlas_event::{PageInfo, PageState, VmaRow};
 
 /// Gives each present, swapped or guard page of `rows` (in address order) to `found`, with the number of its row, in
-/// address order. Nothing is kept: a process may be larger than our memory.
+/// address order. Nothing is kept: a process may be larger than our memory. Once `found` says `false`, no more pages are
+/// read, only walked past.
 ///
 /// # Errors
 /// Those of [`frames::visit`].
@@ -16,19 +18,23 @@ pub fn visit(
     process: &Process,
     rows: &[VmaRow],
     budget: Budget,
-    found: &mut dyn FnMut(usize, PageInfo),
+    found: &mut dyn FnMut(usize, PageInfo) -> bool,
 ) -> Result<Visited, ProcError> {
     let mut runs_at = 0;
     let mut pages_at = 0;
+    let goes_on = Cell::new(true);
     let mut hugetlb: Option<(usize, bool)> = None;
     let wanted = &mut |run: &vmatlas_sys::PageRun| {
         while rows.get(runs_at).is_some_and(|row| row.range.end().0 <= run.start) {
             runs_at += 1;
         }
         // The walk crosses what lies between the rows.
-        rows.get(runs_at).is_some_and(|row| row.range.start().0 < run.end)
+        goes_on.get() && rows.get(runs_at).is_some_and(|row| row.range.start().0 < run.end)
     };
     frames::visit(process, rows, budget, wanted, &mut |page| {
+        if !goes_on.get() {
+            return;
+        }
         while rows.get(pages_at).is_some_and(|row| row.range.end() <= page.addr) {
             pages_at += 1;
         }
@@ -44,14 +50,8 @@ pub fn visit(
                     answer
                 }
             };
-        found(pages_at, info(page, is_hugetlb));
+        goes_on.set(found(pages_at, info(page, is_hugetlb)));
     })
-}
-
-/// The rows cut to a range; what does not meet it is left out.
-pub fn within(rows: &[VmaRow], range: AddrRange) -> Vec<VmaRow> {
-    let cut = |row: &VmaRow| row.range.intersect(range).map(|part| VmaRow { range: part, ..row.clone() });
-    rows.iter().filter_map(cut).collect()
 }
 
 /// The entry was read after the walk, and is believed where the two differ.
