@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// Where every resident byte of a process belongs: heap, images, stacks, files, ... beside what others count
     #[command(after_help = RSS_NOTES)]
     Rss(RssArgs),
+    /// Show the pages of a process, run by run or one by one, and the physical frames behind them
+    #[command(after_help = crate::pages::NOTES)]
+    Pages(crate::pages::PagesArgs),
     /// List all processes: virtual, resident and swapped size; map count, PSS and USS when asked
     #[command(after_help = PS_NOTES)]
     Ps(PsArgs),
@@ -279,20 +282,20 @@ pub(crate) struct AttachArgs {
 }
 
 const PLANNED: &str = "\
-    Not yet there: pages, watch, info, log, verify, pack, mark, diff, why, origins, export, tui, serve, report, \
+    Not yet there: watch, info, log, verify, pack, mark, diff, why, origins, export, tui, serve, report, \
     doctor.";
 
 /// Commands of the design that do not exist yet.
 pub(crate) const NOT_YET: &[&str] = &[
-    "pages", "watch", "info", "log", "verify", "pack", "mark", "diff", "why", "origins", "export", "tui",
-    "serve", "report", "doctor",
+    "watch", "info", "log", "verify", "pack", "mark", "diff", "why", "origins", "export", "tui", "serve",
+    "report", "doctor",
 ];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
     Lang::from_locale(text).ok_or_else(|| "en or ja".to_owned())
 }
 
-fn parse_kind(text: &str) -> Result<Kind, String> {
+pub(crate) fn parse_kind(text: &str) -> Result<Kind, String> {
     Kind::from_id(text).ok_or_else(|| {
         let ids: Vec<&str> = Kind::ALL.iter().map(|kind| kind.id()).collect();
         format!("kinds are {}", ids.join(", "))

@@ -8,6 +8,7 @@ mod context;
 mod lab;
 mod log;
 mod output;
+mod pages;
 mod ps;
 mod rss;
 mod run;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let context = Context::new(cli.lang, cli.color);
     let result = match cli.command {
         Command::Show(args) => show::run(args, &context),
+        Command::Pages(args) => pages::run(&args, &context),
         Command::Rss(args) => rss::run(&args, &context),
         Command::Ps(args) => ps::run(args, &context),
         Command::Run(args) => return run::run(&args, &context),

@@ -105,6 +105,9 @@ vmatlas_view::texts! {
     NO_PICTURE: "'lab {name}' has no picture", "'lab {name}' には図がありません";
     /// Between steps.
     PRESS_ENTER: "Press Enter to go on", "Enter キーで次へ";
+    /// Nothing is mapped there.
+    NO_SUCH_PART: "process {pid} has no memory mapped at or called {what}; 'vmatlas show {pid}' lists what it has",
+        "プロセス {pid} に {what} にあたる領域はありません ('vmatlas show {pid}' で一覧を表示)";
     /// A file of ours cannot be written.
     CANNOT_WRITE: "cannot write {path}: {why}", "{path} に書き込めません: {why}";
 }

@@ -12,6 +12,7 @@ mod event;
 mod flags;
 mod ids;
 mod op;
+mod page;
 mod pages;
 mod row;
 mod sink;
@@ -26,6 +27,7 @@ pub use flags::{
 };
 pub use ids::{MmId, MonoNs, Pid, Seq, StackId, StartTime, TaskId, Tid};
 pub use op::{ForkKind, Op, OpKind, SnapshotReason};
+pub use page::{PageInfo, PageState};
 pub use pages::{FrameCounts, PageCounts, Share};
 pub use row::{Dev, Name, Sharing, VmaRow};
 pub use sink::{Kernel, KernelError, Next, Sink};

@@ -12,6 +12,7 @@ pub mod escape;
 pub mod json;
 pub mod kind_text;
 mod lang;
+pub mod pages;
 pub mod picture;
 pub mod ps;
 pub mod rss;

@@ -255,7 +255,11 @@ impl MapView {
         self.write_totals(out, &rows, options)
     }
 
-    fn write_header(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
+    /// Writes what stands above the map.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_header(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
         let (h, lang, style) = (&self.header, options.lang, options.style);
         let name = escape::terminal(&h.name);
         let title = match h.pid {

@@ -15,6 +15,11 @@ impl PagemapEntry {
         self.0 >> 62 & 1 == 1 && self.0 >> 58 & 1 == 0
     }
 
+    /// A guard marker (bit 58, Linux 6.15; MADV_GUARD_INSTALL).
+    pub fn guard(self) -> bool {
+        !self.present() && self.0 >> 58 & 1 == 1
+    }
+
     /// Belongs to a file or a shared object (bit 61).
     pub fn file(self) -> bool {
         self.0 >> 61 & 1 == 1
@@ -48,7 +53,7 @@ mod tests {
         assert_eq!((present.present(), present.swapped(), present.pfn()), (true, false, Some(0x1234)));
         assert_eq!(PagemapEntry(1 << 63).pfn(), None);
         assert!(PagemapEntry(1 << 62).swapped());
-        assert!(!PagemapEntry(1 << 62 | 1 << 58).swapped());
+        assert!(!PagemapEntry(1 << 62 | 1 << 58).swapped() && PagemapEntry(1 << 62 | 1 << 58).guard());
         assert_eq!(entries(&[0; 20]).count(), 2);
     }
 }

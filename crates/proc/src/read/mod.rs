@@ -5,6 +5,7 @@ pub mod cmdline;
 pub mod error;
 pub mod frames;
 pub mod kernel;
+pub mod pages;
 pub mod process;
 pub mod processes;
 pub mod residency;

@@ -4,6 +4,7 @@
 //! background of its own.
 
 pub mod chart;
+pub mod frames;
 pub mod space;
 pub mod svg;
 pub mod talk;
