@@ -1,18 +1,20 @@
 //! `vmatlas show`: one reading of a process, classified and drawn.
 
+mod more;
+
 use crate::args::ShowArgs;
 use crate::context::{Context, Stream};
 use crate::target::{self, explain};
 use crate::{output, texts};
 use anyhow::{Result, anyhow};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::process::ExitCode;
-use vmatlas_event::{Pid, VmaRow};
+use vmatlas_event::{Bytes, Pid};
 use vmatlas_model::kind::{Evidence, classify};
-use vmatlas_proc::read::residency;
 use vmatlas_proc::read::snapshot::Maps;
+use vmatlas_proc::read::{backing, residency};
 use vmatlas_proc::{Budget, MapsReader, ProcRoot, Process, Residency};
-use vmatlas_view::show::{Filter, Header, MapView, Options, ShowRow};
+use vmatlas_view::show::{Filter, Header, MapView, Missing, Need, Options, ShowRow, Sort};
 
 pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
     let root = ProcRoot::system();
@@ -21,7 +23,14 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         (Some(name), None) => target::open(&root, name, context)?,
         (None, None) => return Err(anyhow!("PID|NAME")),
     };
-    let view = read(&process, !args.no_resident, context)?;
+    let show = args.columns.unwrap_or_default();
+    let sort_needs = |need| matches!(args.sort, Sort::By(column) if column.need() == need);
+    let wanted = Wanted {
+        pages: !args.no_resident,
+        frames: show.needs(Need::Frames) || sort_needs(Need::Frames),
+        smaps: args.smaps,
+    };
+    let view = read(&process, wanted, context)?;
     let filter = Filter {
         kinds: args.kind,
         prot: args.prot,
@@ -40,7 +49,10 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         }
     }
     if args.json {
-        output::print(|out| view.write_json(out, &filter, args.sort, args.summary))?;
+        output::print(|out| match args.map_count {
+            true => view.write_map_count_json(out),
+            false => view.write_json(out, &filter, args.sort, &show, args.summary),
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     let options = Options {
@@ -49,29 +61,43 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         columns: context.columns(Stream::Stdout),
         filter,
         sort: args.sort,
+        show,
         summary: args.summary,
         why_kind: args.why_kind,
     };
+    let write = |out: &mut dyn std::fmt::Write| match args.map_count {
+        true => view.write_map_count(out, &options),
+        false => view.write_text(out, &options),
+    };
     if args.no_pager {
-        output::print(|out| view.write_text(out, &options))?;
+        output::print(write)?;
     } else {
-        output::page(context, |out| view.write_text(out, &options))?;
+        output::page(context, write)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads a process once: map, pages, evidence, and says what each VMA is for.
-pub(crate) fn read(process: &Process, pages: bool, context: &Context) -> Result<MapView> {
+/// What is read beside the map.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) pages: bool,
+    pub(crate) frames: bool,
+    pub(crate) smaps: bool,
+}
+
+/// Reads a process once: map, what else is wanted, evidence, and says what each VMA is for.
+pub(crate) fn read(process: &Process, wanted: Wanted, context: &Context) -> Result<MapView> {
     let fail = |error| explain(&error, context);
     let maps = MapsReader::new().read(process).map_err(fail)?;
-    let residency = match pages {
+    let residency = match wanted.pages {
         true => Some(residency::read(process, &maps.rows, Budget::default()).map_err(fail)?),
         false => None,
     };
     let header = header(process, &maps, residency.as_ref()).map_err(fail)?;
     let evidence = evidence(process, &header);
     let verdicts = classify(&maps.rows, &evidence);
-    let cost = json!({
+    let backings = backing::read(process, &maps.rows);
+    let mut cost = json!({
         "maps_us": maps.cost.time.as_micros() as u64,
         "maps_bytes": maps.cost.bytes,
         "maps_calls": maps.cost.calls,
@@ -80,15 +106,37 @@ pub(crate) fn read(process: &Process, pages: bool, context: &Context) -> Result<
         "pages_longest_hold_us": residency.as_ref().map(|r| r.cost.longest_hold.as_micros() as u64),
         "pages_method": residency.as_ref().map(|r| r.cost.method.id()),
     });
-    let Maps { rows, .. } = maps;
-    let mut per_row = residency.map(|r| r.per_row.into_iter());
-    let row = |(vma, verdict): (VmaRow, _)| ShowRow {
-        vma,
-        verdict,
-        pages: per_row.as_mut().and_then(|pages| pages.next().flatten()),
+    let mut rows: Vec<ShowRow> = maps
+        .rows
+        .iter()
+        .zip(verdicts)
+        .zip(backings)
+        .map(|((vma, verdict), backing)| ShowRow { backing, ..ShowRow::new(vma.clone(), verdict) })
+        .collect();
+    for (row, pages) in rows.iter_mut().zip(residency.into_iter().flat_map(|r| r.per_row)) {
+        row.pages = pages;
+    }
+    let mut view = MapView {
+        header,
+        rows,
+        pages_why: (!wanted.pages).then_some("not-read"),
+        frames_why: Some(Missing::NotRead),
+        has_smaps: false,
+        swap_is_empty: process.root().swap_is_empty(),
+        nothing_is_locked: process.status().is_ok_and(|status| status.vm_lck == Some(Bytes(0))),
+        cost: Value::Null,
     };
-    let rows = rows.into_iter().zip(verdicts).map(row).collect();
-    Ok(MapView { header, rows, pages_why: (!pages).then_some("not-read"), cost })
+    if wanted.frames && wanted.pages {
+        more::frames(process, &maps.rows, &mut view, &mut cost).map_err(fail)?;
+    }
+    if wanted.smaps {
+        let ms = view.header.resident.map_or(0, |bytes| bytes.0.saturating_mul(9) >> 30) + 1;
+        let values: [(&str, &dyn std::fmt::Display); 2] = [("pid", &process.pid()), ("ms", &ms)];
+        eprintln!("vmatlas: {}", texts::READING_SMAPS.fill(context.lang, &values));
+        more::smaps(process, &maps.rows, &mut view, &mut cost).map_err(fail)?;
+    }
+    view.cost = cost;
+    Ok(view)
 }
 
 fn header(

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+mod backing;
 mod event;
 mod flags;
 mod ids;
@@ -16,6 +17,7 @@ mod row;
 mod sink;
 
 pub use addr::{Addr, AddrRange, Bytes, PageSize, Pages};
+pub use backing::Backing;
 pub use event::{Errno, Event, Outcome, Source};
 pub use flags::{
     Advice, FlagName, MADV, MAP, MapFlags, MapType, PROT, Prot, ProtArg, flag_names, parse_flags,

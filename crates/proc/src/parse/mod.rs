@@ -2,6 +2,8 @@
 
 pub mod kpageflags;
 pub mod maps;
+pub mod mountinfo;
+pub mod numa_maps;
 pub mod pagemap;
 pub mod smaps;
 pub mod stat;

@@ -20,6 +20,8 @@ pub struct Status {
     pub vm_hwm: Option<Bytes>,
     /// In swap.
     pub vm_swap: Option<Bytes>,
+    /// Locked (mlock(2)).
+    pub vm_lck: Option<Bytes>,
     /// Page tables.
     pub vm_pte: Option<Bytes>,
     /// Number of threads.
@@ -49,6 +51,7 @@ pub fn parse(text: &[u8]) -> Status {
             b"VmHWM" => status.vm_hwm = kib(),
             b"VmRSS" => status.vm_rss = kib(),
             b"VmSwap" => status.vm_swap = kib(),
+            b"VmLck" => status.vm_lck = kib(),
             b"VmPTE" => status.vm_pte = kib(),
             b"Threads" => status.threads = first(),
             b"NSpid" => status.ns_pid = pid(last()),
