@@ -167,6 +167,12 @@ impl Column {
         }
     }
 
+    /// Whether the amount is the kernel's own, because nothing else that was read tells.
+    pub(super) fn is_from_smaps(self, row: &ShowRow, view: &MapView) -> bool {
+        let own = self.own_amount(row, view);
+        own.is_err_and(|why| why != Missing::NoPages) && self.amount(row, view).is_ok()
+    }
+
     /// The same figure of smaps; `None` where it was not read or does not tell.
     pub(super) fn of_smaps(self, row: &ShowRow) -> Option<Bytes> {
         let smaps = row.smaps.as_ref()?;

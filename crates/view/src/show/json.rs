@@ -71,7 +71,12 @@ impl MapView {
             let has_pages = resident.is_ok();
             put(object, "resident", resident);
             let always = ALWAYS.iter().filter(|_| has_pages);
-            always.chain(&extra).for_each(|column| put(object, column.id(), of(*column)));
+            always.chain(&extra).for_each(|column| {
+                put(object, column.id(), of(*column));
+                if rows.iter().any(|row| column.is_from_smaps(row, self)) {
+                    object.insert(format!("{}_from", column.id()), "smaps".into());
+                }
+            });
         };
         let totals: Vec<Value> = totals(rows.iter().copied())
             .iter()

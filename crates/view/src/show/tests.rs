@@ -89,6 +89,8 @@ fn smaps_stands_beside() {
     assert!(Column::Resident.differs(&view.rows[1], &view));
     assert_eq!(Column::Swapped.amount(&view.rows[1], &view), Ok(Bytes(4096)));
     assert_eq!(Column::Dirty.amount(&view.rows[0], &view), Ok(Bytes(4096)));
+    assert!(Column::Swapped.is_from_smaps(&view.rows[1], &view));
+    assert!(!Column::Swapped.is_from_smaps(&view.rows[0], &view));
     let out = text(&view, &[Column::Resident, Column::Flags], false);
     assert!(out.contains("SMAPS RSS") && out.contains("≠ 8 KiB") && out.contains("rd wr"), "{out}");
 }
