@@ -1,13 +1,14 @@
 //! What was typed; no system is asked while it is parsed.
 
 use crate::context::Color;
+use crate::show::words::{parse_columns, parse_sort};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 use vmatlas_event::{Addr, Bytes, OpKind, PROT, Prot, ProtArg, parse_flags};
 use vmatlas_model::kind::Kind;
-use vmatlas_view::show::{Column, Columns, Sort};
+use vmatlas_view::show::{Columns, Sort};
 use vmatlas_view::{Lang, units};
 
 /// See how a process gets its memory: its map, every call that changed it, and what was really touched.
@@ -248,40 +249,6 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     } * number.parse::<f64>().unwrap_or(f64::NAN);
     let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
     time.ok_or_else(|| "a time such as 10, 1.5s, 500ms or 2m".to_owned())
-}
-
-fn parse_sort(text: &str) -> Result<Sort, String> {
-    if text == "address" {
-        return Ok(Sort::Address);
-    }
-    let column = Column::from_id(text).filter(|column| column.is_amount());
-    column.map(Sort::By).ok_or_else(|| format!("address, {}", names(|column| column.is_amount()).join(", ")))
-}
-
-/// The names of columns.
-fn names(takes: impl Fn(Column) -> bool) -> Vec<&'static str> {
-    Column::ALL.iter().filter(|column| takes(**column)).map(|column| column.id()).collect()
-}
-
-fn parse_columns(text: &str) -> Result<Columns, String> {
-    match text {
-        "default" => return Ok(Columns::Usual),
-        "all" => return Ok(Columns::These(Column::ALL.to_vec())),
-        _ => {}
-    }
-    let mut list = Vec::new();
-    for word in text.split(',') {
-        let column = Column::from_id(word).ok_or_else(|| {
-            format!(
-                "all, default, or some of {} (anon, swap, uss, thp and rss are understood too)",
-                names(|_| true).join(", ")
-            )
-        })?;
-        if !list.contains(&column) {
-            list.push(column);
-        }
-    }
-    Ok(Columns::These(list))
 }
 
 fn parse_call(text: &str) -> Result<OpKind, String> {

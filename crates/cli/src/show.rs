@@ -1,6 +1,7 @@
 //! `vmatlas show`: one reading of a process, classified and drawn.
 
 mod more;
+pub(crate) mod words;
 
 use crate::args::ShowArgs;
 use crate::context::{Context, Stream};
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use vmatlas_event::{Bytes, Pid};
 use vmatlas_model::kind::{Evidence, classify};
 use vmatlas_proc::read::snapshot::Maps;
-use vmatlas_proc::read::{backing, residency};
+use vmatlas_proc::read::{backing, frames, residency};
 use vmatlas_proc::{Budget, MapsReader, ProcRoot, Process, Residency};
 use vmatlas_view::show::{Filter, Header, MapView, Missing, Need, Options, ShowRow, Sort};
 
@@ -89,9 +90,13 @@ pub(crate) struct Wanted {
 pub(crate) fn read(process: &Process, wanted: Wanted, context: &Context) -> Result<MapView> {
     let fail = |error| explain(&error, context);
     let maps = MapsReader::new().read(process).map_err(fail)?;
-    let residency = match wanted.pages {
-        true => Some(residency::read(process, &maps.rows, Budget::default()).map_err(fail)?),
-        false => None,
+    let (residency, frames) = match (wanted.pages, wanted.frames) {
+        (true, true) => {
+            let frames = frames::read(process, &maps.rows, Budget::default()).map_err(fail)?;
+            (Some(frames.pages.clone()), Some(frames))
+        }
+        (true, false) => (Some(residency::read(process, &maps.rows, Budget::default()).map_err(fail)?), None),
+        (false, _) => (None, None),
     };
     let header = header(process, &maps, residency.as_ref()).map_err(fail)?;
     let evidence = evidence(process, &header);
@@ -126,8 +131,8 @@ pub(crate) fn read(process: &Process, wanted: Wanted, context: &Context) -> Resu
         nothing_is_locked: process.status().is_ok_and(|status| status.vm_lck == Some(Bytes(0))),
         cost: Value::Null,
     };
-    if wanted.frames && wanted.pages {
-        more::frames(process, &maps.rows, &mut view, &mut cost).map_err(fail)?;
+    if let Some(frames) = frames {
+        more::frames(frames, &mut view, &mut cost);
     }
     if wanted.smaps {
         let ms = view.header.resident.map_or(0, |bytes| bytes.0.saturating_mul(9) >> 30) + 1;

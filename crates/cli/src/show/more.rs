@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use vmatlas_event::VmaRow;
 use vmatlas_proc::parse::numa_maps;
 use vmatlas_proc::parse::smaps::{FIELDS, SmapsFields};
-use vmatlas_proc::read::{frames, smaps};
-use vmatlas_proc::{Budget, NoFrames, ProcError, Process};
+use vmatlas_proc::read::smaps;
+use vmatlas_proc::{Frames, NoFrames, ProcError, Process};
 use vmatlas_view::show::{MapView, Mapped, Missing, Smaps};
 
 /// Adds a part of the reading's cost.
@@ -15,13 +15,7 @@ fn add_cost(cost: &mut Value, part: Value) {
     }
 }
 
-pub(super) fn frames(
-    process: &Process,
-    rows: &[VmaRow],
-    view: &mut MapView,
-    cost: &mut Value,
-) -> Result<(), ProcError> {
-    let read = frames::read(process, rows, Budget::default())?;
+pub(super) fn frames(read: Frames, view: &mut MapView, cost: &mut Value) {
     view.frames_why = read.why.map(|why| match why {
         NoFrames::Hidden => Missing::Hidden,
         NoFrames::Unknown => Missing::Unknown,
@@ -33,13 +27,12 @@ pub(super) fn frames(
     add_cost(
         cost,
         json!({
-            "frames_us": (read.walk.time + read.cost.time).as_micros() as u64,
-            "frames_calls": read.walk.calls + read.cost.pagemap_reads + read.cost.frame_reads,
+            "frames_us": read.cost.time.as_micros() as u64,
+            "frames_calls": read.cost.pagemap_reads + read.cost.frame_reads,
             "frames_bytes": read.cost.bytes,
-            "frames_longest_hold_us": read.walk.longest_hold.max(read.cost.longest_hold).as_micros() as u64,
+            "frames_longest_hold_us": read.cost.longest_hold.as_micros() as u64,
         }),
     );
-    Ok(())
 }
 
 pub(super) fn smaps(

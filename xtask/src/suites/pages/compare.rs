@@ -28,6 +28,8 @@ pub(super) struct Compared {
     pub(super) processes: u64,
     pub(super) vmas: u64,
     pub(super) resident: u64,
+    pub(super) huge: u64,
+    pub(super) swapped: u64,
     pub(super) figures: u64,
     /// Not told by us: swapped pages of shared objects, which only smaps knows.
     pub(super) unknown: u64,
@@ -77,7 +79,10 @@ pub(super) fn compare(vmatlas: &Path, pid: u32, sum: &mut Compared) -> Result<()
     let mut before = ours(vmatlas, pid)?;
     sum.processes += 1;
     sum.vmas += before.len() as u64;
-    sum.resident += before.iter().filter_map(|vma| vma["resident"].as_u64()).sum::<u64>();
+    let of = |name: &str| before.iter().filter_map(|vma| vma[name].as_u64()).sum::<u64>();
+    sum.resident += of("resident");
+    sum.huge += of("huge");
+    sum.swapped += of("swapped");
     let mut open: Vec<(usize, usize)> =
         (0..before.len()).flat_map(|vma| (0..FIGURES.len()).map(move |figure| (vma, figure))).collect();
     for _ in 0..TRIES {

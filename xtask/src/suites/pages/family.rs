@@ -90,7 +90,8 @@ impl Family {
             numbers(&tasks).iter().all(|tid| ["T", "Z"].contains(&state(&format!("{tasks}/{tid}")).as_str()))
         };
         self.wait_for("standstill", || pids.iter().all(stands))?;
-        Ok(pids)
+        // Some ended just then, or were ended before and are not collected yet.
+        Ok(pids.into_iter().filter(|pid| state(&format!("/proc/{pid}")) != "Z").collect())
     }
 }
 

@@ -17,8 +17,17 @@ pub(super) fn run(watch: &Watch, chosen: &[&str]) -> Result<()> {
         bail!("no program {unknown}: {}", names.join(", "));
     }
     println!(
-        "{:<12} {:>9} {:>6} {:>12} {:>8} {:>8} {:>8} {:>5}",
-        "program", "processes", "VMAs", "resident", "figures", "unknown", "unsteady", "diff"
+        "{:<12} {:>9} {:>6} {:>12} {:>10} {:>10} {:>8} {:>8} {:>8} {:>5}",
+        "program",
+        "processes",
+        "VMAs",
+        "resident",
+        "huge",
+        "swapped",
+        "figures",
+        "unknown",
+        "unsteady",
+        "diff"
     );
     let (mut wrong, mut skipped) = (Vec::new(), Vec::new());
     for program in PROGRAMS {
@@ -36,11 +45,13 @@ pub(super) fn run(watch: &Watch, chosen: &[&str]) -> Result<()> {
             Started::Family(mut family) => {
                 let sum = one(&watch.vmatlas, &mut family)?;
                 println!(
-                    "{:<12} {:>9} {:>6} {:>8} KiB {:>8} {:>8} {:>8} {:>5}",
+                    "{:<12} {:>9} {:>6} {:>8} KiB {:>6} KiB {:>6} KiB {:>8} {:>8} {:>8} {:>5}",
                     program.name,
                     sum.processes,
                     sum.vmas,
                     sum.resident / 1024,
+                    sum.huge / 1024,
+                    sum.swapped / 1024,
                     sum.figures,
                     sum.unknown,
                     sum.unsteady,
