@@ -30,6 +30,7 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         pages: !args.no_resident,
         frames: show.needs(Need::Frames) || sort_needs(Need::Frames),
         smaps: args.smaps,
+        policies: args.smaps && args.map_count,
     };
     let view = read(&process, wanted, context)?;
     let filter = Filter {
@@ -84,6 +85,8 @@ pub(crate) struct Wanted {
     pub(crate) pages: bool,
     pub(crate) frames: bool,
     pub(crate) smaps: bool,
+    /// Memory policies, together with smaps.
+    pub(crate) policies: bool,
 }
 
 /// Reads a process once: map, what else is wanted, evidence, and says what each VMA is for.
@@ -135,10 +138,10 @@ pub(crate) fn read(process: &Process, wanted: Wanted, context: &Context) -> Resu
         more::frames(frames, &mut view, &mut cost);
     }
     if wanted.smaps {
-        let ms = view.header.resident.map_or(0, |bytes| bytes.0.saturating_mul(9) >> 30) + 1;
+        let ms = more::smaps_hold_ms(&view, wanted.policies);
         let values: [(&str, &dyn std::fmt::Display); 2] = [("pid", &process.pid()), ("ms", &ms)];
         eprintln!("vmatlas: {}", texts::READING_SMAPS.fill(context.lang, &values));
-        more::smaps(process, &maps.rows, &mut view, &mut cost).map_err(fail)?;
+        more::smaps(process, &maps.rows, wanted.policies, &mut view, &mut cost).map_err(fail)?;
     }
     view.cost = cost;
     Ok(view)

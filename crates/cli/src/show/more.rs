@@ -35,15 +35,27 @@ pub(super) fn frames(read: Frames, view: &mut MapView, cost: &mut Value) {
     );
 }
 
+/// About how long smaps will hold the process: 9 ms for each GiB that is resident, 2.4 us for each VMA.
+pub(super) fn smaps_hold_ms(view: &MapView, policies: bool) -> u64 {
+    let resident = view.header.resident.map_or(0, |bytes| bytes.0);
+    let ms = (resident.saturating_mul(9) >> 30) + view.rows.len() as u64 * 24 / 10_000;
+    // numa_maps walks the same pages once more.
+    if policies { 2 * ms + 1 } else { ms + 1 }
+}
+
 pub(super) fn smaps(
     process: &Process,
     rows: &[VmaRow],
+    policies: bool,
     view: &mut MapView,
     cost: &mut Value,
 ) -> Result<(), ProcError> {
     let read = smaps::read(process, rows)?;
     // Policies are an addition: a kernel without NUMA has none.
-    let text = smaps::read_numa_maps(process).unwrap_or_default();
+    let text = match policies {
+        true => smaps::read_numa_maps(process).unwrap_or_default(),
+        false => Vec::new(),
+    };
     let mut policies = numa_maps::policies(&text).peekable();
     for (row, fields) in view.rows.iter_mut().zip(read.per_row) {
         let start = row.vma.range.start();

@@ -149,8 +149,11 @@ impl MapCount {
                 Cell::new(why_words(&a.why, lang)),
             ]);
         }
-        // What is said here is longer than a narrow terminal, which wraps it.
-        write_table(out, &[Align::Right, Align::Left, Align::Left], &lines, style, None)
+        write_table(out, &[Align::Right, Align::Left, Align::Left], &lines, style, options.columns)?;
+        if self.apart.iter().any(|a| matches!(a.why, Apart::Unseen | Apart::Unread)) {
+            writeln!(out, "{}", style.paint(Paint::Faint, own::HISTORY.get(lang)))?;
+        }
+        Ok(())
     }
 }
 

@@ -73,8 +73,8 @@ crate::texts! {
     /// Look-alikes: none.
     NO_ALIKE: "no neighbours look alike: every boundary shows its reason", "見かけ上同じ隣どうしはありません: どの境界にも理由があります";
     /// Look-alikes: how many.
-    ALIKES: "{pairs} boundaries lie between neighbours that look alike (same protection, sharing and file), in {runs} runs:",
-        "見かけ上同じ (保護属性・共有・ファイルが同じ) 隣どうしの境界が {pairs}, {runs} 箇所に続いています:";
+    ALIKES: "look-alike neighbours (same protection, sharing, file): {pairs} boundaries, {runs} runs",
+        "見かけ上同じ (保護属性・共有・ファイルが同じ) 隣どうしの境界: {pairs} (並び {runs})";
     /// Column: boundaries.
     BOUNDARIES: "BOUNDARIES", "境界";
     /// Column: why not merged.
@@ -90,11 +90,12 @@ crate::texts! {
     /// Apart: policy.
     APART_POLICY: "NUMA policy differs", "NUMA ポリシーが違う";
     /// Apart: seen everything there is.
-    APART_UNSEEN: "fault, fork or mremap history, or another open of the file: no reader can see it",
-        "ページフォールト・fork・mremap の履歴, または別の open: 外からは見えない";
+    APART_UNSEEN: "history that no reader can see", "外からは見えない履歴";
     /// Apart: not looked at everything.
-    APART_UNREAD: "flags or NUMA policy (--smaps tells), or history that no reader can see",
-        "フラグか NUMA ポリシー (--smaps で分かる), または外から見えない履歴";
+    APART_UNREAD: "flags or policy (--smaps tells), or history", "フラグかポリシー (--smaps で分かる) か履歴";
+    /// What history is.
+    HISTORY: "history: pages faulted or forked apart, an mremap, or another open of the file",
+        "履歴: 別々のページフォールトや fork, mremap, 同じファイルの別の open";
     /// A run of look-alikes.
     RUN: "{n} from {addr}", "{addr} から {n}";
 }
