@@ -9,7 +9,7 @@ use std::time::Duration;
 use vmatlas_event::{Addr, Bytes, OpKind, PROT, Prot, ProtArg, parse_flags};
 use vmatlas_model::kind::Kind;
 use vmatlas_view::show::{Columns, Sort};
-use vmatlas_view::{Lang, units};
+use vmatlas_view::{Lang, ps, units};
 
 /// See how a process gets its memory: its map, every call that changed it, and what was really touched.
 #[derive(Debug, Parser)]
@@ -36,6 +36,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show the map of a process: its VMAs, what each is for, and how much of it is resident
     Show(ShowArgs),
+    /// Where every resident byte of a process belongs: heap, images, stacks, files, ... beside what others count
+    #[command(after_help = RSS_NOTES)]
+    Rss(RssArgs),
+    /// List all processes: virtual, resident and swapped size; map count, PSS and USS when asked
+    #[command(after_help = PS_NOTES)]
+    Ps(PsArgs),
     /// Start a program and watch its memory calls: each with what it changed
     #[command(after_help = RUN_NOTES)]
     Run(RunArgs),
@@ -103,6 +109,92 @@ pub(crate) struct ShowArgs {
     #[arg(long)]
     pub(crate) no_pager: bool,
 }
+
+#[derive(Args, Debug)]
+pub(crate) struct RssArgs {
+    /// A PID or a process name
+    #[arg(value_name = "PID|NAME", required_unless_present_any = ["pid", "tree", "cgroup"])]
+    pub(crate) target: Option<OsString>,
+    /// The process by its PID
+    #[arg(short, long, value_name = "PID", conflicts_with = "target")]
+    pub(crate) pid: Option<i32>,
+    /// A process and all its descendants as one: what they share, and what was copied since fork (root)
+    #[arg(long, value_name = "PID", conflicts_with_all = ["target", "pid", "cgroup", "line", "profiler_total", "rollup"])]
+    pub(crate) tree: Option<i32>,
+    /// The processes of a cgroup (a container) as one: a path below /sys/fs/cgroup, or as in /proc/PID/cgroup
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["target", "pid", "line", "profiler_total", "rollup"])]
+    pub(crate) cgroup: Option<OsString>,
+    /// With proportional and unique sizes (PSS, USS), by our own sum; needs root, about 45 ms per GiB
+    #[arg(long)]
+    pub(crate) pss: bool,
+    /// Open one line: its VMAs, and what malloc says of it (heap, malloc-arena, image, ... as in --json)
+    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+    pub(crate) line: Option<Kind>,
+    /// What a profiler counts: says which lines its figure can and cannot contain
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) profiler_total: Option<Bytes>,
+    /// Compare with smaps_rollup too; the kernel holds the process meanwhile, about 9 ms per GiB
+    #[arg(long)]
+    pub(crate) rollup: bool,
+    /// One JSON document instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Do not use a pager
+    #[arg(long)]
+    pub(crate) no_pager: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PsArgs {
+    /// Count the VMAs of each (reads maps; above 80 % of vm.max_map_count the number is coloured)
+    #[arg(long)]
+    pub(crate) vmas: bool,
+    /// Sum PSS and USS page by page, of processes up to 256 MiB resident (PSS needs root)
+    #[arg(long)]
+    pub(crate) pss: bool,
+    /// Read what --pss cannot sum with smaps_rollup, which holds the process for about 9 ms per GiB
+    #[arg(long)]
+    pub(crate) rollup: bool,
+    /// Show arguments instead of names: they may hold secrets, and are read from the process's own memory
+    #[arg(long)]
+    pub(crate) args: bool,
+    /// Sums by: container, user, name or cgroup
+    #[arg(long, value_name = "WHAT", value_parser = parse_by)]
+    pub(crate) by: Option<ps::By>,
+    /// Order: rss, vsz, swap, vmas, pss, uss (largest first), pid or name
+    #[arg(long, value_name = "ORDER", default_value = "rss", value_parser = parse_ps_sort)]
+    pub(crate) sort: ps::Sort,
+    /// Only processes with at least so much resident (4096, 64KiB, 1.5GiB)
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) min_rss: Option<Bytes>,
+    /// Only processes whose name contains this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<OsString>,
+    /// At most so many lines; the totals are still those of all
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Threads of the kernel and zombies too
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// One JSON document instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Do not use a pager
+    #[arg(long)]
+    pub(crate) no_pager: bool,
+}
+
+/// What a person should know to read the sheet.
+const RSS_NOTES: &str = "\
+    TOUCHED is what has a page behind it now: resident, swapped out, or mapped to the page of zeros. A kind is known by \
+    its name, by evidence (a file, a stack pointer, a runtime's layout), or is a guess. The sum is exact when the process \
+    stands still; what it changed meanwhile is told.";
+
+/// What a person should know of the figures.
+const PS_NOTES: &str = "\
+    Without options one small file of each process is read, which no process can delay. RESIDENT counts a page that is \
+    shared once for each process; PSS divides it by how many page tables map it, so sums of PSS are honest; USS is what \
+    no other process maps. What is hidden from you says so; what was not read is \"-\".";
 
 /// What a person should know before watching a program.
 const RUN_NOTES: &str = "\
@@ -198,13 +290,13 @@ pub(crate) struct AttachArgs {
 }
 
 const PLANNED: &str = "\
-    Not yet there: ps, rss, pages, watch, info, log, verify, pack, mark, diff, why, origins, export, tui, serve, report, \
+    Not yet there: pages, watch, info, log, verify, pack, mark, diff, why, origins, export, tui, serve, report, \
     doctor.";
 
 /// Commands of the design that do not exist yet.
 pub(crate) const NOT_YET: &[&str] = &[
-    "ps", "rss", "pages", "watch", "info", "log", "verify", "pack", "mark", "diff", "why", "origins",
-    "export", "tui", "serve", "report", "doctor",
+    "pages", "watch", "info", "log", "verify", "pack", "mark", "diff", "why", "origins", "export", "tui",
+    "serve", "report", "doctor",
 ];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
@@ -251,6 +343,21 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     time.ok_or_else(|| "a time such as 10, 1.5s, 500ms or 2m".to_owned())
 }
 
+fn parse_ps_sort(text: &str) -> Result<ps::Sort, String> {
+    one_of(&ps::Sort::ALL, text)
+}
+
+fn parse_by(text: &str) -> Result<ps::By, String> {
+    one_of(&ps::By::ALL, text)
+}
+
+fn one_of<T: Copy>(all: &[(T, &str)], text: &str) -> Result<T, String> {
+    all.iter().find(|(_, word)| *word == text).map(|(value, _)| *value).ok_or_else(|| {
+        let words: Vec<&str> = all.iter().map(|(_, word)| *word).collect();
+        format!("one of {}", words.join(", "))
+    })
+}
+
 fn parse_call(text: &str) -> Result<OpKind, String> {
     OpKind::CALLS.iter().copied().find(|kind| kind.name() == text).ok_or_else(|| {
         let names: Vec<&str> = OpKind::CALLS.iter().map(|kind| kind.name()).collect();
@@ -294,6 +401,8 @@ mod tests {
             ["vmatlas", "show", "1", "--columns=help"],
             ["vmatlas", "show", "1", "--columns="],
             ["vmatlas", "show", "1", "--sort=name"],
+            ["vmatlas", "ps", "--by=colour", "--all"],
+            ["vmatlas", "ps", "--sort=heat", "--all"],
             ["vmatlas", "run", "--expr=open", "ls"],
             ["vmatlas", "attach", "--duration=soon", "1"],
             ["vmatlas", "attach", "--duration=0", "1"],

@@ -8,6 +8,8 @@ mod context;
 mod lab;
 mod log;
 mod output;
+mod ps;
+mod rss;
 mod run;
 mod show;
 mod target;
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
     let context = Context::new(cli.lang, cli.color);
     let result = match cli.command {
         Command::Show(args) => show::run(args, &context),
+        Command::Rss(args) => rss::run(&args, &context),
+        Command::Ps(args) => ps::run(args, &context),
         Command::Run(args) => return run::run(&args, &context),
         Command::Attach(args) => return attach::attach(&args, &context),
         Command::Lab(args) => lab::run(args, &context),

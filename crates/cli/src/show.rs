@@ -8,13 +8,13 @@ use crate::context::{Context, Stream};
 use crate::target::{self, explain};
 use crate::{output, texts};
 use anyhow::{Result, anyhow};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::process::ExitCode;
 use vmatlas_event::{Bytes, Pid};
 use vmatlas_model::kind::{Evidence, classify};
 use vmatlas_proc::read::snapshot::Maps;
 use vmatlas_proc::read::{backing, frames, residency};
-use vmatlas_proc::{Budget, MapsReader, ProcRoot, Process, Residency};
+use vmatlas_proc::{Budget, MapsReader, ProcError, ProcRoot, Process, Residency};
 use vmatlas_view::show::{Filter, Header, MapView, Missing, Need, Options, ShowRow, Sort};
 
 pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
@@ -89,23 +89,40 @@ pub(crate) struct Wanted {
     pub(crate) policies: bool,
 }
 
+impl Wanted {
+    /// Which pages are resident, and no more.
+    pub(crate) const PAGES: Wanted = Wanted { pages: true, frames: false, smaps: false, policies: false };
+}
+
 /// Reads a process once: map, what else is wanted, evidence, and says what each VMA is for.
 pub(crate) fn read(process: &Process, wanted: Wanted, context: &Context) -> Result<MapView> {
     let fail = |error| explain(&error, context);
-    let maps = MapsReader::new().read(process).map_err(fail)?;
+    let mut view = read_map(process, wanted).map_err(fail)?;
+    if wanted.smaps {
+        let ms = more::smaps_hold_ms(&view, wanted.policies);
+        let values: [(&str, &dyn std::fmt::Display); 2] = [("pid", &process.pid()), ("ms", &ms)];
+        eprintln!("vmatlas: {}", texts::READING_SMAPS.fill(context.lang, &values));
+        more::smaps(process, wanted.policies, &mut view).map_err(fail)?;
+    }
+    Ok(view)
+}
+
+/// The same without smaps, for a caller that goes on when it fails.
+pub(crate) fn read_map(process: &Process, wanted: Wanted) -> Result<MapView, ProcError> {
+    let maps = MapsReader::new().read(process)?;
     let (residency, frames) = match (wanted.pages, wanted.frames) {
         (true, true) => {
-            let frames = frames::read(process, &maps.rows, Budget::default()).map_err(fail)?;
+            let frames = frames::read(process, &maps.rows, Budget::default())?;
             (Some(frames.pages.clone()), Some(frames))
         }
-        (true, false) => (Some(residency::read(process, &maps.rows, Budget::default()).map_err(fail)?), None),
+        (true, false) => (Some(residency::read(process, &maps.rows, Budget::default())?), None),
         (false, _) => (None, None),
     };
-    let header = header(process, &maps, residency.as_ref()).map_err(fail)?;
+    let header = header(process, &maps, residency.as_ref())?;
     let evidence = evidence(process, &header);
     let verdicts = classify(&maps.rows, &evidence);
     let backings = backing::read(process, &maps.rows);
-    let mut cost = json!({
+    let cost = json!({
         "maps_us": maps.cost.time.as_micros() as u64,
         "maps_bytes": maps.cost.bytes,
         "maps_calls": maps.cost.calls,
@@ -132,26 +149,15 @@ pub(crate) fn read(process: &Process, wanted: Wanted, context: &Context) -> Resu
         has_smaps: false,
         swap_is_empty: process.root().swap_is_empty(),
         nothing_is_locked: process.status().is_ok_and(|status| status.vm_lck == Some(Bytes(0))),
-        cost: Value::Null,
+        cost,
     };
     if let Some(frames) = frames {
-        more::frames(frames, &mut view, &mut cost);
+        more::frames(frames, &mut view);
     }
-    if wanted.smaps {
-        let ms = more::smaps_hold_ms(&view, wanted.policies);
-        let values: [(&str, &dyn std::fmt::Display); 2] = [("pid", &process.pid()), ("ms", &ms)];
-        eprintln!("vmatlas: {}", texts::READING_SMAPS.fill(context.lang, &values));
-        more::smaps(process, &maps.rows, wanted.policies, &mut view, &mut cost).map_err(fail)?;
-    }
-    view.cost = cost;
     Ok(view)
 }
 
-fn header(
-    process: &Process,
-    maps: &Maps,
-    residency: Option<&Residency>,
-) -> Result<Header, vmatlas_proc::ProcError> {
+fn header(process: &Process, maps: &Maps, residency: Option<&Residency>) -> Result<Header, ProcError> {
     let status = process.status()?;
     let stat = process.stat()?;
     let exe = process.exe();

@@ -70,6 +70,9 @@ vmatlas_view::texts! {
     SYSTEM: "{what}: {why}", "{what}: {why}";
     /// The process's files could not be read otherwise.
     CANNOT_READ: "process {pid} cannot be read: {why}", "プロセス {pid} を読めません: {why}";
+    /// No such cgroup.
+    NO_CGROUP: "there is no memory cgroup {path} here; give a folder below /sys/fs/cgroup, or a path as in /proc/PID/cgroup",
+        "メモリ cgroup {path} はここにありません。/sys/fs/cgroup 以下のフォルダーか /proc/PID/cgroup のパスを指定してください";
     /// No such experiment.
     NO_EXPERIMENT: "there is no experiment '{name}'; 'vmatlas lab' lists them", "'{name}' という実験はありません ('vmatlas lab' で一覧を表示)";
     /// An option of another experiment.

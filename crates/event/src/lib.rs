@@ -8,6 +8,7 @@
 
 mod addr;
 mod backing;
+mod cgroup;
 mod event;
 mod flags;
 mod ids;
@@ -18,6 +19,9 @@ mod sink;
 
 pub use addr::{Addr, AddrRange, Bytes, PageSize, Pages};
 pub use backing::Backing;
+pub use cgroup::{
+    CgroupEvents, CgroupMemory, CgroupStat, CgroupVersion, Container, Limit, Runtime, Workload,
+};
 pub use event::{Errno, Event, Outcome, Source};
 pub use flags::{
     Advice, FlagName, MADV, MAP, MapFlags, MapType, PROT, Prot, ProtArg, flag_names, parse_flags,

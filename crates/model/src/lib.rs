@@ -23,6 +23,7 @@ mod check;
 mod diff;
 mod interval;
 pub mod kind;
+pub mod rss;
 mod rules;
 mod space;
 mod spaces;

@@ -6,9 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod malloc;
 pub mod parse;
 pub mod read;
 
+pub use read::cgroup::{Cgroup, Cgroups, Members};
 pub use read::error::{ErrorKind, ProcError};
 pub use read::frames::{Frames, NoFrames};
 pub use read::kernel::ProcKernel;

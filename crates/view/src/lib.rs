@@ -13,6 +13,8 @@ pub mod json;
 pub mod kind_text;
 mod lang;
 pub mod picture;
+pub mod ps;
+pub mod rss;
 pub mod run;
 pub mod show;
 pub mod style;

@@ -4,6 +4,7 @@
 
 mod machine;
 mod pairs;
+mod ps;
 mod rows;
 mod subject;
 mod table;

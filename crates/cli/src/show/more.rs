@@ -1,7 +1,6 @@
 //! What `show` reads on request: the frames behind pages, and the kernel's own figures.
 
 use serde_json::{Value, json};
-use vmatlas_event::VmaRow;
 use vmatlas_proc::parse::numa_maps;
 use vmatlas_proc::parse::smaps::{FIELDS, SmapsFields};
 use vmatlas_proc::read::smaps;
@@ -15,7 +14,7 @@ fn add_cost(cost: &mut Value, part: Value) {
     }
 }
 
-pub(super) fn frames(read: Frames, view: &mut MapView, cost: &mut Value) {
+pub(super) fn frames(read: Frames, view: &mut MapView) {
     view.frames_why = read.why.map(|why| match why {
         NoFrames::Hidden => Missing::Hidden,
         NoFrames::Unknown => Missing::Unknown,
@@ -25,7 +24,7 @@ pub(super) fn frames(read: Frames, view: &mut MapView, cost: &mut Value) {
         row.mapped = mapped.map(|m| Mapped { private: m.alone, shared: m.shared });
     }
     add_cost(
-        cost,
+        &mut view.cost,
         json!({
             "frames_us": read.cost.time.as_micros() as u64,
             "frames_calls": read.cost.pagemap_reads + read.cost.frame_reads,
@@ -43,14 +42,8 @@ pub(super) fn smaps_hold_ms(view: &MapView, policies: bool) -> u64 {
     if policies { 2 * ms + 1 } else { ms + 1 }
 }
 
-pub(super) fn smaps(
-    process: &Process,
-    rows: &[VmaRow],
-    policies: bool,
-    view: &mut MapView,
-    cost: &mut Value,
-) -> Result<(), ProcError> {
-    let read = smaps::read(process, rows)?;
+pub(super) fn smaps(process: &Process, policies: bool, view: &mut MapView) -> Result<(), ProcError> {
+    let read = smaps::read(process, view.rows.iter().map(|row| row.vma.range))?;
     // Policies are an addition: a kernel without NUMA has none.
     let text = match policies {
         true => smaps::read_numa_maps(process).unwrap_or_default(),
@@ -66,7 +59,10 @@ pub(super) fn smaps(
         row.smaps = fields.map(|fields| Box::new(plain(fields, policy)));
     }
     view.has_smaps = true;
-    add_cost(cost, json!({ "smaps_us": read.cost.time.as_micros() as u64, "smaps_bytes": read.cost.bytes }));
+    add_cost(
+        &mut view.cost,
+        json!({ "smaps_us": read.cost.time.as_micros() as u64, "smaps_bytes": read.cost.bytes }),
+    );
     Ok(())
 }
 

@@ -54,8 +54,9 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn gather(rows: &'a [VmaRow], evidence: &Evidence) -> Facts<'a> {
-        let mut facts = Facts {
+    /// What no row tells.
+    pub(super) fn empty() -> Facts<'a> {
+        Facts {
             code: FxHashMap::default(),
             program: None,
             told: false,
@@ -66,7 +67,11 @@ impl<'a> Facts<'a> {
             python: false,
             allocator: false,
             mimalloc: false,
-        };
+        }
+    }
+
+    pub(super) fn gather(rows: &'a [VmaRow], evidence: &Evidence) -> Facts<'a> {
+        let mut facts = Facts::empty();
         let told = evidence.exe.map(|(dev, inode)| FileKey::Id(dev, inode));
         let mut lowest = None;
         for row in rows {
@@ -99,7 +104,8 @@ impl<'a> Facts<'a> {
         facts
     }
 
-    fn runtime(&mut self, name: &[u8]) {
+    /// Notes the runtime that a file of this name belongs to.
+    pub(super) fn runtime(&mut self, name: &[u8]) {
         let begins = |prefixes: &[&[u8]]| prefixes.iter().any(|p| name.starts_with(p));
         self.jvm |= name == b"libjvm.so";
         self.v8 |=

@@ -12,6 +12,7 @@
 mod facts;
 mod files;
 mod glibc;
+mod hints;
 #[cfg(test)]
 mod hostile;
 mod jit;
@@ -23,6 +24,7 @@ mod stacks;
 mod why;
 
 use facts::Facts;
+pub use hints::{Runtime, RuntimeHint, runtime_hints};
 use sheet::Sheet;
 use vmatlas_event::{Addr, Dev, PageSize, Tid, VmaRow};
 pub use why::Why;

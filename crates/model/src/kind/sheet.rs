@@ -26,6 +26,11 @@ impl<'a> Sheet<'a> {
         self.verdicts.get(at).copied().flatten().map(|v| v.kind)
     }
 
+    /// The rows that have a verdict so far, and it.
+    pub(super) fn claimed(&self) -> impl Iterator<Item = (usize, Verdict)> + '_ {
+        self.verdicts.iter().enumerate().filter_map(|(row, verdict)| verdict.map(|v| (row, v)))
+    }
+
     /// Row `at`, when it is private memory without file or name that no rule has claimed.
     pub(super) fn open(&self, at: usize) -> Option<&'a VmaRow> {
         let row = self.rows.get(at)?;

@@ -1,5 +1,6 @@
 //! Parsers of /proc text: pure, no I/O.
 
+pub mod cgroup;
 pub mod kpageflags;
 pub mod maps;
 pub mod mountinfo;
@@ -8,6 +9,7 @@ pub mod pagemap;
 pub mod smaps;
 pub mod stat;
 pub mod status;
+pub mod workload;
 
 use std::fmt;
 

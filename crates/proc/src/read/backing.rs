@@ -16,8 +16,8 @@ pub fn read(process: &Process, rows: &[VmaRow]) -> Vec<Backing> {
     let needed = rows.iter().any(|row| row.has_file() && row.dev.major == 0);
     // Where the list cannot be read, what needs it is unknown.
     let text = if needed { process.read_file("mountinfo").unwrap_or_default() } else { Vec::new() };
-    for mount in mountinfo::mounts(&text) {
-        devices.insert(mount.dev, of_type(mount.fs));
+    for mount in mountinfo::parse(&text) {
+        devices.insert(mount.dev, of_type(&mount.fs_type));
     }
     rows.iter().map(|row| of_row(process, row, &devices)).collect()
 }

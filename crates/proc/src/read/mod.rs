@@ -1,12 +1,16 @@
 //! Reading /proc: which process, its map, its pages.
 
 pub mod backing;
+pub mod cgroup;
+pub mod cmdline;
 pub mod error;
 pub mod frames;
 pub mod kernel;
 pub mod process;
+pub mod processes;
 pub mod residency;
 pub mod root;
+pub mod share;
 pub mod smaps;
 pub mod snapshot;
 pub mod walk;

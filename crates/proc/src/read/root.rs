@@ -71,6 +71,12 @@ impl ProcRoot {
         Ok(pids)
     }
 
+    /// The parent of a process; `None` when there is no such process any more.
+    pub fn parent_of(&self, pid: Pid) -> Option<Pid> {
+        let text = fs::read(self.path.join(pid.to_string()).join("stat")).ok()?;
+        stat::parse(&text).ok().map(|stat| stat.ppid)
+    }
+
     /// The processes of this name, ours excepted: by comm (cut to 15 bytes by the kernel), or by the file name of the
     /// program they run.
     ///

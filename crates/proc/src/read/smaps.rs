@@ -8,25 +8,25 @@ use crate::read::snapshot::ReadCost;
 use rustc_hash::FxHashMap;
 use std::io::Read;
 use std::time::Instant;
-use vmatlas_event::{AddrRange, VmaRow};
+use vmatlas_event::AddrRange;
 
 /// More than the smaps of two million VMAs.
 const LIMIT: u64 = 2 << 30;
 
-/// The kernel's own figures for each row that was asked for.
+/// The kernel's own figures for each VMA that was asked for.
 #[derive(Clone, Debug)]
 pub struct Smaps {
-    /// One entry for each row; `None` where smaps, read a moment later, has no VMA of just these addresses.
+    /// One entry for each VMA; `None` where smaps, read a moment later, has no VMA of just these addresses.
     pub per_row: Vec<Option<SmapsFields>>,
     /// What it cost.
     pub cost: ReadCost,
 }
 
-/// Reads the figures of `rows`.
+/// Reads the figures of the VMAs with these addresses.
 ///
 /// # Errors
 /// By kind.
-pub fn read(process: &Process, rows: &[VmaRow]) -> Result<Smaps, ProcError> {
+pub fn read(process: &Process, ranges: impl Iterator<Item = AddrRange>) -> Result<Smaps, ProcError> {
     let start = Instant::now();
     let text = read_whole(process, "smaps")?;
     let (time, bytes) = (start.elapsed(), text.len() as u64);
@@ -35,7 +35,7 @@ pub fn read(process: &Process, rows: &[VmaRow]) -> Result<Smaps, ProcError> {
     let entries = smaps::parse(&text).map_err(|error| ProcError::parse(process.pid(), &path, error))?;
     let mut by_range: FxHashMap<AddrRange, SmapsFields> =
         entries.into_iter().map(|entry| (entry.line.range, entry.fields)).collect();
-    let per_row = rows.iter().map(|row| by_range.remove(&row.range)).collect();
+    let per_row = ranges.map(|range| by_range.remove(&range)).collect();
     Ok(Smaps { per_row, cost: ReadCost { time, bytes, calls: 0 } })
 }
 

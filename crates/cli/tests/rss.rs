@@ -1,0 +1,184 @@
+//! `vmatlas rss` as a user runs it: the sheet of a program that stands still equals what the kernel says of it.
+
+#![expect(clippy::unwrap_used, reason = "a test binary")]
+
+use serde_json::Value;
+use std::process::{Command, Output, Stdio};
+use vmatlas_testkit::{Capability, Tracee, need, need_root, vmatlas_binary};
+
+const SIGSTOP: i32 = 19;
+
+fn vmatlas(words: &[&str]) -> Output {
+    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
+    command.args(words).env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8");
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+fn json(words: &[&str]) -> Value {
+    let output = vmatlas(words);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn text(words: &[&str]) -> String {
+    let output = vmatlas(words);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Touches MIB MiB of private memory; a child, which ends with its parent, then writes the first half of it.
+const FAMILY: &str = "
+import mmap, os, sys
+size = int(sys.argv[1]) << 20
+memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+for at in range(0, size, 4096): memory[at] = 1
+read, write = os.pipe()
+if os.fork() == 0:
+    os.close(write)
+    for at in range(0, size // 2, 4096): memory[at] = 2
+    print('ready', flush=True)
+    os.read(read, 1)
+    os._exit(0)
+os.close(read)
+sys.stdin.read()
+";
+
+/// A program that has touched this many MiB of its own and stands still, and its child.
+fn stopped(mib: u64) -> Tracee {
+    let mut command = Command::new("python3");
+    command.args(["-c", FAMILY, &mib.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut subject = Tracee::start(&mut command).unwrap();
+    assert_eq!(subject.read_line().unwrap().trim(), "ready");
+    subject.signal(SIGSTOP).unwrap();
+    subject
+}
+
+fn has_python() -> bool {
+    need(Capability::Tool("python3"))
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// Checks that the lines add up to the sum, and the sum to smaps_rollup, to the byte, for a program that is stopped.
+#[test]
+fn the_sheet_equals_the_kernels_own_walk() {
+    if !need(Capability::PagemapScan) || !has_python() {
+        return;
+    }
+    let subject = stopped(8);
+    let sheet = json(&["rss", &subject.pid().to_string(), "--rollup", "--json"]);
+    assert_eq!(sheet["schema"], "vmatlas/rss/1");
+    let lines = sheet["lines"].as_array().unwrap();
+    for key in ["size", "resident", "anonymous", "file", "swapped", "touched"] {
+        let sum: u64 = lines.iter().map(|line| number(&line[key])).sum();
+        assert_eq!(sum, number(&sheet["sum"][key]), "{key}");
+    }
+    assert_eq!(sheet["against_rollup"]["remainder"], 0);
+    assert_eq!(sheet["sum"]["resident"], sheet["kernel"]["rollup_rss"]);
+    assert!(number(&sheet["sum"]["resident"]) > 8 << 20);
+    let sorted: Vec<u64> = lines.iter().map(|line| number(&line["resident"])).collect();
+    assert!(sorted.is_sorted_by(|a, b| a >= b), "{sorted:?}");
+}
+
+/// Checks that without --rollup the kernel is not made to walk, and that this is told as not read.
+#[test]
+fn the_rollup_is_read_only_when_asked_for() {
+    if !has_python() {
+        return;
+    }
+    let subject = stopped(1);
+    let pid = subject.pid().to_string();
+    let sheet = json(&["rss", &pid, "--json"]);
+    assert_eq!((&sheet["kernel"]["rollup_rss"], &sheet["against_rollup"]), (&Value::Null, &Value::Null));
+    assert!(text(&["rss", &pid]).contains("not read (--rollup"));
+    assert!(text(&["rss", &pid, "--lang", "ja"]).contains("未取得"));
+}
+
+/// Checks that a profiler's figure is set beside what it can and cannot contain, which together is all there is.
+#[test]
+fn a_profiler_is_answered() {
+    if !has_python() {
+        return;
+    }
+    let subject = stopped(4);
+    let pid = subject.pid().to_string();
+    let sheet = json(&["rss", &pid, "--profiler-total", "1MiB", "--json"]);
+    let profiler = &sheet["profiler"];
+    let parts = ["can_contain", "may_contain_in_part", "cannot_contain"];
+    let sum: u64 = parts.iter().map(|key| number(&profiler[key])).sum();
+    assert_eq!(sum, number(&sheet["sum"]["resident"]) + number(&sheet["sum"]["hugetlb"]));
+    assert!(number(&profiler["beyond_most"]) >= 3 << 20, "{profiler}");
+    assert!(text(&["rss", &pid, "--profiler-total", "1MiB"]).contains("it cannot contain"));
+}
+
+/// Checks that a line opens to its VMAs, and that one which is not there is said to be.
+#[test]
+fn a_line_opens() {
+    if !has_python() {
+        return;
+    }
+    let subject = stopped(1);
+    let pid = subject.pid().to_string();
+    let opened = text(&["rss", &pid, "--line", "image"]);
+    assert!(opened.contains("libc.so") && !opened.contains("[stack]"), "{opened}");
+    assert!(text(&["rss", &pid, "--line", "aio"]).contains("there is no AIO ring in this process"));
+}
+
+/// Checks that a family counts each frame once: a parent with 8 MiB of which its child has written one half.
+#[test]
+fn a_family_counts_each_frame_once() {
+    const HALF: u64 = 4 << 20;
+    if !need_root("frames are shown to root alone") || !has_python() {
+        return;
+    }
+    let subject = stopped(8);
+    let family = json(&["rss", "--tree", &subject.pid().to_string(), "--json"]);
+    assert_eq!(family["schema"], "vmatlas/rss-family/1");
+    let members = family["members"].as_array().unwrap();
+    assert_eq!(members.len(), 2, "{family}");
+    assert_eq!(members[1]["parent"], members[0]["pid"]);
+    let copies = family["copies"].as_array().unwrap();
+    let copied =
+        copies.iter().find(|c| number(&c["copied"]) + number(&c["still_shared"]) >= 2 * HALF).unwrap();
+    assert_eq!((number(&copied["copied"]), number(&copied["still_shared"])), (HALF, HALF), "{copied}");
+    let (one, sum) = (number(&family["as_one"]), number(&family["sum_of_rss"]));
+    assert!(one + HALF <= sum, "{one} as one, {sum} in sum");
+    let sharing: u64 =
+        family["sharing"].as_array().unwrap().iter().map(|entry| number(&entry["bytes"])).sum();
+    assert_eq!(sharing, one);
+    assert!(text(&["rss", "--tree", &subject.pid().to_string()]).contains("Inherited by fork"));
+}
+
+/// Checks that frames which are hidden are told as hidden, and the members all the same.
+#[test]
+fn hidden_frames_are_hidden() {
+    if vmatlas_sys::effective_uid() == 0 || !has_python() {
+        // The ordinary user's run of the tests is the one that can see this.
+        return;
+    }
+    let subject = stopped(1);
+    let family = json(&["rss", "--tree", &subject.pid().to_string(), "--json"]);
+    assert_eq!((&family["as_one"], &family["as_one_why"]), (&Value::Null, &"hidden".into()));
+    assert_eq!(family["members"].as_array().unwrap().len(), 2);
+    let sheet = json(&["rss", &subject.pid().to_string(), "--pss", "--json"]);
+    assert_eq!(sheet["sum"]["pss"], Value::Null);
+    assert!(sheet["sum"]["pss_why"].is_string());
+}
+
+/// Checks that what cannot be meant is refused with one line.
+#[test]
+fn what_is_not_there_is_refused() {
+    for (words, says) in [
+        (&["rss", "--cgroup", "/no/such/cgroup"][..], "no memory cgroup"),
+        (&["rss", "--tree", "2147483647"], "no process"),
+        (&["rss", "2147483647"], "no process"),
+    ] {
+        let output = vmatlas(words);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+    assert_eq!(vmatlas(&["rss", "--tree", "1", "--line", "heap"]).status.code(), Some(2));
+}

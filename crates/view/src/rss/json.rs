@@ -1,0 +1,195 @@
+//! The sheet as JSON.
+
+use super::RssView;
+use crate::json::put_name;
+use serde_json::{Map, Value, json};
+use vmatlas_event::{Bytes, Limit};
+use vmatlas_model::rss::{Amounts, Arena, CgroupFigures, Difference, Reason, containment};
+
+fn bytes(value: Option<Bytes>) -> Value {
+    value.map_or(Value::Null, |b| b.0.into())
+}
+
+/// A figure, and why it is not there when it is not.
+fn put(object: &mut Map<String, Value>, key: &str, value: Option<Bytes>, why: &str) {
+    object.insert(key.to_owned(), bytes(value));
+    if value.is_none() {
+        object.insert(format!("{key}_why"), why.into());
+    }
+}
+
+fn amounts(a: &Amounts, frames_why: &str) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("count".into(), a.vmas.into());
+    object.insert("size".into(), a.size.0.into());
+    let known = a.unread < a.vmas || a.vmas == 0;
+    let mut figure = |key: &str, value: Bytes| put(&mut object, key, known.then_some(value), "not-read");
+    figure("touched", a.touched());
+    figure("resident", a.pages.resident);
+    figure("anonymous", a.pages.anonymous);
+    figure("file", a.pages.of_files());
+    figure("swapped", a.pages.swapped);
+    figure("huge", a.pages.huge);
+    figure("hugetlb", a.pages.hugetlb);
+    figure("zero", a.pages.zero);
+    put(&mut object, "locked", a.locked, "not-read");
+    put(&mut object, "pss", a.frames.map(|f| f.pss.bytes()), frames_why);
+    put(&mut object, "uss", a.frames.map(|f| f.private), frames_why);
+    let [named, evidence, guess] = a.by_confidence;
+    object.insert("confidence".into(), json!({ "named": named.0, "evidence": evidence.0, "guess": guess.0 }));
+    object
+}
+
+fn difference(d: Option<Difference>) -> Value {
+    d.map_or(Value::Null, |d| json!({ "kernel": d.kernel.0, "ours": d.ours.0, "remainder": d.signed() }))
+}
+
+fn arena(a: &Arena) -> Value {
+    json!({
+        "address": a.addr.to_string(),
+        "main": a.main,
+        "threads": a.threads,
+        "system": bytes(a.system),
+        "used": bytes(a.used),
+        "free": bytes(a.free),
+        "free_blocks": a.free_blocks,
+        "largest_free": bytes(a.largest_free),
+        "top": bytes(a.top),
+        "free_resident": bytes(a.free_resident),
+        "unknown_why": a.trouble,
+    })
+}
+
+fn reason(reason: Reason) -> Value {
+    let (id, value) = match reason {
+        Reason::OtherMembers(n) => ("other-members", json!(n)),
+        Reason::UnmappedCache(b) => ("unmapped-cache", json!(b.0)),
+        Reason::CacheMayBeUnmapped => ("cache-may-be-unmapped", Value::Null),
+        Reason::Kernel(b) => ("kernel-memory", json!(b.0)),
+        Reason::ChargedElsewhere(b) => ("charged-elsewhere", json!(b.0)),
+        Reason::AnonymousElsewhere(b) => ("anonymous-charged-elsewhere", json!(b.0)),
+    };
+    json!({ "reason": id, "value": value })
+}
+
+impl RssView {
+    /// All of it as one document.
+    pub fn json(&self) -> Value {
+        let h = &self.map.header;
+        let kernel = &self.sheet.kernel;
+        let mut process = Map::new();
+        process.insert("pid".into(), h.pid.map_or(Value::Null, |pid| pid.0.into()));
+        put_name(&mut process, "name", &h.name);
+        put_name(&mut process, "exe", &h.exe);
+        let frames_why = if kernel.pss.is_some() { "not-read" } else { "hidden-or-not-read" };
+        let lines: Vec<Value> = self
+            .sheet
+            .lines
+            .iter()
+            .map(|line| {
+                let mut object = Map::new();
+                object.insert("line".into(), line.kind.id().into());
+                object.insert("profiler".into(), containment(line.kind).id().into());
+                object.extend(amounts(&line.amounts, frames_why));
+                Value::Object(object)
+            })
+            .collect();
+        json!({
+            "schema": "vmatlas/rss/1",
+            "process": process,
+            "lines": lines,
+            "sum": amounts(&self.sheet.sum, frames_why),
+            "kernel": {
+                "rss_before": bytes(kernel.rss_before),
+                "rss_after": bytes(kernel.rss_after),
+                "rss_anon": bytes(kernel.anonymous),
+                "rss_file": bytes(kernel.file),
+                "rss_shmem": bytes(kernel.shmem),
+                "rollup_rss": bytes(kernel.rollup),
+                "rollup_pss": bytes(kernel.pss),
+                "rollup_swap": bytes(kernel.rollup_swap),
+                "lazy_free": bytes(kernel.lazy_free),
+                "swap": bytes(kernel.swap),
+                "page_tables": bytes(kernel.page_tables),
+                "hugetlb": bytes(kernel.hugetlb),
+                "locked": bytes(kernel.locked),
+                "peak": bytes(kernel.peak),
+            },
+            "against_rollup": difference(self.sheet.against_rollup()),
+            "against_counter": difference(self.sheet.against_counter()),
+            "malloc": self.malloc_json(),
+            "profiler": self.profiler_json(),
+            "cgroup": self.cgroup_json(),
+            "ask": self.hints.iter().map(|h| json!({
+                "runtime": h.runtime.id(),
+                "confidence": h.confidence.id(),
+                "commands": self.commands(h),
+            })).collect::<Vec<_>>(),
+            "cost": self.map.cost,
+        })
+    }
+
+    fn malloc_json(&self) -> Value {
+        self.inside.as_ref().map_or(Value::Null, |inside| {
+            json!({
+                "arenas": inside.arenas.iter().map(arena).collect::<Vec<_>>(),
+                "thread_caches": bytes(inside.cached),
+                "mapped": bytes(inside.mapped),
+                "unknown_why": inside.trouble,
+            })
+        })
+    }
+
+    fn profiler_json(&self) -> Value {
+        self.profiler.map_or(Value::Null, |total| {
+            let view = self.sheet.profiler(total);
+            let (least, most) = view.beyond();
+            json!({
+                "total": view.total.0,
+                "can_contain": view.can.0,
+                "may_contain_in_part": view.part.0,
+                "cannot_contain": view.cannot.0,
+                "beyond_least": least.0,
+                "beyond_most": most.0,
+                "not_resident": view.not_resident().0,
+            })
+        })
+    }
+
+    fn cgroup_json(&self) -> Value {
+        let figures = match &self.cgroup {
+            Err(why) => return json!({ "known": false, "why": why }),
+            Ok(figures) => figures,
+        };
+        let mut object = cgroup(figures);
+        let reasons = figures.reasons(&self.sheet).into_iter().map(reason).collect::<Vec<_>>();
+        object.insert("why_different".into(), reasons.into());
+        Value::Object(object)
+    }
+}
+
+pub(super) fn cgroup(figures: &CgroupFigures) -> Map<String, Value> {
+    let CgroupFigures { memory, members } = figures;
+    let stat = &memory.stat;
+    let mut object = Map::new();
+    object.insert("known".into(), memory.current.is_some().into());
+    object.insert("version".into(), memory.version.number().into());
+    put_name(&mut object, "path", &memory.path);
+    for (key, value) in [
+        ("current", memory.current),
+        ("peak", memory.peak),
+        ("limit", memory.max.and_then(Limit::bytes)),
+        ("anonymous", stat.anon),
+        ("file", stat.file),
+        ("shmem", stat.shmem),
+        ("mapped", stat.file_mapped),
+        ("page_tables", stat.pagetables),
+        ("kernel", stat.kernel),
+        ("swap", memory.swap),
+    ] {
+        object.insert(key.into(), bytes(value));
+    }
+    object.insert("limited".into(), memory.max.map_or(Value::Null, |max| (max != Limit::Unlimited).into()));
+    object.insert("members".into(), members.map_or(Value::Null, Into::into));
+    object
+}
