@@ -101,7 +101,7 @@ pub(crate) fn run(args: &PagesArgs, context: &Context) -> Result<ExitCode> {
         (Some(name), None) => (target::open(&root, name, context)?, args.part),
         (None, None) => return Err(anyhow!("PID|NAME")),
     };
-    let view = show::read(&process, false, context)?;
+    let view = show::read(&process, show::Wanted::default(), context)?;
     let rows = rows_of(&view, part);
     if rows.is_empty() {
         return Err(nothing_there(part, process.pid(), context));

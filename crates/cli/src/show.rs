@@ -1,5 +1,8 @@
 //! `vmatlas show`: one reading of a process, classified and drawn.
 
+pub(crate) mod more;
+pub(crate) mod words;
+
 use crate::args::ShowArgs;
 use crate::context::{Context, Stream};
 use crate::subject::{self, Subject};
@@ -8,12 +11,12 @@ use crate::{output, texts};
 use anyhow::{Result, anyhow};
 use serde_json::json;
 use std::process::ExitCode;
-use vmatlas_event::{Pid, VmaRow};
+use vmatlas_event::{Bytes, Pid};
 use vmatlas_model::kind::{Evidence, classify};
-use vmatlas_proc::read::residency;
 use vmatlas_proc::read::snapshot::Maps;
+use vmatlas_proc::read::{backing, frames, residency};
 use vmatlas_proc::{Budget, MapsReader, ProcError, ProcRoot, Process, Residency};
-use vmatlas_view::show::{Filter, Header, MapView, Options, ShowRow};
+use vmatlas_view::show::{Filter, Header, MapView, Missing, Need, Options, ShowRow, Sort};
 
 pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
     let root = ProcRoot::system();
@@ -22,7 +25,15 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         (Some(name), None) => subject::open(&root, name, context)?,
         (None, None) => return Err(anyhow!("PID|NAME|FILE")),
     };
-    let view = subject::read(&subject, !args.no_resident, context)?;
+    let show = args.columns.unwrap_or_default();
+    let sort_needs = |need| matches!(args.sort, Sort::By(column) if column.need() == need);
+    let wanted = Wanted {
+        pages: !args.no_resident,
+        frames: show.needs(Need::Frames) || sort_needs(Need::Frames),
+        smaps: args.smaps,
+        policies: args.smaps && args.map_count,
+    };
+    let view = subject::read(&subject, wanted, context)?;
     let filter = Filter {
         kinds: args.kind,
         prot: args.prot,
@@ -41,7 +52,10 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         }
     }
     if args.json {
-        output::print(|out| view.write_json(out, &filter, args.sort, args.summary))?;
+        output::print(|out| match args.map_count {
+            true => view.write_map_count_json(out),
+            false => view.write_json(out, &filter, args.sort, &show, args.summary),
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     let options = Options {
@@ -50,32 +64,65 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         columns: context.columns(Stream::Stdout),
         filter,
         sort: args.sort,
+        show,
         summary: args.summary,
         why_kind: args.why_kind,
     };
+    let write = |out: &mut dyn std::fmt::Write| match args.map_count {
+        true => view.write_map_count(out, &options),
+        false => view.write_text(out, &options),
+    };
     if args.no_pager {
-        output::print(|out| view.write_text(out, &options))?;
+        output::print(write)?;
     } else {
-        output::page(context, |out| view.write_text(out, &options))?;
+        output::page(context, write)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads a process once: map, pages, evidence, and says what each VMA is for.
-pub(crate) fn read(process: &Process, pages: bool, context: &Context) -> Result<MapView> {
-    read_map(process, pages).map_err(|error| explain(&error, context))
+/// What is read beside the map.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) pages: bool,
+    pub(crate) frames: bool,
+    pub(crate) smaps: bool,
+    /// Memory policies, together with smaps.
+    pub(crate) policies: bool,
 }
 
-/// The same for a caller that goes on when it fails.
-pub(crate) fn read_map(process: &Process, pages: bool) -> Result<MapView, ProcError> {
+impl Wanted {
+    /// Which pages are resident, and no more.
+    pub(crate) const PAGES: Wanted = Wanted { pages: true, frames: false, smaps: false, policies: false };
+}
+
+/// Reads a process once: map, what else is wanted, evidence, and says what each VMA is for.
+pub(crate) fn read(process: &Process, wanted: Wanted, context: &Context) -> Result<MapView> {
+    let fail = |error| explain(&error, context);
+    let mut view = read_map(process, wanted).map_err(fail)?;
+    if wanted.smaps {
+        let ms = more::smaps_hold_ms(&view, wanted.policies);
+        let values: [(&str, &dyn std::fmt::Display); 2] = [("pid", &process.pid()), ("ms", &ms)];
+        eprintln!("vmatlas: {}", texts::READING_SMAPS.fill(context.lang, &values));
+        more::smaps(process, wanted.policies, &mut view).map_err(fail)?;
+    }
+    Ok(view)
+}
+
+/// The same without smaps, for a caller that goes on when it fails.
+pub(crate) fn read_map(process: &Process, wanted: Wanted) -> Result<MapView, ProcError> {
     let maps = MapsReader::new().read(process)?;
-    let residency = match pages {
-        true => Some(residency::read(process, &maps.rows, Budget::default())?),
-        false => None,
+    let (residency, frames) = match (wanted.pages, wanted.frames) {
+        (true, true) => {
+            let frames = frames::read(process, &maps.rows, Budget::default())?;
+            (Some(frames.pages.clone()), Some(frames))
+        }
+        (true, false) => (Some(residency::read(process, &maps.rows, Budget::default())?), None),
+        (false, _) => (None, None),
     };
     let header = header(process, &maps, residency.as_ref())?;
     let evidence = evidence(process, &header);
     let verdicts = classify(&maps.rows, &evidence);
+    let backings = backing::read(process, &maps.rows);
     let cost = json!({
         "maps_us": maps.cost.time.as_micros() as u64,
         "maps_bytes": maps.cost.bytes,
@@ -85,16 +132,30 @@ pub(crate) fn read_map(process: &Process, pages: bool) -> Result<MapView, ProcEr
         "pages_longest_hold_us": residency.as_ref().map(|r| r.cost.longest_hold.as_micros() as u64),
         "pages_method": residency.as_ref().map(|r| r.cost.method.id()),
     });
-    let Maps { rows, .. } = maps;
-    let mut per_row = residency.map(|r| r.per_row.into_iter());
-    let row = |(vma, verdict): (VmaRow, _)| ShowRow {
-        vma,
-        verdict,
-        pages: per_row.as_mut().and_then(|pages| pages.next().flatten()),
-        dumped: None,
+    let mut rows: Vec<ShowRow> = maps
+        .rows
+        .iter()
+        .zip(verdicts)
+        .zip(backings)
+        .map(|((vma, verdict), backing)| ShowRow { backing, ..ShowRow::new(vma.clone(), verdict) })
+        .collect();
+    for (row, pages) in rows.iter_mut().zip(residency.into_iter().flat_map(|r| r.per_row)) {
+        row.pages = pages;
+    }
+    let mut view = MapView {
+        header,
+        rows,
+        pages_why: (!wanted.pages).then_some("not-read"),
+        frames_why: Some(Missing::NotRead),
+        has_smaps: false,
+        swap_is_empty: process.root().swap_is_empty(),
+        nothing_is_locked: process.status().is_ok_and(|status| status.vm_lck == Some(Bytes(0))),
+        cost,
     };
-    let rows = rows.into_iter().zip(verdicts).map(row).collect();
-    Ok(MapView { header, rows, pages_why: (!pages).then_some("not-read"), cost })
+    if let Some(frames) = frames {
+        more::frames(frames, &mut view);
+    }
+    Ok(view)
 }
 
 fn header(process: &Process, maps: &Maps, residency: Option<&Residency>) -> Result<Header, ProcError> {

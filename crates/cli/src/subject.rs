@@ -1,8 +1,9 @@
 //! What is looked at: a living process, or what was saved of one.
 
 use crate::context::Context;
+use crate::show::{self, Wanted, more};
 use crate::target;
-use crate::{show, texts};
+use crate::texts;
 use anyhow::{Result, anyhow};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -12,7 +13,7 @@ use vmatlas_event::Pid;
 use vmatlas_model::kind::{Evidence, Unlabelled, classify};
 use vmatlas_proc::saved::{Saved, SavedError, SavedKind};
 use vmatlas_proc::{ProcRoot, Process};
-use vmatlas_view::show::{Header, MapView, ShowRow};
+use vmatlas_view::show::{Header, MapView, Missing, ShowRow};
 use vmatlas_view::source::{Source, SourceKind};
 
 /// A living process, or what was saved of one.
@@ -42,14 +43,14 @@ fn living(root: &ProcRoot, path: &Path) -> Option<Pid> {
 }
 
 /// The map as `show` has it; pages of a saved source are those that were saved.
-pub(crate) fn read(subject: &Subject, pages: bool, context: &Context) -> Result<MapView> {
+pub(crate) fn read(subject: &Subject, wanted: Wanted, context: &Context) -> Result<MapView> {
     match subject {
-        Subject::Live(process) => show::read(process, pages, context),
-        Subject::Saved(saved) => Ok(view_of(saved, pages)),
+        Subject::Live(process) => show::read(process, wanted, context),
+        Subject::Saved(saved) => Ok(view_of(saved, wanted)),
     }
 }
 
-fn view_of(saved: &Saved, pages: bool) -> MapView {
+fn view_of(saved: &Saved, wanted: Wanted) -> MapView {
     let facts = &saved.facts;
     let evidence = Evidence {
         exe_path: facts.exe.clone(),
@@ -59,27 +60,36 @@ fn view_of(saved: &Saved, pages: bool) -> MapView {
             .then_some(Unlabelled { vdso: facts.vdso, main_stack: facts.main_stack }),
         ..Evidence::none(facts.page)
     };
-    let counts = saved.pages.as_ref().filter(|_| pages);
-    let of = |index: usize| counts.and_then(|counts| counts.get(index).copied().flatten());
-    let dumped = |index: usize| saved.dumped.as_ref().and_then(|list| list.get(index).copied());
-    let rows = saved
+    let mut rows: Vec<ShowRow> = saved
         .rows
         .iter()
         .zip(classify(&saved.rows, &evidence))
-        .enumerate()
-        .map(|(index, (vma, verdict))| ShowRow {
-            vma: vma.clone(),
-            verdict,
-            pages: of(index),
-            dumped: dumped(index),
-        })
+        .map(|(vma, verdict)| ShowRow::new(vma.clone(), verdict))
         .collect();
-    let pages_why = match (pages, &saved.pages) {
+    if let Some(pages) = saved.pages.as_ref().filter(|_| wanted.pages) {
+        rows.iter_mut().zip(pages).for_each(|(row, pages)| row.pages = *pages);
+    }
+    for (row, dumped) in rows.iter_mut().zip(saved.dumped.iter().flatten()) {
+        row.dumped = Some(*dumped);
+    }
+    for (row, fields) in rows.iter_mut().zip(saved.smaps.iter().flatten()) {
+        row.smaps = Some(Box::new(more::plain(fields.clone(), None)));
+    }
+    let pages_why = match (wanted.pages, &saved.pages) {
         (false, _) => Some("not-read"),
         (true, None) => Some("not-recorded"),
         (true, Some(_)) => None,
     };
-    MapView { header: header(saved), rows, pages_why, cost: Value::Null }
+    MapView {
+        header: header(saved),
+        rows,
+        pages_why,
+        frames_why: Some(Missing::NotRecorded),
+        has_smaps: wanted.smaps && saved.smaps.is_some(),
+        swap_is_empty: false,
+        nothing_is_locked: false,
+        cost: Value::Null,
+    }
 }
 
 fn header(saved: &Saved) -> Header {

@@ -56,18 +56,21 @@ fn shares_are_the_kernels() {
         text == "sleep\n" && state.contains("State:\tS")
     };
     assert!(vmatlas_testkit::wait_until(settled, std::time::Duration::from_secs(10)));
-    let list = json(&["ps", "--pss", "--name", "sleep", "--json"]);
-    let ours = process(&list, pid);
-    assert_eq!(ours["shares_from"], "pages");
-    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let kib = |name: &str| -> u64 {
-        let line = rollup.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+    // Others come and go, vmatlas among them, and with them what is shared: one agreeing reading in a few is the claim.
+    let agree = || {
+        let list = json(&["ps", "--pss", "--name", "sleep", "--json"]);
+        let ours = process(&list, pid);
+        assert_eq!(ours["shares_from"], "pages");
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+        let kib = |name: &str| -> u64 {
+            let line = rollup.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        let pss = kib("Pss:") << 10;
+        ours["uss"].as_u64().unwrap() == (kib("Private_Clean:") + kib("Private_Dirty:")) << 10
+            && ours["pss"].as_u64().unwrap().abs_diff(pss) <= pss / 4
     };
-    assert_eq!(ours["uss"].as_u64().unwrap(), (kib("Private_Clean:") + kib("Private_Dirty:")) << 10);
-    // Others come and go, vmatlas among them, and with them the shares of libraries.
-    let pss = kib("Pss:") << 10;
-    assert!(ours["pss"].as_u64().unwrap().abs_diff(pss) <= pss / 4, "{ours} {pss}");
+    assert!(vmatlas_testkit::wait_until(agree, std::time::Duration::from_secs(20)));
 }
 
 /// Checks that without privileges hidden figures say so, and that the list is whole all the same.

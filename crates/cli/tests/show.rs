@@ -94,6 +94,73 @@ fn resident_sizes_equal_smaps() {
     }
 }
 
+/// Checks that any columns can be chosen, that frames are told to root and hidden from others, never 0.
+#[test]
+fn columns_are_told_or_say_why() {
+    if !need(Capability::PagemapScan) {
+        return;
+    }
+    let sleeper = sleeper();
+    let pid = sleeper.pid().to_string();
+    let shown = json(&["show", &pid, "--json", "--columns", "private,shared,pss,active,dirty,locked"]);
+    let is_root = vmatlas_sys::effective_uid() == 0;
+    for vma in shown["vmas"].as_array().unwrap().iter().filter(|vma| vma["resident"].as_u64() > Some(0)) {
+        let sum = vma["private"].as_u64().unwrap() + vma["shared"].as_u64().unwrap();
+        assert_eq!(Some(sum), vma["resident"].as_u64(), "{vma}");
+        let hidden_pss = !is_root && vma["shared"].as_u64() > Some(0);
+        assert_eq!(vma["pss"].is_null(), hidden_pss, "{vma}");
+        assert!(!hidden_pss || vma["pss_why"] == "hidden", "{vma}");
+        assert_eq!(vma["active"].is_null(), !is_root, "{vma}");
+        assert_eq!((vma["dirty"].is_null(), vma["dirty_why"].as_str()), (true, Some("unknown")), "{vma}");
+        assert_eq!(vma["locked"], 0, "{vma}");
+    }
+    let text = String::from_utf8(vmatlas(&["show", &pid, "--columns", "pss,name"]).stdout).unwrap();
+    assert_eq!(text.contains("hidden"), !is_root, "{text}");
+    let all = vmatlas(&["show", &pid, "--columns", "all", "--lang", "ja"]);
+    assert!(all.status.success() && String::from_utf8(all.stdout).unwrap().contains("専有"));
+}
+
+/// Checks that smaps is announced before it is read, shown under the kernel's keys, and equal to what we found.
+#[test]
+fn smaps_stands_beside_ours() {
+    if !need(Capability::PagemapScan) {
+        return;
+    }
+    let sleeper = sleeper();
+    let pid = sleeper.pid().to_string();
+    let output = vmatlas(&["show", &pid, "--json", "--smaps", "--columns", "flags,dirty"]);
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("vmatlas: reading smaps, which holds"));
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for vma in shown["vmas"].as_array().unwrap().iter().filter(|vma| vma["name"] != "[vsyscall]") {
+        assert_eq!(vma["resident"], vma["smaps"]["Rss"], "{vma}");
+        assert_eq!(vma["anonymous"], vma["smaps"]["Anonymous"], "{vma}");
+        assert!(vma["smaps"]["VmFlags"].as_array().unwrap().iter().any(|flag| flag == "mr"), "{vma}");
+        assert!(vma["dirty"].is_u64(), "{vma}");
+    }
+    let text = String::from_utf8(vmatlas(&["show", &pid, "--smaps"]).stdout).unwrap();
+    assert!(text.contains("SMAPS RSS") && !text.contains('≠'), "{text}");
+}
+
+/// Checks that VMAs made of one area, in turn writable and not, are counted, and that look-alikes are found.
+#[test]
+fn the_map_count_is_a_budget() {
+    let page = vmatlas_sys::page_size().bytes();
+    let arena = Arena::new(Bytes(8 * page), ProtArg(3), MapFlags(0x4002)).unwrap();
+    // Not to be dumped: a flag that no line of the map shows.
+    arena.advise(Addr(arena.range().start().0 + 2 * page), Bytes(2 * page), 16).unwrap();
+    let shown = json(&["show", &me(), "--map-count", "--json", "--smaps"]);
+    assert_eq!(shown["schema"], "vmatlas/map-count/1");
+    let budget = &shown["map_count"];
+    let counted: u64 =
+        budget["kinds"].as_array().unwrap().iter().map(|kind| kind["count"].as_u64().unwrap()).sum();
+    assert_eq!(budget["vmas"], counted);
+    let alike = budget["look_alikes"].as_array().unwrap();
+    assert!(alike.iter().any(|a| a["why"] == "flags" && a["flags"] == "dd"), "{alike:?}");
+    let text = String::from_utf8(vmatlas(&["show", &me(), "--map-count"]).stdout).unwrap();
+    assert!(text.contains("vm.max_map_count") && text.contains("--smaps tells"), "{text}");
+    arena.unmap(arena.range().start(), arena.range().len()).unwrap();
+}
+
 /// Checks that exactly the touched pages are resident, and what each kind of mapping is called.
 #[test]
 fn touched_pages_and_kinds() {

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+mod backing;
 mod cgroup;
 mod event;
 mod flags;
@@ -18,6 +19,7 @@ mod row;
 mod sink;
 
 pub use addr::{Addr, AddrRange, Bytes, PageSize, Pages};
+pub use backing::Backing;
 pub use cgroup::{
     CgroupEvents, CgroupMemory, CgroupStat, CgroupVersion, Container, Limit, Runtime, Workload,
 };

@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alike;
 mod apply;
 mod change;
 mod check;
@@ -29,6 +30,7 @@ mod spaces;
 mod summary;
 mod undo;
 
+pub use alike::{AlikeRun, Apart, Neighbour, alike};
 pub use change::{Change, Few, PageChange, Replaced};
 pub use check::{Difference, Level};
 pub use diff::page_changes;

@@ -4,16 +4,17 @@
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use vmatlas_event::{Bytes, VmaRow};
+use vmatlas_event::{Backing, Bytes, VmaRow};
 use vmatlas_proc::parse::smaps::{self, Field, SmapsFields};
+use vmatlas_proc::read::backing;
 use vmatlas_proc::read::frames::{self, Frames, Mapped};
 use vmatlas_proc::{Budget, MapsReader, NoFrames, ProcRoot, Process};
 use vmatlas_testkit::{Capability, Tracee, need, need_root, wait_until};
 
-/// A python3 with anonymous, file and shared memory, huge pages (where the kernel gives any), and pages that a child
+/// A python3 with anonymous, file and shared memory (memfd and System V too), huge pages (where the kernel gives any), and pages that a child
 /// shares; both stand still.
 const PROGRAM: &str = "
-import mmap, os, signal, sys
+import ctypes, mmap, os
 m = mmap.mmap(-1, 8 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 if hasattr(m, 'madvise'): m.madvise(14)
 for at in range(0, 4 << 20, 4096): m[at] = 1
@@ -22,6 +23,13 @@ for at in range(0, 1 << 19, 4096): s[at] = 1
 fd = os.memfd_create('vmatlas-test'); os.ftruncate(fd, 1 << 20)
 f = mmap.mmap(fd, 1 << 20)
 for at in range(0, 1 << 18, 4096): f[at] = 1
+c = ctypes.CDLL(None)
+c.shmat.restype = ctypes.c_void_p
+c.shmat.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
+i = c.shmget(0, 1 << 20, 0o600)
+v = c.shmat(i, None, 0)
+c.shmctl(i, 0, None)
+ctypes.memset(v, 1, 1 << 19)
 z = mmap.mmap(-1, 1 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
 z[0:1 << 20]
 r, w = os.pipe()
@@ -101,6 +109,11 @@ fn private_and_shared_equal_smaps() {
             return;
         };
         assert_eq!((mapped.alone, mapped.shared), (private(fields), shared(fields)), "{row:?}");
+        let pages = frames.pages.per_row[index].unwrap();
+        assert_eq!(Some(pages.resident), fields.get(Field::Rss), "{row:?}");
+        assert_eq!(Some(pages.anonymous), fields.get(Field::Anonymous), "{row:?}");
+        let huge = fields.sum(&[Field::AnonHugePages, Field::ShmemPmdMapped, Field::FilePmdMapped]);
+        assert_eq!(Some(pages.huge), huge, "{row:?}");
         sum.alone += mapped.alone;
         sum.shared += mapped.shared;
         if vmatlas_sys::effective_uid() != 0 {
@@ -111,6 +124,32 @@ fn private_and_shared_equal_smaps() {
     assert!(sum.alone >= Bytes(1 << 20) && sum.shared >= Bytes(1 << 20), "{sum:?}");
     assert_eq!(frames.why.is_none(), vmatlas_sys::effective_uid() == 0);
     assert!(frames.why.is_none_or(|why| why == NoFrames::Hidden));
+}
+
+/// Checks that shared objects of every make are told from files, and files from nothing.
+#[test]
+fn backings_are_told_apart() {
+    if !need(Capability::Tool("python3")) {
+        return;
+    }
+    let python = stopped_python();
+    let process = ProcRoot::system().process(python.pid()).unwrap();
+    let rows = MapsReader::new().read(&process).unwrap().rows;
+    let backings = backing::read(&process, &rows);
+    let of = |part: &str| {
+        let is_it = |row: &VmaRow| String::from_utf8_lossy(row.name_bytes()).contains(part);
+        rows.iter().position(is_it).map(|index| backings[index])
+    };
+    for (part, backing) in [
+        ("/memfd:vmatlas-test", Backing::Shmem),
+        ("/SYSV", Backing::Shmem),
+        ("/dev/zero (deleted)", Backing::Shmem),
+        ("libc.so", Backing::File),
+        ("[stack]", Backing::Anonymous),
+        ("[vdso]", Backing::Special),
+    ] {
+        assert_eq!(of(part), Some(backing), "{part}");
+    }
 }
 
 /// Checks that the proportional share of every VMA is that of smaps to the KiB, and what else root may know.

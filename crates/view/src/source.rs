@@ -118,12 +118,7 @@ impl Source {
 }
 
 /// Corrects what JSON says of one VMA by what its source knows.
-pub(crate) fn adjust_vma(
-    object: &mut Map<String, Value>,
-    source: Option<&Source>,
-    offset: u64,
-    dumped: Option<Bytes>,
-) {
+pub(crate) fn adjust_vma(object: &mut Map<String, Value>, source: Option<&Source>, offset: u64) {
     if source.is_some_and(|source| !source.knows_sharing()) {
         object.insert("sharing".into(), Value::Null);
         object.insert("sharing_why".into(), "unknown".into());
@@ -135,9 +130,6 @@ pub(crate) fn adjust_vma(
                 object.insert(format!("{key}_why"), "unknown".into());
             }
         }
-    }
-    if let Some(dumped) = dumped {
-        object.insert("dumped".into(), dumped.0.into());
     }
 }
 

@@ -1,8 +1,9 @@
 //! `cargo xtask suites`: programs that others wrote to try the kernel's memory calls, under `vmatlas run --check`.
 //!
 //! What they find must be the same with and without us, and the model must be the kernel's after each of their calls.
-//! One needs no `run`: `vma` compares the model alone with the kernel's own code.
+//! Two need no `run`: `vma` compares the model alone with the kernel's own code, `pages` what is told of pages with smaps.
 
+mod pages;
 mod selftests;
 mod storms;
 mod stress_ng;
@@ -23,12 +24,15 @@ usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the s
                                                        Debian's linux-source-6.12, unpacked below target/)
        cargo xtask suites storms [threads|forks|vforks...]   many tasks: nothing lost, the tracer's memory flat
        cargo xtask suites uml [--calls N] [--seed S]   random calls inside Debian's user-mode-linux (Linux 6.1)
+       cargo xtask suites pages [PROGRAM...]           real programs, stopped: our figures against smaps for each VMA (as
+                                                       root; swap only where it is named: it switches a file on)
        cargo xtask suites vma [TREE] [--operations N] [--seed S]   the model alone against the kernel's own mm/vma.c, built
                                                        as a program (TREE: as above; Linux 6.12)";
 
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     match args {
         ["stress-ng", stressors @ ..] => stress_ng::run(&Watch::build()?, stressors),
+        ["pages", programs @ ..] => pages::run(&Watch::build()?, programs),
         ["vma", rest @ ..] => vma::run(rest),
         ["selftests"] => selftests::run(&Watch::build()?, None),
         ["selftests", tree] => selftests::run(&Watch::build()?, Some(Path::new(tree))),

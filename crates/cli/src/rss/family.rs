@@ -3,6 +3,7 @@
 use super::live::figures;
 use crate::args::RssArgs;
 use crate::context::{Context, Stream};
+use crate::show::Wanted;
 use crate::target::explain;
 use crate::{output, show, target, texts};
 use anyhow::{Result, anyhow};
@@ -119,7 +120,7 @@ impl Gathering {
     /// Reads one member. One that has ended, or that we may not read, is counted and passed over.
     fn take(&mut self, root: &ProcRoot, (pid, parent): (Pid, Option<Pid>), context: &Context) -> Result<()> {
         let taken = root.process(pid).and_then(|process| {
-            let map = show::read_map(&process, false)?;
+            let map = show::read_map(&process, Wanted::default())?;
             Ok((process, map))
         });
         let (process, map) = match taken {

@@ -3,6 +3,7 @@
 use super::inside;
 use crate::args::RssArgs;
 use crate::context::Context;
+use crate::show::Wanted;
 use crate::subject::{self, Subject};
 use anyhow::Result;
 use vmatlas_event::{Bytes, FrameCounts, PageCounts, Share};
@@ -15,7 +16,7 @@ use vmatlas_view::show::ShowRow;
 
 /// `subject` is the same source, as other commands take it.
 pub(super) fn read(source: &Saved, subject: &Subject, args: &RssArgs, context: &Context) -> Result<RssView> {
-    let map = subject::read(subject, true, context)?;
+    let map = subject::read(subject, Wanted::PAGES, context)?;
     let smaps = source.smaps.as_deref().unwrap_or_default();
     // The kernel's page of old system calls is no VMA: it has no pages to count, where pages are counted at all.
     let no_pages = |row: &ShowRow| {

@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod kpageflags;
 pub mod maps;
 pub mod mountinfo;
+pub mod numa_maps;
 pub mod pagemap;
 pub mod smaps;
 pub mod stat;

@@ -1,12 +1,15 @@
 //! /proc/PID/mountinfo (proc_pid_mountinfo(5)): what is mounted where.
 
 use super::decimal;
+use vmatlas_event::Dev;
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// Its number, unique while it is mounted.
     pub id: u64,
+    /// The device that its files have in maps; some file systems (btrfs) give theirs other numbers.
+    pub dev: Dev,
     /// The folder of the file system that is mounted; for cgroups, seen from our cgroup namespace.
     pub root: Vec<u8>,
     /// Where, as seen from the process whose file this is.
@@ -51,18 +54,27 @@ pub fn parse(text: &[u8]) -> Vec<Mount> {
 fn mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|b| *b == b' ');
     let id = decimal(fields.next()?)?;
-    let (_parent, _device) = (fields.next()?, fields.next()?);
+    let _parent = fields.next()?;
+    let dev = device(fields.next()?)?;
     let (root, mount_point, _options) = (fields.next()?, fields.next()?, fields.next()?);
     fields.find(|field| *field == b"-")?;
     let (fs_type, _source) = (fields.next()?, fields.next()?);
     let super_options = fields.next().unwrap_or_default().to_vec();
     Some(Mount {
         id,
+        dev,
         root: unescape(root),
         mount_point: unescape(mount_point),
         fs_type: unescape(fs_type),
         super_options,
     })
+}
+
+/// `98:0`, in decimal digits, other than in maps.
+fn device(field: &[u8]) -> Option<Dev> {
+    let colon = field.iter().position(|b| *b == b':')?;
+    let number = |digits: Option<&[u8]>| u32::try_from(decimal(digits?)?).ok();
+    Some(Dev { major: number(field.get(..colon))?, minor: number(field.get(colon + 1..))? })
 }
 
 /// Blank, tab, newline and backslash are written as a backslash and three octal digits (`mangle()` of the kernel's
@@ -94,6 +106,7 @@ mod tests {
         let mounts = parse(text);
         assert_eq!(mounts.len(), 2);
         assert_eq!((mounts[0].id, mounts[0].fs_type.as_slice()), (35, &b"cgroup"[..]));
+        assert_eq!((mounts[0].dev.minor, mounts[1].dev.major), (32, 98));
         assert!(mounts[0].has_option(b"memory") && !mounts[0].has_option(b"mem"));
         assert_eq!(
             (mounts[1].root.as_slice(), mounts[1].mount_point.as_slice()),
@@ -108,6 +121,7 @@ mod tests {
     fn paths_are_relative_to_the_mounts_root() {
         let mount = |root: &[u8]| Mount {
             id: 1,
+            dev: Dev::default(),
             root: root.to_vec(),
             mount_point: b"/cg".to_vec(),
             fs_type: Vec::new(),

@@ -259,6 +259,7 @@ mod tests {
         write("a/leaf/cgroup.procs", "30\n");
         let mount = Mount {
             id: 1,
+            dev: vmatlas_event::Dev::default(),
             root: root.to_vec(),
             mount_point: dir.path().as_os_str().as_bytes().to_vec(),
             fs_type: b"cgroup2".to_vec(),

@@ -1,5 +1,6 @@
 //! Reading /proc: which process, its map, its pages.
 
+pub mod backing;
 pub mod cgroup;
 pub mod cmdline;
 pub mod error;
@@ -11,5 +12,6 @@ pub mod processes;
 pub mod residency;
 pub mod root;
 pub mod share;
+pub mod smaps;
 pub mod snapshot;
 pub mod walk;

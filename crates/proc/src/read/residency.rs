@@ -34,7 +34,7 @@ pub fn read(process: &Process, rows: &[VmaRow], budget: Budget) -> Result<Reside
 }
 
 /// Sums runs into rows: both come in address order, so one cursor is enough.
-struct RowCounts<'a> {
+pub(super) struct RowCounts<'a> {
     rows: &'a [VmaRow],
     process: &'a Process,
     cursor: usize,
@@ -43,11 +43,11 @@ struct RowCounts<'a> {
 }
 
 impl<'a> RowCounts<'a> {
-    fn new(process: &'a Process, rows: &'a [VmaRow]) -> RowCounts<'a> {
+    pub(super) fn new(process: &'a Process, rows: &'a [VmaRow]) -> RowCounts<'a> {
         RowCounts { rows, process, cursor: 0, counts: vec![PageCounts::default(); rows.len()], hugetlb: None }
     }
 
-    fn add(&mut self, run: &PageRun) {
+    pub(super) fn add(&mut self, run: &PageRun) {
         let Some(run_range) = AddrRange::new(Addr(run.start), Addr(run.end)) else { return };
         while self.rows.get(self.cursor).is_some_and(|row| row.range.end() <= run_range.start()) {
             self.cursor += 1;
@@ -96,7 +96,7 @@ impl<'a> RowCounts<'a> {
         answer
     }
 
-    fn finish(self) -> Vec<Option<PageCounts>> {
+    pub(super) fn finish(self) -> Vec<Option<PageCounts>> {
         self.rows.iter().zip(self.counts).map(|(row, c)| has_pages(row).then_some(c)).collect()
     }
 }

@@ -115,6 +115,16 @@ impl ProcRoot {
         decimal(text.trim_ascii())
     }
 
+    /// Whether nothing at all is in swap, and no shared object therefore; `false` where it cannot be read.
+    pub fn swap_is_empty(&self) -> bool {
+        let Ok(text) = fs::read(self.path.join("meminfo")) else { return false };
+        let of = |key: &[u8]| {
+            let line = text.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(key))?;
+            decimal(line.trim_ascii().strip_suffix(b" kB")?)
+        };
+        matches!((of(b"SwapTotal:"), of(b"SwapFree:")), (Some(total), Some(free)) if total == free)
+    }
+
     pub(crate) fn no_such(&self, pid: Pid) -> ProcError {
         ProcError::new(ErrorKind::NoSuchProcess, pid)
     }

@@ -2,7 +2,7 @@
 
 use super::{Options, RssView, arenas, texts};
 use crate::kind_text::kind_name;
-use crate::show::{Filter, Sort};
+use crate::show::{Column, Filter, Sort};
 use std::fmt::{self, Write};
 use vmatlas_model::kind::Kind;
 
@@ -18,7 +18,7 @@ impl RssView {
             style: options.style,
             columns: options.columns,
             filter: Filter { kinds: vec![kind], ..Filter::default() },
-            sort: Sort::Resident,
+            sort: Sort::By(Column::Resident),
             why_kind: true,
             ..crate::show::Options::default()
         };

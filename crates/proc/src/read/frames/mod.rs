@@ -16,7 +16,7 @@ mod reader;
 
 use crate::read::error::ProcError;
 use crate::read::process::Process;
-use crate::read::residency::is_hugetlb;
+use crate::read::residency::{Residency, RowCounts, is_hugetlb};
 use crate::read::walk::{Budget, WalkCost, has_pages, walk};
 use reader::Reader;
 use std::time::Duration;
@@ -109,7 +109,10 @@ pub fn visit(
         // A process that executes another program meanwhile has nothing where its old pages were.
         Err(error) => return Err(process.still_there().err().unwrap_or(error)),
     }
-    Ok(Visited { walk, cost: reader.cost(), why: reader.why() })
+    let cost = reader.cost();
+    // Frames are read between the walk's slices.
+    let walk = WalkCost { time: walk.time.saturating_sub(cost.time), ..walk };
+    Ok(Visited { walk, cost, why: reader.why() })
 }
 
 /// Who maps the pages of one row, as bit 56 of their entries tells everybody.
@@ -131,13 +134,13 @@ pub struct Frames {
     pub mapped: Vec<Option<Mapped>>,
     /// Why frames are not told; `None` where they were.
     pub why: Option<NoFrames>,
-    /// What the walk cost.
-    pub walk: WalkCost,
+    /// The pages themselves, counted in the same walk.
+    pub pages: Residency,
     /// What the rest cost.
     pub cost: FrameCost,
 }
 
-/// Reads the frames behind the resident pages of `rows`, which must be in address order. As in smaps, zero pages and
+/// Reads the pages of `rows`, which must be in address order, and the frames behind the resident ones. As in smaps, zero pages and
 /// hugetlb are left out.
 ///
 /// # Errors
@@ -165,14 +168,18 @@ pub fn read(process: &Process, rows: &[VmaRow], budget: Budget) -> Result<Frames
             sums.add(page, Bytes(size), huge_page.is_private(page));
         }
     };
-    let wanted = &mut |run: &PageRun| run.traits.present() && !run.traits.zero();
+    let mut pages = RowCounts::new(process, rows);
+    let wanted = &mut |run: &PageRun| {
+        pages.add(run);
+        run.traits.present() && !run.traits.zero()
+    };
     let visited = visit(process, rows, budget, wanted, &mut count)?;
     let rows_and_sums = || rows.iter().zip(&sums).map(|(row, sums)| (has_pages(row), sums));
     Ok(Frames {
         per_row: rows_and_sums().map(|(has, s)| (has && !s.lacks_frames).then_some(s.frames)).collect(),
         mapped: rows_and_sums().map(|(has, s)| (has && !s.is_unclear).then_some(s.mapped)).collect(),
         why: visited.why,
-        walk: visited.walk,
+        pages: Residency { per_row: pages.finish(), cost: visited.walk },
         cost: visited.cost,
     })
 }

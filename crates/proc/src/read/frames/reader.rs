@@ -20,7 +20,7 @@ const PAGES: u64 = 4096;
 /// Entries of pages that nobody wants are read too when a further read would cost more.
 const PAGE_GAP: u64 = 256;
 /// The same for frames.
-const FRAME_GAP: u64 = 8;
+const FRAME_GAP: u64 = 16;
 /// One read of /proc/kpage* covers at most so many frames.
 const FRAMES: u64 = 8192;
 const ENTRY: u64 = 8;

@@ -1,0 +1,105 @@
+//! All of it as text: the header, and what follows it.
+
+use super::totals::totals;
+use super::{MapView, Options};
+use crate::escape;
+use crate::style::Paint;
+use crate::texts;
+use crate::units::{count, size};
+use std::fmt::{self, Write};
+use vmatlas_event::PageCounts;
+
+/// From so many per cent of vm.max_map_count on, the header says so aloud.
+const ALMOST_FULL: u64 = 80;
+
+impl MapView {
+    /// Writes all of it as text.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_text(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
+        self.write_header(out, options)?;
+        let rows = self.selected(&options.filter, options.sort);
+        if !options.summary {
+            writeln!(out)?;
+            self.write_rows(out, &rows, options)?;
+        }
+        if !options.filter.is_all() {
+            let values: [(&str, &dyn fmt::Display); 2] =
+                [("n", &count(rows.len() as u64)), ("all", &count(self.rows.len() as u64))];
+            writeln!(out, "\n{}", texts::SHOWN.fill(options.lang, &values))?;
+        }
+        writeln!(out)?;
+        self.write_totals(out, &rows, options)
+    }
+
+    /// Writes what stands above the map.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_header(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
+        let (h, lang, style) = (&self.header, options.lang, options.style);
+        let name = escape::terminal(&h.name);
+        let title = match h.pid {
+            Some(pid) => texts::PROCESS.fill(lang, &[("name", &name), ("pid", &pid)]),
+            None => name,
+        };
+        // Saved maps tell no name.
+        if !(title.is_empty() && h.exe.is_empty()) {
+            write!(out, "{}", style.paint(Paint::Heading, &title))?;
+            if !h.exe.is_empty() {
+                write!(out, "  {}", style.paint(Paint::Faint, &escape::terminal(&h.exe)))?;
+            }
+            writeln!(out)?;
+        }
+        for line in h.source.iter().flat_map(|source| source.lines(lang)) {
+            writeln!(out, "{line}")?;
+        }
+        let n = count(self.rows.len() as u64);
+        let mut facts = vec![match h.max_map_count {
+            Some(max) => {
+                let text = texts::VMAS_OF.fill(lang, &[("n", &n), ("max", &count(max))]);
+                match super::map_count::percent(self.rows.len() as u64, max) {
+                    Some(percent) if percent >= ALMOST_FULL => {
+                        style.paint(Paint::Failed, &format!("{text} ({percent} %)"))
+                    }
+                    _ => text,
+                }
+            }
+            None => texts::VMAS.fill(lang, &[("n", &n)]),
+        }];
+        if let Some(bytes) = h.virtual_size {
+            facts.push(texts::VIRTUAL.fill(lang, &[("size", &size(bytes))]));
+        }
+        if let Some(bytes) = h.resident {
+            facts.push(texts::RESIDENT_SIZE.fill(lang, &[("size", &size(bytes))]));
+        }
+        let sum = totals(self.rows.iter()).into_iter().filter_map(|t| t.pages).fold(
+            PageCounts::default(),
+            |mut sum, pages| {
+                sum += pages;
+                sum
+            },
+        );
+        if sum.swapped.0 > 0 {
+            facts.push(texts::SWAPPED_SIZE.fill(lang, &[("size", &size(sum.swapped))]));
+        }
+        if sum.hugetlb.0 > 0 {
+            facts.push(texts::HUGETLB_SIZE.fill(lang, &[("size", &size(sum.hugetlb))]));
+        }
+        if let Some(threads) = h.threads.filter(|n| *n > 1) {
+            facts.push(texts::THREADS.fill(lang, &[("n", &count(threads))]));
+        }
+        writeln!(out, "{}", facts.join(" · "))?;
+        if h.leader_ended {
+            writeln!(out, "{}", texts::LEADER_ENDED.get(lang))?;
+        }
+        if h.torn > 0 {
+            writeln!(out, "{}", texts::TORN.fill(lang, &[("n", &h.torn)]))?;
+        }
+        if h.zero_pages_counted {
+            writeln!(out, "{}", texts::ZERO_PAGES_COUNTED.get(lang))?;
+        }
+        Ok(())
+    }
+}
