@@ -11,6 +11,7 @@ pub mod read;
 
 pub use read::error::{ErrorKind, ProcError};
 pub use read::kernel::ProcKernel;
+pub use read::memory::Memory;
 pub use read::process::{Process, Thread};
 pub use read::residency::Residency;
 pub use read::root::{Candidate, ProcRoot};

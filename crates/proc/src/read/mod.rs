@@ -1,7 +1,9 @@
 //! Reading /proc: which process, its map, its pages.
 
+pub mod deadline;
 pub mod error;
 pub mod kernel;
+pub mod memory;
 pub mod process;
 pub mod residency;
 pub mod root;
