@@ -7,8 +7,8 @@ use crate::read::deadline::LIMIT;
 use crate::read::error::{ErrorKind, ProcError, libc_numbers};
 use crate::read::process::Process;
 use crate::read::walk::has_pages;
+use crate::read::whole::is_alive;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Mutex, PoisonError};
@@ -179,16 +179,9 @@ fn read_block(process: &Process, pagemap: &File, ask: Ask) -> Result<Vec<u8>, Fa
     buffer.resize(ask.len, 0);
     let n = process_vm_read(process.memory_id(), ask.addr, &mut buffer).map_err(Fault::Errno);
     // Asked afterwards: what was read before the end of this address space was read from it.
-    if !is_alive(pagemap, ask.addr) {
+    if !is_alive(pagemap) {
         return Err(Fault::Replaced);
     }
     buffer.truncate(n?);
     Ok(buffer)
-}
-
-/// Whether the address space that a pagemap was opened for still exists: its entries cannot be read any more after.
-pub(crate) fn is_alive(pagemap: &File, addr: Addr) -> bool {
-    let mut entry = [0u8; 8];
-    let page = vmatlas_sys::page_size().bytes();
-    !matches!(pagemap.read_at(&mut entry, addr.0 / page * 8), Ok(0))
 }

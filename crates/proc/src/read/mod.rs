@@ -9,3 +9,4 @@ pub mod residency;
 pub mod root;
 pub mod snapshot;
 pub mod walk;
+pub mod whole;
