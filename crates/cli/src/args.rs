@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use vmatlas_event::{Addr, Bytes, OpKind, PROT, Prot, ProtArg, parse_flags};
 use vmatlas_model::kind::Kind;
+use vmatlas_proc::Method;
 use vmatlas_view::{Lang, show::Sort, units};
 
 /// See how a process gets its memory: its map, every call that changed it, and what was really touched.
@@ -61,6 +62,12 @@ pub(crate) struct ShowArgs {
     /// Do not read which pages are resident
     #[arg(long)]
     pub(crate) no_resident: bool,
+    /// The longest that a single call of ours may hold the process (1ms, 250us)
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = parse_duration)]
+    pub(crate) budget: Duration,
+    /// How to read which pages are resident: pagemap-scan, pagemap-entries or smaps (else the best there is)
+    #[arg(long, value_name = "HOW", value_parser = parse_method, hide_short_help = true)]
+    pub(crate) method: Option<Method>,
     /// Tell for each VMA how its kind is known
     #[arg(long)]
     pub(crate) why_kind: bool,
@@ -230,6 +237,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let seconds = match unit {
+        "us" => 0.000_001,
         "ms" => 0.001,
         "" | "s" => 1.0,
         "m" => 60.0,
@@ -238,6 +246,10 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     } * number.parse::<f64>().unwrap_or(f64::NAN);
     let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
     time.ok_or_else(|| "a time such as 10, 1.5s, 500ms or 2m".to_owned())
+}
+
+fn parse_method(text: &str) -> Result<Method, String> {
+    Method::from_id(text).ok_or_else(|| Method::ALL.map(Method::id).join(", "))
 }
 
 fn parse_sort(text: &str) -> Result<Sort, String> {
@@ -289,6 +301,8 @@ mod tests {
             ["vmatlas", "show", "1", "--kind=nonsense"],
             ["vmatlas", "show", "1", "--min-size=much"],
             ["vmatlas", "show", "1", "--prot=q"],
+            ["vmatlas", "show", "1", "--budget=0"],
+            ["vmatlas", "show", "1", "--method=magic"],
             ["vmatlas", "run", "--expr=open", "ls"],
             ["vmatlas", "attach", "--duration=soon", "1"],
             ["vmatlas", "attach", "--duration=0", "1"],

@@ -9,9 +9,9 @@ use serde_json::json;
 use std::process::ExitCode;
 use vmatlas_event::{Pid, VmaRow};
 use vmatlas_model::kind::{Evidence, classify};
-use vmatlas_proc::read::residency;
 use vmatlas_proc::read::snapshot::Maps;
-use vmatlas_proc::{Budget, MapsReader, ProcRoot, Process, Residency};
+use vmatlas_proc::read::{deadline, residency, whole};
+use vmatlas_proc::{Budget, ErrorKind, MapsReader, Method, ProcError, ProcRoot, Process, Residency};
 use vmatlas_view::show::{Filter, Header, MapView, Options, ShowRow};
 
 pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
@@ -21,7 +21,8 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         (Some(name), None) => target::open(&root, name, context)?,
         (None, None) => return Err(anyhow!("PID|NAME")),
     };
-    let view = read(&process, !args.no_resident, context)?;
+    let pages = (!args.no_resident).then_some(Budget { method: args.method, ..Budget::of_hold(args.budget) });
+    let view = read_in_time(&process, pages, context)?;
     let filter = Filter {
         kinds: args.kind,
         prot: args.prot,
@@ -60,15 +61,28 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads a process once: map, pages, evidence, and says what each VMA is for.
-pub(crate) fn read(process: &Process, pages: bool, context: &Context) -> Result<MapView> {
-    let fail = |error| explain(&error, context);
-    let maps = MapsReader::new().read(process).map_err(fail)?;
-    let residency = match pages {
-        true => Some(residency::read(process, &maps.rows, Budget::default()).map_err(fail)?),
-        false => None,
+/// As [`read`], but left when the process does not answer; where only smaps can tell its pages, says so and reads that.
+fn read_in_time(process: &Process, pages: Option<Budget>, context: &Context) -> Result<MapView> {
+    let answer = deadline::run(process, deadline::LIMIT, move |process| read(process, pages));
+    let answer = match (answer, pages) {
+        (Err(error), Some(budget)) if error.kind() == ErrorKind::Unsupported && budget.method.is_none() => {
+            eprintln!("vmatlas: {}", texts::ONLY_SMAPS.get(context.lang));
+            let pages = Some(Budget { method: Some(Method::Smaps), ..budget });
+            deadline::run(process, deadline::LIMIT, move |process| read(process, pages))
+        }
+        (answer, _) => answer,
     };
-    let header = header(process, &maps, residency.as_ref()).map_err(fail)?;
+    answer.map_err(|error| explain(&error, context))
+}
+
+/// Reads a process once: map, pages, evidence, and says what each VMA is for.
+pub(crate) fn read(process: &Process, pages: Option<Budget>) -> Result<MapView, ProcError> {
+    let (maps, residency) = whole::read(process, |process| {
+        let maps = MapsReader::new().read(process)?;
+        let residency = pages.map(|budget| residency::read(process, &maps.rows, budget)).transpose()?;
+        Ok((maps, residency))
+    })?;
+    let header = header(process, &maps, residency.as_ref())?;
     let evidence = evidence(process, &header);
     let verdicts = classify(&maps.rows, &evidence);
     let cost = json!({
@@ -76,6 +90,7 @@ pub(crate) fn read(process: &Process, pages: bool, context: &Context) -> Result<
         "maps_bytes": maps.cost.bytes,
         "maps_calls": maps.cost.calls,
         "pages_us": residency.as_ref().map(|r| r.cost.time.as_micros() as u64),
+        "pages_bytes": residency.as_ref().map(|r| r.cost.bytes),
         "pages_calls": residency.as_ref().map(|r| r.cost.calls),
         "pages_longest_hold_us": residency.as_ref().map(|r| r.cost.longest_hold.as_micros() as u64),
         "pages_method": residency.as_ref().map(|r| r.cost.method.id()),
@@ -88,14 +103,10 @@ pub(crate) fn read(process: &Process, pages: bool, context: &Context) -> Result<
         pages: per_row.as_mut().and_then(|pages| pages.next().flatten()),
     };
     let rows = rows.into_iter().zip(verdicts).map(row).collect();
-    Ok(MapView { header, rows, pages_why: (!pages).then_some("not-read"), cost })
+    Ok(MapView { header, rows, pages_why: pages.is_none().then_some("not-read"), cost })
 }
 
-fn header(
-    process: &Process,
-    maps: &Maps,
-    residency: Option<&Residency>,
-) -> Result<Header, vmatlas_proc::ProcError> {
+fn header(process: &Process, maps: &Maps, residency: Option<&Residency>) -> Result<Header, ProcError> {
     let status = process.status()?;
     let stat = process.stat()?;
     let exe = process.exe();

@@ -1,5 +1,7 @@
 //! Reading the memory of a process: only what is known, only while it is the same, and never for ever.
 
+#![allow(clippy::unwrap_used, reason = "a test binary")]
+
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use vmatlas_event::{Addr, AddrRange, Bytes, MapFlags, ProtArg, VmaRow};
