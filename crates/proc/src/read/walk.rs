@@ -2,8 +2,8 @@
 //!
 //! PAGEMAP_SCAN holds the target's mmap lock for reading while it walks: one call over 6 GiB stalled a target that maps
 //! memory for 55 ms. So it is asked for slices, with a pause after each in which a waiting task of the target gets the
-//! lock (of 20, 35, 50 and 100 us, shorter pauses cost the target more rounds and longer ones the reader more time). What
-//! a slice may cost is bounded three times, by pages reported, by VMAs (touched or not, each costs time) and
+//! lock (35 us: with shorter ones it gets fewer rounds done, longer ones cost the reader more time). What a slice may cost
+//! is bounded three times, by pages reported, by VMAs (touched or not, each costs time) and
 //! by the range (empty page tables are not reported), and each bound follows the measured time per slice. A 1 TiB
 //! reservation is then a few calls, not 65,536.
 
@@ -128,7 +128,7 @@ pub fn walk(
         bounds: Bounds::first(&budget),
         cost: WalkCost::none(method),
     };
-    let slack = vmatlas_sys::sched::exact_sleep();
+    let exact = vmatlas_sys::sched::exact_sleep();
     let done = match method {
         Method::PagemapScan => match walker.scan(rows, found) {
             Err(error) if error.kind() == ErrorKind::Unsupported && budget.method.is_none() => {
@@ -140,7 +140,7 @@ pub fn walk(
         Method::PagemapEntries => walker.entries(rows, found),
         Method::Smaps => Err(ProcError::new(ErrorKind::Unsupported, process.pid())),
     };
-    drop(slack);
+    drop(exact);
     done?;
     process.still_there()?;
     // A scan of an address space that was replaced finds nothing and does not fail.
@@ -216,11 +216,23 @@ impl Walker<'_> {
         self.cost.bytes += bytes as u64;
         self.cost.longest_hold = self.cost.longest_hold.max(took);
         self.held += took;
-        if self.held * 4 >= self.budget.aim() * 3 {
-            vmatlas_sys::sleep(self.budget.pause);
-            self.held = Duration::ZERO;
-        }
         took
+    }
+
+    /// Stays away from the lock when enough time was held. What we did since `free`, when the last call came back, is part
+    /// of the pause; a short rest of it is not slept, because a sleep ends late by about as much.
+    fn pause(&mut self, free: Instant) {
+        if self.held * 4 < self.budget.aim() * 3 {
+            return;
+        }
+        let rest = self.budget.pause.saturating_sub(free.elapsed());
+        if rest * 2 > self.budget.pause {
+            vmatlas_sys::sleep(rest);
+        }
+        while free.elapsed() < self.budget.pause {
+            std::thread::yield_now();
+        }
+        self.held = Duration::ZERO;
     }
 
     fn scan(&mut self, rows: &[VmaRow], found: &mut dyn FnMut(PageRun)) -> Result<(), ProcError> {
@@ -244,6 +256,7 @@ impl Walker<'_> {
             let step = pagemap_scan(self.pagemap.as_fd(), slice, self.bounds.pages, &mut runs)
                 .map_err(|e| ProcError::errno(self.process.pid(), &self.process.path_of("pagemap"), e))?;
             let took = self.spent(since, step.runs * size_of::<PageRun>());
+            let free = Instant::now();
             let ended = match () {
                 () if step.next < stop => Ended::Pages,
                 () if last_vma < span_end => Ended::Vmas,
@@ -251,6 +264,7 @@ impl Walker<'_> {
             };
             self.bounds.follow(ended, took, self.budget.aim());
             runs[..step.runs].iter().for_each(|run| found(*run));
+            self.pause(free);
             if step.next <= at {
                 break;
             }
@@ -278,6 +292,7 @@ impl Walker<'_> {
                     .read_at(&mut buffer[..want as usize], at / page * ENTRY)
                     .map_err(|e| self.process.io(&path, e))?;
                 self.spent(since, n);
+                let free = Instant::now();
                 if n < ENTRY as usize {
                     return Err(ProcError::new(ErrorKind::Gone, self.process.pid()));
                 }
@@ -291,6 +306,7 @@ impl Walker<'_> {
                     }
                     at += page;
                 }
+                self.pause(free);
             }
             give(&run, found);
         }
