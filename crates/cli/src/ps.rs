@@ -239,9 +239,11 @@ impl SharesOf {
                     ErrorKind::NoSuchProcess => return Err(Ended),
                     // A kernel may lack the file (CONFIG_PROC_PAGE_MONITOR).
                     ErrorKind::Gone if self.root.process(row.pid).is_err() => return Err(Ended),
-                    ErrorKind::Gone | ErrorKind::Unsupported | ErrorKind::Malformed | ErrorKind::Io => {
-                        Missing::Unknown
-                    }
+                    ErrorKind::Gone
+                    | ErrorKind::Unsupported
+                    | ErrorKind::Malformed
+                    | ErrorKind::TimedOut
+                    | ErrorKind::Io => Missing::Unknown,
                 };
                 (row.pss, row.uss) = (Err(why), Err(why));
             }

@@ -19,7 +19,7 @@ use vmatlas_view::rss::RssView;
 pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Result<RssView> {
     let fail = |error| explain(&error, context);
     let before = process.status().map_err(fail)?;
-    let mut map = show::read(process, Wanted::PAGES, context)?;
+    let mut map = show::read(process, Wanted::pages(), context)?;
     let after = process.status().map_err(fail)?;
     let rollup = match args.rollup {
         true => Some(rollup(process).map_err(fail)?),

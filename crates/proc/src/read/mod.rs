@@ -3,9 +3,11 @@
 pub mod backing;
 pub mod cgroup;
 pub mod cmdline;
+pub mod deadline;
 pub mod error;
 pub mod frames;
 pub mod kernel;
+pub mod memory;
 pub mod pages;
 pub mod process;
 pub mod processes;
@@ -15,3 +17,4 @@ pub mod share;
 pub mod smaps;
 pub mod snapshot;
 pub mod walk;
+pub mod whole;
