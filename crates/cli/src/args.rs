@@ -76,6 +76,9 @@ pub(crate) struct ShowArgs {
     /// The longest that a single call of ours may hold the process (1ms, 250us)
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = parse_duration)]
     pub(crate) budget: Duration,
+    /// Read the pages with so many threads at a time, for large processes where cores are idle
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) threads: u8,
     /// How to read which pages are resident: pagemap-scan, pagemap-entries or smaps (else the best there is)
     #[arg(long, value_name = "HOW", value_parser = parse_method, hide_short_help = true)]
     pub(crate) method: Option<Method>,

@@ -26,7 +26,11 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
     let show = args.columns.unwrap_or_default();
     let sort_needs = |need| matches!(args.sort, Sort::By(column) if column.need() == need);
     let wanted = Wanted {
-        pages: (!args.no_resident).then_some(Budget { method: args.method, ..Budget::of_hold(args.budget) }),
+        pages: (!args.no_resident).then_some(Budget {
+            method: args.method,
+            threads: usize::from(args.threads),
+            ..Budget::of_hold(args.budget)
+        }),
         frames: show.needs(Need::Frames) || sort_needs(Need::Frames),
         smaps: args.smaps,
         policies: args.smaps && args.map_count,

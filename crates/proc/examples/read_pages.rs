@@ -1,7 +1,7 @@
 //! What reading the pages of every VMA costs, for the benchmark.
 //!
 //! `read_pages floor PID N` reads maps with bare read(2) calls and scans everything in one PAGEMAP_SCAN call, N times ·
-//! `read_pages scan PID N` only scans · `read_pages ours PID N [HOLD_US]` reads the map and the pages of each
+//! `read_pages scan PID N` only scans · `read_pages ours PID N [HOLD_US [THREADS]]` reads the map and the pages of each
 //! VMA as `vmatlas show` does. Prints the median microseconds, the longest single hold and the calls of the last time.
 
 #![forbid(unsafe_code)]
@@ -18,7 +18,7 @@ use vmatlas_sys::{PageRun, pagemap_scan};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     let [_, mode, pid, times, rest @ ..] = args.as_slice() else {
-        return Err("read_pages floor|scan|ours PID N [HOLD_US]".into());
+        return Err("read_pages floor|scan|ours PID N [HOLD_US [THREADS]]".into());
     };
     let pid = Pid(pid.parse()?);
     let process = ProcRoot::system().process(pid)?;
@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(hold) = number(0)? {
         budget.hold = Duration::from_micros(hold);
     }
+    budget.threads = number(1)?.map_or(1, |n| n as usize);
     let mut reader = MapsReader::new();
     let mut runs = vec![PageRun::default(); 1 << 22];
     let mut took = Vec::new();

@@ -9,6 +9,7 @@ pub mod frames;
 pub mod kernel;
 pub mod memory;
 pub mod pages;
+mod parallel;
 pub mod process;
 pub mod processes;
 pub mod residency;

@@ -2,6 +2,7 @@
 
 use crate::parse::smaps::{self, Field, SmapsFields};
 use crate::read::error::ProcError;
+use crate::read::parallel;
 use crate::read::process::Process;
 use crate::read::walk::{Budget, Method, WalkCost, has_pages, walk};
 use std::os::fd::AsFd;
@@ -32,6 +33,9 @@ impl Residency {
 pub fn read(process: &Process, rows: &[VmaRow], budget: Budget) -> Result<Residency, ProcError> {
     if budget.method == Some(Method::Smaps) {
         return read_smaps(process, rows);
+    }
+    if budget.threads > 1 {
+        return parallel::read(process, rows, budget);
     }
     let mut counts = RowCounts::new(process, rows);
     let cost = walk(process, rows, budget, &mut |run| counts.add(&run))?;

@@ -30,6 +30,8 @@ pub struct Budget {
     pub pause: Duration,
     /// Only this way, for tests and for `--method`; `None` takes the best there is.
     pub method: Option<Method>,
+    /// How many threads may read at the same time; more than there are cores are not used.
+    pub threads: usize,
 }
 
 impl Budget {
@@ -47,7 +49,7 @@ impl Budget {
 impl Default for Budget {
     fn default() -> Budget {
         let (hold, pause) = (Duration::from_millis(1), Duration::from_micros(35));
-        Budget { hold, max_pages: 4096, pause, method: None }
+        Budget { hold, max_pages: 4096, pause, method: None, threads: 1 }
     }
 }
 
