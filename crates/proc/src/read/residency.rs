@@ -100,13 +100,15 @@ pub(super) struct RowCounts<'a> {
     rows: &'a [VmaRow],
     process: &'a Process,
     cursor: usize,
-    counts: Vec<PageCounts>,
+    /// As they will be given: a second list of them, made at the end, would be as many page faults of ours again.
+    counts: Vec<Option<PageCounts>>,
     hugetlb: Option<(usize, bool)>,
 }
 
 impl<'a> RowCounts<'a> {
     pub(super) fn new(process: &'a Process, rows: &'a [VmaRow]) -> RowCounts<'a> {
-        RowCounts { rows, process, cursor: 0, counts: vec![PageCounts::default(); rows.len()], hugetlb: None }
+        let counts = vec![Some(PageCounts::default()); rows.len()];
+        RowCounts { rows, process, cursor: 0, counts, hugetlb: None }
     }
 
     pub(super) fn add(&mut self, run: &PageRun) {
@@ -129,7 +131,7 @@ impl<'a> RowCounts<'a> {
 
     fn count(&mut self, index: usize, len: Bytes, traits: PageTraits) {
         let hugetlb = traits.huge() && self.is_hugetlb(index);
-        let counts = &mut self.counts[index];
+        let Some(Some(counts)) = self.counts.get_mut(index) else { return };
         if traits.swapped() {
             counts.swapped += len;
         } else if hugetlb {
@@ -158,8 +160,13 @@ impl<'a> RowCounts<'a> {
         answer
     }
 
-    pub(super) fn finish(self) -> Vec<Option<PageCounts>> {
-        self.rows.iter().zip(self.counts).map(|(row, c)| has_pages(row).then_some(c)).collect()
+    pub(super) fn finish(mut self) -> Vec<Option<PageCounts>> {
+        for (row, counts) in self.rows.iter().zip(&mut self.counts) {
+            if !has_pages(row) {
+                *counts = None;
+            }
+        }
+        self.counts
     }
 }
 
