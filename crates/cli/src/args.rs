@@ -29,6 +29,9 @@ pub(crate) struct Cli {
     /// When to colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
+    /// Do without PROCMAP_QUERY, as on kernels before 6.11
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) no_procmap_query: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

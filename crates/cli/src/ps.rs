@@ -25,7 +25,7 @@ const OWN_SUM_MOST: Bytes = Bytes(256 << 20);
 
 pub(crate) fn run(args: PsArgs, context: &Context) -> Result<ExitCode> {
     let (by, sort, limit) = (args.by, args.sort, args.limit);
-    let view = read(&ProcRoot::system(), &args)?;
+    let view = read(&context.proc_root(), &args)?;
     if args.json {
         output::print(|out| write_json(&view, out, by, sort, limit))?;
         return Ok(ExitCode::SUCCESS);

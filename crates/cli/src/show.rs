@@ -13,11 +13,11 @@ use anyhow::{Result, anyhow};
 pub(crate) use read::{Wanted, read, read_map};
 use std::process::ExitCode;
 use vmatlas_event::Pid;
-use vmatlas_proc::{Budget, ProcRoot};
+use vmatlas_proc::Budget;
 use vmatlas_view::show::{Filter, Need, Options, Sort};
 
 pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
-    let root = ProcRoot::system();
+    let root = context.proc_root();
     let subject = match (&args.target, args.pid) {
         (_, Some(pid)) => Subject::Live(target::by_pid(&root, Pid(pid), context)?),
         (Some(name), None) => subject::open(&root, name, context)?,

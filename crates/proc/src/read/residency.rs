@@ -173,12 +173,9 @@ impl<'a> RowCounts<'a> {
 /// Whether huge pages of this row are hugetlb's, which RSS leaves out. Only file rows can be; the VMA's own page size
 /// tells, and where the kernel cannot be asked the usual name does.
 pub(super) fn is_hugetlb(process: &Process, row: &VmaRow) -> bool {
+    let maps = || process.root().may_query().then(|| process.open_file("maps").ok()).flatten();
     row.has_file()
-        && match process
-            .open_file("maps")
-            .ok()
-            .map(|maps| procmap_query(maps.as_fd(), row.range.start(), QueryMode::Covering))
-        {
+        && match maps().map(|maps| procmap_query(maps.as_fd(), row.range.start(), QueryMode::Covering)) {
             Some(Ok(Some(answer))) => answer.page_size > vmatlas_sys::page_size().bytes(),
             _ => row.name_bytes().starts_with(b"/anon_hugepage"),
         }
