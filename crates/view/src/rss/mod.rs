@@ -60,14 +60,19 @@ fn percent(part: Bytes, whole: Bytes) -> Option<u64> {
 }
 
 /// How sure the kinds of a line are, as one short text.
-fn evidence(kind: Kind, amounts: &Amounts, lang: Lang) -> String {
+/// `mapped` is what malloc has of memory of unknown use.
+fn evidence(kind: Kind, amounts: &Amounts, mapped: Option<Bytes>, lang: Lang) -> String {
     let [named, evident, guess] = amounts.by_confidence;
     if kind == Kind::Anonymous {
-        return texts::PURPOSE_UNKNOWN.get(lang).to_owned();
+        let of_malloc = mapped.and_then(|mapped| percent(mapped, amounts.pages.resident)).filter(|p| *p > 0);
+        return match of_malloc {
+            Some(percent) => texts::OF_MALLOC.fill(lang, &[("percent", &percent)]),
+            None => texts::PURPOSE_UNKNOWN.get(lang).to_owned(),
+        };
     }
     match percent(guess, amounts.pages.resident) {
         Some(100) => texts::GUESS.get(lang).to_owned(),
-        Some(percent) if guess.0 > 0 => texts::PART_GUESS.fill(lang, &[("percent", &percent)]),
+        Some(percent) if percent > 0 => texts::PART_GUESS.fill(lang, &[("percent", &percent)]),
         _ if evident.0 == 0 && named.0 > 0 => texts::NAMED.get(lang).to_owned(),
         _ if evident.0 > 0 => texts::EVIDENT.get(lang).to_owned(),
         _ => String::new(),

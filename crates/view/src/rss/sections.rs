@@ -2,14 +2,15 @@
 //! profiler's total.
 
 use super::text::{amount, heading};
-use super::{Options, RssView, signed, texts};
+use super::{Options, RssView, percent, signed, texts};
 use crate::kind_text::kind_name;
+use crate::picture::wrap::wrap;
 use crate::style::Paint;
-use crate::table::{Align, Cell, Table};
+use crate::table::{Align, Cell, Table, width};
 use crate::units::size;
 use std::fmt::{self, Display, Write};
 use vmatlas_event::Bytes;
-use vmatlas_model::rss::Difference;
+use vmatlas_model::rss::{Arena, Difference};
 
 /// Names of the kernel, the same in every language.
 const ROLLUP: &str = "smaps_rollup (Rss)";
@@ -57,6 +58,15 @@ impl RssView {
                 texts::HUGE_NOTE.get(lang).to_owned(),
             ));
         }
+        let locked = self.sheet.kernel.locked.filter(|b| b.0 > 0 && sum.locked.is_none());
+        rows.extend(
+            locked
+                .map(|b| note(texts::LOCKED_ALL.get(lang), Some(b), texts::LOCKED_NOTE.get(lang).to_owned())),
+        );
+        let twice = self.sheet.mapped_again.filter(|b| b.0 > 0);
+        rows.extend(
+            twice.map(|b| note(texts::AGAIN.get(lang), Some(b), texts::AGAIN_NOTE.get(lang).to_owned())),
+        );
         let lazy = self.sheet.kernel.lazy_free.or(sum.frames.map(|f| f.lazy_free));
         match lazy {
             Some(Bytes(0)) => {}
@@ -71,6 +81,12 @@ impl RssView {
             rows.extend(
                 trim.map(|b| note(texts::TRIM.get(lang), Some(b), texts::TRIM_NOTE.get(lang).to_owned())),
             );
+            let fragments = inside.sum(None, Arena::fragments);
+            let matters = |b: &Bytes| percent(*b, sum.pages.resident).is_some_and(|p| p > 0);
+            rows.extend(fragments.filter(matters).map(|b| {
+                let why = texts::TRIM_FRAGMENTS_NOTE.get(lang).to_owned();
+                note(texts::TRIM_FRAGMENTS.get(lang), Some(b), why)
+            }));
             rows.extend(inside.cached.map(|b| note(texts::CACHED.get(lang), Some(b), String::new())));
         }
         if rows.is_empty() {
@@ -142,12 +158,53 @@ pub(super) fn note(label: &str, bytes: Option<Bytes>, remark: String) -> Vec<Cel
     vec![Cell::new(format!("  {label}")), amount(bytes), Cell::new(remark).paint(Paint::Faint)]
 }
 
+/// Writes notes as a table; on a terminal their remarks take as many lines as they need.
 pub(super) fn notes(out: &mut dyn Write, rows: &[Vec<Cell>], options: &Options) -> fmt::Result {
+    /// With less room than this, remarks go below their labels.
+    const NARROW: usize = 30;
     let mut table = Table::new(&[Align::Left, Align::Right, Align::Left], options.style, None);
     rows.iter().for_each(|row| table.fit_row(row));
-    rows.iter().try_for_each(|row| table.row(out, row))
+    let widest = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| width(&cell.text)).max().unwrap_or(0)
+    };
+    let used = widest(0) + widest(1) + 4;
+    for row in rows {
+        let (Some(columns), [label, figure, remark]) = (options.columns, row.as_slice()) else {
+            table.row(out, row)?;
+            continue;
+        };
+        let room = columns.saturating_sub(used);
+        if width(&remark.text) <= room {
+            table.row(out, row)?;
+        } else if room >= NARROW {
+            let mut start = [label.clone(), figure.clone()];
+            for line in wrap(&remark.text, room) {
+                let [label, figure] = std::mem::replace(&mut start, [Cell::new(""), Cell::new("")]);
+                table.row(out, &[label, figure, Cell::new(line).paint(remark.paint)])?;
+            }
+        } else {
+            table.row(out, &[label.clone(), figure.clone()])?;
+            for line in wrap(&remark.text, columns.saturating_sub(4)) {
+                writeln!(out, "    {}", options.style.paint(remark.paint, &line))?;
+            }
+        }
+    }
+    Ok(())
 }
 
+/// Writes a sentence; `· ` before it makes it an item of a list.
 pub(super) fn paragraph(out: &mut dyn Write, text: &str, options: &Options) -> fmt::Result {
-    writeln!(out, "  {}", options.style.paint(Paint::Faint, text))
+    let (mut mark, indent, text) = match text.strip_prefix("· ") {
+        Some(item) => ("· ", "  ", item),
+        None => ("", "", text),
+    };
+    let lines = match options.columns {
+        Some(columns) => wrap(text, columns.saturating_sub(2 + indent.len())),
+        None => vec![text.to_owned()],
+    };
+    for line in lines {
+        writeln!(out, "  {}", options.style.paint(Paint::Faint, &format!("{mark}{line}")))?;
+        mark = indent;
+    }
+    Ok(())
 }

@@ -37,8 +37,12 @@ crate::texts! {
     PEAK: "peak {size}", "最大 {size}";
     /// Inside malloc: heading of a part.
     USED: "used", "使用中";
-    /// Inside malloc: free and resident.
-    FREE_RESIDENT: "free but resident", "空きだが常駐";
+    /// Inside malloc: free, whole pages.
+    FREE_PAGES: "  in whole pages", "  うちページ単位";
+    /// Inside malloc: free, in pages that hold something used.
+    FRAGMENTS: "  in fragments", "  うち断片";
+    /// How the use of anonymous memory is known in part.
+    OF_MALLOC: "malloc's {percent} %", "malloc {percent} %";
     /// Inside malloc: free.
     FREE: "free in malloc", "malloc内の空き";
     /// Heading: beside the kernel's.
@@ -80,10 +84,23 @@ crate::texts! {
     /// Huge surplus.
     HUGE_NOTE: "resident as a whole once one byte is touched; what was never touched of it is unknown without a recording",
         "1 バイト触れると全体が常駐する。触れられていない量は記録なしでは不明";
+    /// Locked, by the kernel's counter alone.
+    LOCKED_ALL: "locked (mlock)", "ロック済み (mlock)";
+    /// Which lines it lies in.
+    LOCKED_NOTE: "which VMAs: show --smaps, column locked", "対象の領域は show --smaps の locked 列";
+    /// The same pages at several addresses.
+    AGAIN: "the same file pages again, at most", "同じページの再マップ (最大)";
+    /// Why it matters.
+    AGAIN_NOTE: "shared memory mapped at several addresses: RSS counts a page at each, PSS once (--pss)",
+        "共有メモリを複数のアドレスにマップしている: RSS は各アドレスで、PSS は 1 回だけ数える (--pss)";
     /// Free in malloc and resident, over all arenas.
     TRIM: "free in malloc, whole pages", "malloc内の空き (ページ単位)";
     /// What would give them back.
     TRIM_NOTE: "malloc_trim(3) gives them back", "malloc_trim(3) で返却できる";
+    /// Free in malloc, in pages that hold something used.
+    TRIM_FRAGMENTS: "free in malloc, fragments", "malloc内の空き (断片)";
+    /// Why they stay.
+    TRIM_FRAGMENTS_NOTE: "used blocks in the same pages keep them in memory", "同じページに使用中のブロックがあり、返却できない";
     /// Lazily freed.
     LAZY: "freed lazily (MADV_FREE)", "遅延解放 (MADV_FREE)";
     /// Lazily freed note.
