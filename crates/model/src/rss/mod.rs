@@ -175,8 +175,10 @@ impl Sheet {
     }
 
     /// What a profiler that counts this much can and cannot have counted.
-    pub fn profiler(&self, total: Bytes) -> ProfilerView {
-        ProfilerView::new(self, total)
+    ///
+    /// `of_malloc` is what malloc is known to have of memory whose use is not known by its kind.
+    pub fn profiler(&self, total: Bytes, of_malloc: Bytes) -> ProfilerView {
+        ProfilerView::new(self, total, of_malloc)
     }
 }
 

@@ -147,7 +147,7 @@ impl RssView {
 
     fn profiler_json(&self) -> Value {
         self.profiler.map_or(Value::Null, |total| {
-            let view = self.sheet.profiler(total);
+            let view = self.sheet.profiler(total, self.of_malloc());
             let (least, most) = view.beyond();
             json!({
                 "total": view.total.0,

@@ -33,6 +33,13 @@ pub struct RssView {
     pub hints: Vec<RuntimeHint>,
 }
 
+impl RssView {
+    /// What is resident of malloc's big blocks in memory whose use is not known otherwise.
+    fn of_malloc(&self) -> Bytes {
+        self.inside.as_ref().and_then(|inside| inside.mapped_resident).unwrap_or_default()
+    }
+}
+
 /// How it is written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {

@@ -119,7 +119,7 @@ impl RssView {
     pub(super) fn write_profiler(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
         let Some(total) = self.profiler else { return Ok(()) };
         let lang = options.lang;
-        let view = self.sheet.profiler(total);
+        let view = self.sheet.profiler(total, self.of_malloc());
         heading(out, &texts::PROFILER.fill(lang, &[("size", &size(total))]), options)?;
         let names = |wanted| -> String {
             let lines = self.sheet.lines.iter();
@@ -130,8 +130,13 @@ impl RssView {
             lines.map(|l| kind_name(l.kind, lang)).collect::<Vec<_>>().join(", ")
         };
         use vmatlas_model::rss::Containment::{Can, Cannot, Part};
+        let mut can = names(Can);
+        if self.of_malloc() > Bytes(0) {
+            can =
+                format!("{can}{}{}", if can.is_empty() { "" } else { ", " }, texts::MALLOC_MAPPED.get(lang));
+        }
         let rows = [
-            note(texts::CAN.get(lang), Some(view.can), names(Can)),
+            note(texts::CAN.get(lang), Some(view.can), can),
             note(texts::PART.get(lang), Some(view.part), names(Part)),
             note(texts::CANNOT.get(lang), Some(view.cannot), names(Cannot)),
         ];
@@ -140,9 +145,13 @@ impl RssView {
         if most.0 > 0 {
             let values: [(&str, &dyn Display); 2] = [("least", &size(least)), ("most", &size(most))];
             paragraph(out, &texts::BEYOND.fill(lang, &values), options)?;
-            let free = self.inside.as_ref().and_then(|inside| inside.sum(None, |a| a.free_resident));
-            if let Some(free) = free {
-                paragraph(out, &texts::BEYOND_FREE.fill(lang, &[("size", &size(free))]), options)?;
+            let inside = self.inside.as_ref();
+            let pages = inside.and_then(|inside| inside.sum(None, |a| a.free_resident));
+            let fragments = inside.and_then(|inside| inside.sum(None, Arena::fragments));
+            if let Some((pages, fragments)) = pages.zip(fragments) {
+                let values: [(&str, &dyn Display); 2] =
+                    [("pages", &size(pages)), ("fragments", &size(fragments))];
+                paragraph(out, &texts::BEYOND_FREE.fill(lang, &values), options)?;
             }
         }
         if view.not_resident().0 > 0 {

@@ -5,7 +5,7 @@ use crate::escape;
 use crate::kind_text::kind_name;
 use crate::show::paint_of;
 use crate::style::Paint;
-use crate::table::{Align, Cell, Table, write_table};
+use crate::table::{Align, Cell, Table, width, write_table};
 use crate::units::{count, size};
 use std::fmt::{self, Write};
 use vmatlas_event::Bytes;
@@ -87,7 +87,8 @@ impl RssView {
         }
         let label = Cell::new(texts::SUM.get(lang)).paint(Paint::Heading);
         rows.push(columns.row(label, sum, sum.pages.resident, String::new()));
-        let aligns = columns.aligns();
+        let mut aligns = columns.aligns();
+        narrow(&mut rows, &mut aligns, options.columns);
         let mut table = Table::new(&aligns, options.style, options.columns);
         rows.iter().for_each(|row| table.fit_row(row));
         rows.iter().try_for_each(|row| table.row(out, row))?;
@@ -215,6 +216,23 @@ impl Columns {
     }
 }
 
+/// Leaves out columns until a terminal is wide enough: FILE, which is what RESIDENT has beyond ANON, then ANON, TOUCHED.
+fn narrow(rows: &mut [Vec<Cell>], aligns: &mut Vec<Align>, columns: Option<usize>) {
+    const LEFT_OUT: [usize; 3] = [6, 5, 2];
+    let Some(columns) = columns else { return };
+    for index in LEFT_OUT {
+        let widest = |at: usize| rows.iter().filter_map(|row| Some(width(&row.get(at)?.text))).max();
+        let whole: usize = (0..aligns.len()).filter_map(widest).map(|width| width + 2).sum();
+        if whole <= columns + 2 || index >= aligns.len() {
+            return;
+        }
+        aligns.remove(index);
+        for row in rows.iter_mut().filter(|row| index < row.len()) {
+            row.remove(index);
+        }
+    }
+}
+
 /// A size, or that it is not known.
 fn known_or_not(bytes: Option<Bytes>, lang: crate::Lang) -> Cell {
     Cell::new(bytes.map_or_else(|| texts::UNKNOWN.get(lang).to_owned(), size))
@@ -231,4 +249,25 @@ pub(super) fn amount(bytes: Option<Bytes>) -> Cell {
 
 pub(super) fn heading(out: &mut dyn Write, text: &str, options: &Options) -> fmt::Result {
     writeln!(out, "\n{}", options.style.paint(Paint::Heading, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that a narrow terminal leaves out FILE first, and a wide one or a pipe nothing.
+    #[test]
+    fn narrow_terminals_get_fewer_columns() {
+        let row = || (0..8).map(|at| Cell::new(format!("column-{at}"))).collect::<Vec<Cell>>();
+        let left = |columns: Option<usize>| {
+            let (mut rows, mut aligns) = ([row(), row()[..4].to_vec()], vec![Align::Left; 8]);
+            narrow(&mut rows, &mut aligns, columns);
+            assert_eq!(rows[0].len(), aligns.len());
+            rows.map(|row| row.iter().map(|cell| cell.text.chars().last().unwrap()).collect::<String>())
+        };
+        assert_eq!(left(None), ["01234567", "0123"]);
+        assert_eq!(left(Some(8 * 8 + 7 * 2)), ["01234567", "0123"]);
+        assert_eq!(left(Some(8 * 8 + 7 * 2 - 1)), ["0123457", "0123"]);
+        assert_eq!(left(Some(10)), ["01347", "013"]);
+    }
 }

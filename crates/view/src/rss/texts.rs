@@ -110,7 +110,7 @@ crate::texts! {
     /// Peak of malloc's caches.
     CACHED: "in thread caches of malloc (counted as used)", "malloc のスレッドキャッシュ内 (使用中に数える)";
     /// Blocks from mmap directly.
-    MALLOC_MAPPED: "malloc, large blocks", "mallocの大きなブロック";
+    MALLOC_MAPPED: "malloc's big blocks", "mallocの大ブロック";
     /// Heading: profiler.
     PROFILER: "Beside a profiler's {size}", "プロファイラーの {size} との比較";
     /// Profiler: can.
@@ -123,7 +123,8 @@ crate::texts! {
     BEYOND: "heaps hold {least} to {most} more than it counts: free blocks, the allocator's own data, garbage not yet collected, or what it did not see",
         "ヒープには計測値より {least}〜{most} 多くあります: 空きブロック、アロケータ自身のデータ、未回収のゴミ、または計測されなかったもの";
     /// Profiler: beyond, of which free.
-    BEYOND_FREE: "of that, {size} is free in malloc and resident", "そのうち {size} は malloc 内で空きかつ常駐";
+    BEYOND_FREE: "of that, malloc holds free: {pages} in whole pages, {fragments} in fragments",
+        "そのうち malloc 内の空き: ページ単位で {pages}、断片で {fragments}";
     /// Profiler: it counts more.
     NOT_RESIDENT: "at least {size} of its figure is not resident: it counts what was asked for, touched or not",
         "計測値のうち少なくとも {size} は常駐していません: 触れたかどうかによらず要求量を数えるためです";
