@@ -78,6 +78,9 @@ pub fn why_text(why: &Why, lang: Lang) -> String {
         Why::BelowWritable => {
             ("inaccessible, directly below writable memory", "書き込み可能な領域のすぐ下のアクセス不可ページ")
         }
+        Why::GoOwn => {
+            ("Go without libraries: its runtime's own", "ライブラリのないGo: ランタイム自身のデータ")
+        }
         Why::GoArena => ("arenas at an address of Go's runtime", "Goランタイム特有のアドレスのアリーナ"),
         Why::JavaLow => ("below 32 GiB in a JVM", "JVMの32GiB未満の領域"),
         Why::JavaBig => ("large enough to be this JVM's heap", "このJVMのヒープと言える大きさ"),

@@ -225,11 +225,12 @@ pub fn classify(rows: &[VmaRow], evidence: &Evidence) -> Vec<Verdict> {
     runtimes::go(&mut sheet);
     let low_heap = jvm::low_heap(&mut sheet, &facts);
     runtimes::mimalloc(&mut sheet, &facts);
-    glibc::arenas(&mut sheet, &facts);
+    glibc::arenas(&mut sheet, &facts, evidence);
     stacks::by_stack_pointer(&mut sheet, evidence);
     jvm::rest(&mut sheet, &facts, low_heap);
     jit::code(&mut sheet, &facts);
     runtimes::v8(&mut sheet, &facts);
+    runtimes::go_own(&mut sheet, &facts);
     stacks::by_layout(&mut sheet);
     runtimes::allocators(&mut sheet, &facts);
     stacks::guards(&mut sheet);

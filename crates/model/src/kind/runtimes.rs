@@ -37,6 +37,22 @@ pub(super) fn go(sheet: &mut Sheet<'_>) {
     }
 }
 
+/// Guesses what Go's runtime keeps beside its arenas: summaries of pages, spans, bitmaps of the collector, its tables.
+///
+/// runtime/mem_linux.go:sysReserve() and sysAlloc() take them from mmap(2) at any address. Where no library is loaded,
+/// nobody else in the process asks for memory but the program itself, by its own mmap(2).
+pub(super) fn go_own(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
+    let is_go = sheet.claimed().any(|(_, verdict)| verdict.why == Why::GoArena);
+    if !is_go || facts.code.len() != 1 || !facts.code.keys().all(|key| Some(*key) == facts.program) {
+        return;
+    }
+    for at in 0..sheet.rows.len() {
+        if sheet.open(at).is_some_and(|row| row.prot == Prot::RW || row.prot == Prot::NONE) {
+            sheet.claim(at, Kind::ManagedHeap, Confidence::Guess, Why::GoOwn);
+        }
+    }
+}
+
 fn is_go_hint(start: Addr) -> bool {
     let high = start.0 >> 32;
     let in_first = high & 0xff;
@@ -98,15 +114,15 @@ pub(super) fn mimalloc(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
 pub(super) fn allocators(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
     /// 256 KiB up to Python 3.9, 1 MiB from 3.10 (Objects/obmalloc.c: ARENA_SIZE); neighbours merge.
     const PYTHON_ARENA: u64 = 256 << 10;
-    /// jemalloc maps whole multiples of its huge page and trims to 64 KiB or more, tcmalloc whole spans.
+    /// jemalloc maps whole multiples of its huge page and trims to 64 KiB or more, tcmalloc whole spans. A large block of
+    /// jemalloc starts at any page.
     const BLOCK: u64 = 64 << 10;
     if !facts.allocator && !facts.python {
         return;
     }
     for at in 0..sheet.rows.len() {
         let Some(row) = sheet.open_with(at, Prot::RW) else { continue };
-        let whole = |unit: u64| row.range.start().0.is_multiple_of(BLOCK) && size(row).is_multiple_of(unit);
-        if facts.allocator && size(row) >= 8 * BLOCK && whole(BLOCK) {
+        if facts.allocator && size(row) >= 8 * BLOCK && size(row).is_multiple_of(BLOCK) {
             sheet.claim(at, Kind::Allocator, Confidence::Guess, Why::AllocatorLibrary);
         } else if facts.python && size(row) > 0 && size(row).is_multiple_of(PYTHON_ARENA) {
             sheet.claim(at, Kind::Allocator, Confidence::Guess, Why::Pymalloc);
@@ -135,6 +151,25 @@ mod tests {
         let short = "c000000000-c000001000 rw-p 0 00:00 0\nc000001000-c001000000 ---p 0 00:00 0\n";
         assert_eq!(kinds(short), [Anonymous, Reserved]);
         assert_eq!(kinds("7fc000000000-7fc004000000 rw-p 0 00:00 0\n"), [Anonymous]);
+    }
+
+    /// Checks that the rest of a Go program's memory is its runtime's only where no library is loaded.
+    #[test]
+    fn go_keeps_data_beside_its_arenas() {
+        let text = |library: &str| {
+            format!(
+                "400000-482000 r-xp 0 08:01 7 /x\nc000000000-c000400000 rw-p 0 00:00 0\n\
+                 c000400000-c004000000 ---p 0 00:00 0\n7f0000000000-7f0000040000 rw-p 0 00:00 0\n\
+                 7f0000040000-7f0020000000 ---p 0 00:00 0\n7f0030000000-7f0030001000 {library}\n"
+            )
+        };
+        let alone = verdicts(&text("r--s 0 08:01 9 /data"));
+        assert_eq!(
+            (alone[3].kind, alone[3].confidence, alone[3].why),
+            (ManagedHeap, Confidence::Guess, Why::GoOwn)
+        );
+        assert_eq!(alone[4].kind, ManagedHeap);
+        assert_eq!(kinds(&text("r-xp 0 08:01 9 /lib/libc.so.6"))[3..5], [Anonymous, Reserved]);
     }
 
     /// Checks that chance addresses are V8's only where V8 is, aligned, and not where the kernel places memory.

@@ -51,6 +51,8 @@ pub enum Why {
     ArenaReserve(Addr),
     /// An address that Go's runtime asks for, whole arenas of 64 MiB.
     GoArena,
+    /// In a Go program that loads no library: what its runtime keeps beside the arenas.
+    GoOwn,
     /// Below 32 GiB in a JVM, where compressed pointers need the Java heap to be.
     JavaLow,
     /// Too big to be anything but the heap of this JVM.
