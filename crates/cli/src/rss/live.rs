@@ -55,6 +55,7 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
         inside,
         cgroup: cgroup(process),
         profiler: args.profiler_total,
+        frames_asked: args.pss,
         hints: runtime_hints(&vmas),
     })
 }

@@ -44,6 +44,7 @@ pub(super) fn read(source: &Saved, subject: &Subject, args: &RssArgs, context: &
         inside: source.memory.as_ref().and_then(|memory| inside::look_at_core(memory, source, &map.rows)),
         cgroup: Err("not-recorded"),
         profiler: args.profiler_total,
+        frames_asked: false,
         hints: runtime_hints(&source.rows),
         map,
     })

@@ -11,8 +11,13 @@ use vmatlas_event::{Addr, Prot, Sharing};
 /// `i << 32` from 0xc0 to 0xe0; the higher half of the hints, which is tried last, lies where the kernel places memory
 /// by itself and is left out. Each arena is heapArenaBytes, reserved whole and made accessible from its start. What Go
 /// keeps beside it (page summaries, spans, its own threads' stacks) has no such mark. Go 1.25 and later name everything.
-pub(super) fn go(sheet: &mut Sheet<'_>) {
+///
+/// Chromium keeps 16 GiB and more at addresses chosen by chance, one in 64 of which is one of these.
+pub(super) fn go(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
     const ARENA: u64 = 64 << 20;
+    if facts.v8 {
+        return;
+    }
     let mut at = 0;
     while at < sheet.rows.len() {
         let start = sheet.rows[at].range.start();
@@ -148,6 +153,9 @@ mod tests {
             evidence.threads = vec![(Tid(1), Some(Addr(base + 0x1000)))];
             assert_eq!(kinds_of(&parse(&text), &evidence), [ManagedHeap, ManagedHeap], "{start}");
         }
+        let chromium = "1000-2000 r-xp 0 08:01 7 /usr/lib/chromium/chromium\n26c000000000-26c000004000 rw-p 0 00:00 0\n\
+                        26c000004000-26c400000000 ---p 0 00:00 0\n";
+        assert!(verdicts(chromium).iter().all(|verdict| verdict.why != Why::GoArena));
         let short = "c000000000-c000001000 rw-p 0 00:00 0\nc000001000-c001000000 ---p 0 00:00 0\n";
         assert_eq!(kinds(short), [Anonymous, Reserved]);
         assert_eq!(kinds("7fc000000000-7fc004000000 rw-p 0 00:00 0\n"), [Anonymous]);

@@ -83,7 +83,7 @@ impl RssView {
         process.insert("pid".into(), h.pid.map_or(Value::Null, |pid| pid.0.into()));
         put_name(&mut process, "name", &h.name);
         put_name(&mut process, "exe", &h.exe);
-        let frames_why = if kernel.pss.is_some() { "not-read" } else { "hidden-or-not-read" };
+        let frames_why = if self.frames_asked { "hidden" } else { "not-read" };
         let lines: Vec<Value> = self
             .sheet
             .lines

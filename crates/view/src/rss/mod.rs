@@ -29,6 +29,8 @@ pub struct RssView {
     pub cgroup: Result<CgroupFigures, &'static str>,
     /// What a profiler counts.
     pub profiler: Option<Bytes>,
+    /// Whether shares of physical pages (PSS, USS) were asked for.
+    pub frames_asked: bool,
     /// Runtimes that were recognised, and the command that makes each tell more.
     pub hints: Vec<RuntimeHint>,
 }

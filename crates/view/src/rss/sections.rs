@@ -5,7 +5,7 @@ use super::text::{amount, heading};
 use super::{Options, RssView, percent, signed, texts};
 use crate::kind_text::kind_name;
 use crate::picture::wrap::wrap;
-use crate::style::Paint;
+use crate::style::{Paint, Style};
 use crate::table::{Align, Cell, Table, width};
 use crate::units::size;
 use std::fmt::{self, Display, Write};
@@ -14,6 +14,7 @@ use vmatlas_model::rss::{Arena, Difference};
 
 /// Names of the kernel, the same in every language.
 const ROLLUP: &str = "smaps_rollup (Rss)";
+const ROLLUP_PSS: &str = "smaps_rollup (Pss)";
 const COUNTER: &str = "status (VmRSS)";
 
 impl RssView {
@@ -40,6 +41,11 @@ impl RssView {
             }
             None => note(ROLLUP, None, texts::ROLLUP_NOT_READ.get(lang).to_owned()),
         });
+        if let Some(pss) = kernel.pss {
+            let ours = self.sheet.sum.frames.map(|frames| size(frames.pss.bytes()));
+            let ours = ours.map_or(String::new(), |ours| texts::OWN_SUM.fill(lang, &[("size", &ours)]));
+            rows.push(note(ROLLUP_PSS, Some(pss), ours));
+        }
         if let Some(d) = self.sheet.against_counter() {
             let counter = || texts::COUNTER_ERROR.get(lang).to_owned();
             let why = moved.unwrap_or_else(counter);
@@ -216,4 +222,16 @@ pub(super) fn paragraph(out: &mut dyn Write, text: &str, options: &Options) -> f
         mark = indent;
     }
     Ok(())
+}
+
+/// Writes a text, in as many lines as a terminal needs.
+pub(super) fn lines(
+    out: &mut dyn Write,
+    text: &str,
+    columns: Option<usize>,
+    style: Style,
+    paint: Paint,
+) -> fmt::Result {
+    let lines = columns.map_or_else(|| vec![text.to_owned()], |columns| wrap(text, columns));
+    lines.iter().try_for_each(|line| writeln!(out, "{}", style.paint(paint, line)))
 }

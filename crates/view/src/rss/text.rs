@@ -1,5 +1,6 @@
 //! The sheet as text.
 
+use super::sections::lines;
 use super::{Options, RssView, evidence, percent, texts};
 use crate::escape;
 use crate::kind_text::kind_name;
@@ -92,6 +93,9 @@ impl RssView {
         let mut table = Table::new(&aligns, options.style, options.columns);
         rows.iter().for_each(|row| table.fit_row(row));
         rows.iter().try_for_each(|row| table.row(out, row))?;
+        if self.frames_asked && !columns.frames {
+            lines(out, texts::PSS_HIDDEN.get(lang), options.columns, options.style, Paint::Faint)?;
+        }
         if sum.unread > 0 {
             let text = match sum.unread == sum.vmas {
                 true => texts::NO_PAGES.get(lang).to_owned(),

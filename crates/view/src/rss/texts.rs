@@ -47,6 +47,11 @@ crate::texts! {
     FREE: "free in malloc", "malloc内の空き";
     /// Heading: beside the kernel's.
     KERNEL: "Beside the kernel's own figures", "カーネル自身の数値との比較";
+    /// Our own PSS.
+    OWN_SUM: "our own sum: {size}", "自前の合計: {size}";
+    /// PSS was asked for and is not shown.
+    PSS_HIDDEN: "PSS and USS are hidden: page frames are shown to root alone (--rollup tells PSS)",
+        "PSS と USS は非公開: ページフレームは root だけが見られます (--rollup は PSS を表示)";
     /// Equal.
     EQUAL: "equal", "一致";
     /// Remainder against the walk.
