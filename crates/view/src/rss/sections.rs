@@ -150,7 +150,8 @@ impl RssView {
         let (least, most) = view.beyond();
         if most.0 > 0 {
             let values: [(&str, &dyn Display); 2] = [("least", &size(least)), ("most", &size(most))];
-            paragraph(out, &texts::BEYOND.fill(lang, &values), options)?;
+            let text = if size(least) == size(most) { texts::BEYOND_ABOUT } else { texts::BEYOND };
+            paragraph(out, &text.fill(lang, &values), options)?;
             let inside = self.inside.as_ref();
             let pages = inside.and_then(|inside| inside.sum(None, |a| a.free_resident));
             let fragments = inside.and_then(|inside| inside.sum(None, Arena::fragments));

@@ -127,6 +127,9 @@ crate::texts! {
     /// Profiler: beyond.
     BEYOND: "heaps hold {least} to {most} more than it counts: free blocks, the allocator's own data, garbage not yet collected, or what it did not see",
         "ヒープには計測値より {least}〜{most} 多くあります: 空きブロック、アロケータ自身のデータ、未回収のゴミ、または計測されなかったもの";
+    /// Profiler: beyond, by one figure.
+    BEYOND_ABOUT: "heaps hold about {most} more than it counts: free blocks, the allocator's own data, garbage not yet collected, or what it did not see",
+        "ヒープには計測値より約 {most} 多くあります: 空きブロック、アロケータ自身のデータ、未回収のゴミ、または計測されなかったもの";
     /// Profiler: beyond, of which free.
     BEYOND_FREE: "of that, malloc holds free: {pages} in whole pages, {fragments} in fragments",
         "そのうち malloc 内の空き: ページ単位で {pages}、断片で {fragments}";
@@ -156,7 +159,8 @@ crate::texts! {
     /// Reason.
     R_MEMBERS: "the cgroup has {n} more processes", "この cgroup にはほかに {n} プロセスある";
     /// Reason.
-    R_CACHE: "{size} of page cache is mapped by nobody", "ページキャッシュのうち {size} は誰にもマップされていない";
+    R_CACHE: "{size} of page cache is mapped by nobody: files can be dropped, tmpfs and memfds cannot",
+        "ページキャッシュのうち {size} は誰にもマップされていない: ファイルは捨てられるが、tmpfs と memfd は捨てられない";
     /// Reason.
     R_MAYBE: "page cache counts there also where nobody maps it", "誰もマップしていないページキャッシュも数える";
     /// Reason.
@@ -194,9 +198,9 @@ crate::texts! {
     /// Heading: runtimes.
     ASK: "Ask the runtime itself", "ランタイム自身に聞く";
     /// Title: a tree.
-    TREE: "process {pid} and its descendants: {n} processes", "プロセス {pid} とその子孫: {n} プロセス";
+    TREE: "process {pid} and its descendants, processes: {n}", "プロセス {pid} とその子孫: {n} プロセス";
     /// Title: a cgroup.
-    CGROUP_FAMILY: "cgroup {path}: {n} processes", "cgroup {path}: {n} プロセス";
+    CGROUP_FAMILY: "cgroup {path}, processes: {n}", "cgroup {path}: {n} プロセス";
     /// As one.
     AS_ONE: "resident {one} as one · the sum of their RSS is {sum}, which counts shared pages several times",
         "全体で常駐 {one} · RSS の合計は {sum} (共有ページを重複して数える)";
