@@ -9,7 +9,7 @@ use vmatlas_model::kind::{Confidence, Evidence, Kind, Verdict, Why, classify};
 use vmatlas_proc::parse::maps::{Parsed, parse_at};
 
 const MIB: u64 = 1 << 20;
-const ALL: [&str; 6] = ["glibc", "musl", "go", "jvm", "node", "python"];
+const ALL: [&str; 7] = ["glibc", "musl", "go", "jvm", "node", "python", "redis"];
 
 /// A captured process and what we say of it.
 struct Capture {
@@ -100,7 +100,7 @@ impl Capture {
 /// Checks that every sleeping thread's stack pointer lies in a stack that says so, with a guard directly below.
 #[test]
 fn every_thread_has_a_stack() {
-    for name in ["glibc", "musl", "jvm", "node", "python"] {
+    for name in ["glibc", "musl", "jvm", "node", "python", "redis"] {
         let capture = Capture::open(name);
         let mut stacks = 0;
         for (tid, pointer) in &capture.evidence.threads {
@@ -277,10 +277,24 @@ fn a_python_program() {
     assert_eq!(python.size(Kind::MallocArena), 2 * 64 * MIB);
 }
 
+/// Checks a program on jemalloc: its blocks are guessed, one that starts at no boundary but a page's among them.
+#[test]
+fn a_program_on_jemalloc() {
+    let redis = Capture::open("redis");
+    assert_eq!(redis.size(Kind::Allocator), (8 + 13 + 9 + 9 + 8) * MIB);
+    assert!(redis.each().any(|(row, v)| v.kind == Kind::Allocator && row.range.start().0 % 65536 != 0));
+    for (_, verdict) in redis.each().filter(|(_, v)| v.kind == Kind::Allocator) {
+        assert_eq!((verdict.confidence, verdict.why), (Confidence::Guess, Why::AllocatorLibrary));
+    }
+    assert_eq!((redis.count(Kind::Heap), redis.count(Kind::MallocArena)), (0, 0));
+}
+
 /// Checks how little of the resident memory stays unexplained; Python's is the most, as pymalloc leaves no mark.
 #[test]
 fn little_stays_unexplained() {
-    for (name, percent) in [("glibc", 4), ("musl", 0), ("go", 0), ("jvm", 9), ("node", 14), ("python", 52)] {
+    for (name, percent) in
+        [("glibc", 4), ("musl", 0), ("go", 0), ("jvm", 9), ("node", 14), ("python", 52), ("redis", 1)]
+    {
         let capture = Capture::open(name);
         let all: u64 = capture.resident.iter().sum();
         let unexplained = capture.resident(Kind::Anonymous) * 100 / all;
