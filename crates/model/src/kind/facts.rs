@@ -51,6 +51,8 @@ pub(super) struct Facts<'a> {
     /// jemalloc, tcmalloc or mimalloc as a library; linked in they leave no file to see.
     pub(super) allocator: bool,
     pub(super) mimalloc: bool,
+    /// OpenBLAS, as numpy and scipy load it.
+    pub(super) openblas: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -67,6 +69,7 @@ impl<'a> Facts<'a> {
             python: false,
             allocator: false,
             mimalloc: false,
+            openblas: false,
         }
     }
 
@@ -113,6 +116,8 @@ impl<'a> Facts<'a> {
                 || begins(&[b"libnode.so", b"libv8.so"]);
         self.python |= begins(&[b"libpython", b"python3", b"python2"]) || name == b"python";
         self.mimalloc |= begins(&[b"libmimalloc"]);
+        // numpy brings its own: libscipy_openblas64_-....so.
+        self.openblas |= begins(&[b"libopenblas", b"libscipy_openblas"]);
         self.allocator |= is_allocator(name);
     }
 

@@ -122,11 +122,18 @@ pub(super) fn allocators(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
     /// jemalloc maps whole multiples of its huge page and trims to 64 KiB or more, tcmalloc whole spans. A large block of
     /// jemalloc starts at any page.
     const BLOCK: u64 = 64 << 10;
-    if !facts.allocator && !facts.python {
+    /// Work buffers of OpenBLAS: BUFFER_SIZE (common_x86_64.h: 32 << 22; smaller processors less), taken from mmap(2)
+    /// (driver/others/memory.c: alloc_mmap()).
+    const BLAS_BUFFER: u64 = 32 << 20;
+    if !facts.allocator && !facts.python && !facts.openblas {
         return;
     }
     for at in 0..sheet.rows.len() {
         let Some(row) = sheet.open_with(at, Prot::RW) else { continue };
+        if facts.openblas && size(row) > 0 && size(row).is_multiple_of(BLAS_BUFFER) {
+            sheet.claim(at, Kind::Allocator, Confidence::Guess, Why::OpenBlas);
+            continue;
+        }
         if facts.allocator && size(row) >= 8 * BLOCK && size(row).is_multiple_of(BLOCK) {
             sheet.claim(at, Kind::Allocator, Confidence::Guess, Why::AllocatorLibrary);
         } else if facts.python && size(row) > 0 && size(row).is_multiple_of(PYTHON_ARENA) {
@@ -211,6 +218,11 @@ mod tests {
         assert_eq!(kinds(&text("libjemalloc.so.2"))[2..4], [Allocator, Anonymous]);
         assert_eq!(kinds(&text("libpython3.11.so.1.0"))[2..4], [Allocator, Anonymous]);
         assert_eq!(kinds(&text("libz.so.1"))[2..4], [Anonymous, Anonymous]);
+        let blas = "7f0000000000-7f0008000000 rw-p 0 00:00 0\n7f0008100000-7f0008300000 rw-p 0 00:00 0\n\
+                    7f0009000000-7f0009001000 r-xp 0 08:01 7 /usr/lib/libopenblas.so.0\n\
+                    7f0009100000-7f0009101000 r-xp 0 08:01 8 /usr/bin/python3.11\n";
+        let why: Vec<Why> = verdicts(blas).iter().take(2).map(|verdict| verdict.why).collect();
+        assert_eq!(why, [Why::OpenBlas, Why::Pymalloc]);
         // Linked in, mimalloc is known by its addresses alone, and never taken for glibc.
         assert_eq!(verdicts(&text("libz.so.1"))[0].confidence, Confidence::Guess);
         assert_eq!(kinds(&text("libz.so.1"))[..2], [Allocator, Allocator]);

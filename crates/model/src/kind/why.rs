@@ -73,6 +73,8 @@ pub enum Why {
     MimallocAddress,
     /// The process runs on another allocator and this has the size of its blocks.
     AllocatorLibrary,
+    /// The process runs OpenBLAS and this is a whole number of its work buffers.
+    OpenBlas,
     /// The process runs Python and this is a whole number of its arenas.
     Pymalloc,
     /// It cannot be accessed, and nothing else is known.
