@@ -193,16 +193,13 @@ impl FamilyView {
             return Ok(());
         }
         writeln!(out, "\n{}", style.paint(Paint::Heading, texts::SHARED_BETWEEN.get(lang)))?;
-        let mut rows = Vec::new();
+        let head = |text: Text| Cell::new(text.get(lang)).paint(Paint::Faint);
+        let mut rows = vec![vec![head(texts::WITH_OTHERS), head(texts::SINCE_FORK), head(texts::MAPPED_BY)]];
         for entry in shared.iter().take(MOST) {
-            let note = match entry.anonymous {
-                Bytes(0) => String::new(),
-                bytes => texts::OF_IT_ANONYMOUS.fill(lang, &[("size", &size(bytes))]),
-            };
-            let who = self.who(&entry.members, lang);
-            rows.push(vec![amount(Some(entry.bytes)), Cell::new(who), Cell::new(note).paint(Paint::Faint)]);
+            let who = Cell::new(self.who(&entry.members, lang));
+            rows.push(vec![amount(Some(entry.bytes)), amount(Some(entry.anonymous)), who]);
         }
-        write_table(out, &[Align::Right, Align::Left, Align::Left], &rows, style, columns)?;
+        write_table(out, &[Align::Right, Align::Right, Align::Left], &rows, style, columns)?;
         more(out, shared.len(), lang, style)
     }
 

@@ -220,9 +220,10 @@ impl Columns {
     }
 }
 
-/// Leaves out columns until a terminal is wide enough: FILE, which is what RESIDENT has beyond ANON, then ANON, TOUCHED.
+/// Leaves out columns until a terminal is wide enough: FILE, which is what RESIDENT has beyond ANON, then ANON, TOUCHED, %.
 fn narrow(rows: &mut [Vec<Cell>], aligns: &mut Vec<Align>, columns: Option<usize>) {
-    const LEFT_OUT: [usize; 3] = [6, 5, 2];
+    // The last by where it is then.
+    const LEFT_OUT: [usize; 4] = [6, 5, 2, 3];
     let Some(columns) = columns else { return };
     for index in LEFT_OUT {
         let widest = |at: usize| rows.iter().filter_map(|row| Some(width(&row.get(at)?.text))).max();
@@ -272,6 +273,6 @@ mod tests {
         assert_eq!(left(None), ["01234567", "0123"]);
         assert_eq!(left(Some(8 * 8 + 7 * 2)), ["01234567", "0123"]);
         assert_eq!(left(Some(8 * 8 + 7 * 2 - 1)), ["0123457", "0123"]);
-        assert_eq!(left(Some(10)), ["01347", "013"]);
+        assert_eq!(left(Some(10)), ["0137", "013"]);
     }
 }

@@ -229,8 +229,10 @@ crate::texts! {
     ALL_OF_THEM: "all {n}", "全 {n} プロセス";
     /// More members.
     AND_MORE: "and {n} more", "ほか {n}";
-    /// Part of it.
-    OF_IT_ANONYMOUS: "of it {size} anonymous (since fork)", "うち無名 {size} (fork 以来)";
+    /// Column: the part that belongs to no file.
+    SINCE_FORK: "SINCE FORK", "fork以来";
+    /// Column: who maps it.
+    MAPPED_BY: "MAPPED BY", "マップしているプロセス";
     /// Heading.
     COPIED: "Inherited by fork and since then", "fork で受け継いだあと";
     /// Column.
