@@ -9,7 +9,7 @@ use vmatlas_model::kind::{Confidence, Evidence, Kind, Verdict, Why, classify};
 use vmatlas_proc::parse::maps::{Parsed, parse_at};
 
 const MIB: u64 = 1 << 20;
-const ALL: [&str; 7] = ["glibc", "musl", "go", "jvm", "node", "python", "redis"];
+const ALL: [&str; 8] = ["glibc", "musl", "go", "jvm", "jvm-growing", "node", "python", "redis"];
 
 /// A captured process and what we say of it.
 struct Capture {
@@ -100,7 +100,7 @@ impl Capture {
 /// Checks that every sleeping thread's stack pointer lies in a stack that says so, with a guard directly below.
 #[test]
 fn every_thread_has_a_stack() {
-    for name in ["glibc", "musl", "jvm", "node", "python", "redis"] {
+    for name in ["glibc", "musl", "jvm", "jvm-growing", "node", "python", "redis"] {
         let capture = Capture::open(name);
         let mut stacks = 0;
         for (tid, pointer) in &capture.evidence.threads {
@@ -248,6 +248,16 @@ fn a_java_program() {
     assert!(jvm.named("lib/modules").all(|v| v.kind == Kind::MappedFile));
 }
 
+/// Checks that the tables of a G1 heap are found by its proportion: two bitmaps, and three with a byte for 512.
+#[test]
+fn a_java_heap_that_grows_has_tables() {
+    let jvm = Capture::open("jvm-growing");
+    let tables: u64 =
+        jvm.each().filter(|(_, v)| v.why == Why::JavaTables).map(|(row, _)| row.range.len().0).sum();
+    // Their ends for the archived objects at the heap's end, 32 KiB and 4 KiB, may have merged with other memory.
+    assert!(tables >= (1 << 30) / 64 * 2 + (1 << 30) / 512 * 3 - ((2 * 32 + 3 * 4) << 10), "{tables}");
+}
+
 /// Checks a program on V8: heap chunks at chance addresses, one code range of 512 MiB for each of two isolates.
 #[test]
 fn a_node_program() {
@@ -292,9 +302,16 @@ fn a_program_on_jemalloc() {
 /// Checks how little of the resident memory stays unexplained; Python's is the most, as pymalloc leaves no mark.
 #[test]
 fn little_stays_unexplained() {
-    for (name, percent) in
-        [("glibc", 4), ("musl", 0), ("go", 0), ("jvm", 9), ("node", 14), ("python", 52), ("redis", 1)]
-    {
+    for (name, percent) in [
+        ("glibc", 4),
+        ("musl", 0),
+        ("go", 0),
+        ("jvm", 9),
+        ("node", 14),
+        ("python", 52),
+        ("redis", 1),
+        ("jvm-growing", 4),
+    ] {
         let capture = Capture::open(name);
         let all: u64 = capture.resident.iter().sum();
         let unexplained = capture.resident(Kind::Anonymous) * 100 / all;

@@ -101,6 +101,9 @@ pub fn why_text(why: &Why, lang: Lang) -> String {
             ("size of blocks of the loaded allocator", "読み込まれたアロケータのブロックサイズ")
         }
         Why::OpenBlas => ("whole work buffers of OpenBLAS", "OpenBLASの作業バッファーの整数倍"),
+        Why::JavaTables => {
+            ("in proportion to the Java heap: its tables", "Javaヒープに比例した大きさ: GCの表")
+        }
         Why::Pymalloc => ("whole arenas of Python's allocator", "Pythonのアロケータのアリーナの整数倍"),
         Why::NoAccess => ("no access, nothing else known", "アクセス不可、他は不明"),
         Why::NothingKnown => ("no file, no name", "ファイルも名前もない"),

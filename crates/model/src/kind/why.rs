@@ -63,6 +63,8 @@ pub enum Why {
     JavaClasses,
     /// A whole node of 64 MiB directly below the JVM's class archive: metaspace.
     JavaMetaspace,
+    /// A table that stands to its rest as the Java heap to its own: the collector's.
+    JavaTables,
     /// Executable memory without a file.
     Executable,
     /// Inaccessible memory around executable memory without a file.

@@ -118,9 +118,11 @@ impl RssView {
             vec![label, size, empty(), resident]
         };
         if kind == Kind::Anonymous {
-            let resident = || inside.mapped_resident.map(|bytes| Cell::new(size(bytes)));
-            let mapped = inside.mapped.filter(|b| b.0 > 0);
-            return mapped.map(|b| part(texts::MALLOC_MAPPED, Some(b), resident())).into_iter().collect();
+            // Of all that malloc counts, what lies in this line; where none was found, all of it without a place.
+            let found = inside.mapped_found.filter(|b| b.0 > 0);
+            let resident = found.and(inside.mapped_resident).map(|bytes| Cell::new(size(bytes)));
+            let mapped = found.or(inside.mapped).filter(|b| b.0 > 0);
+            return mapped.map(|b| part(texts::MALLOC_MAPPED, Some(b), resident)).into_iter().collect();
         }
         let main = match kind {
             Kind::Heap => true,
