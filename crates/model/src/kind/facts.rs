@@ -53,6 +53,8 @@ pub(super) struct Facts<'a> {
     pub(super) mimalloc: bool,
     /// OpenBLAS, as numpy and scipy load it.
     pub(super) openblas: bool,
+    /// The map of a core file: gcore(1) writes what cannot be accessed as readable.
+    pub(super) core: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -70,11 +72,13 @@ impl<'a> Facts<'a> {
             allocator: false,
             mimalloc: false,
             openblas: false,
+            core: false,
         }
     }
 
     pub(super) fn gather(rows: &'a [VmaRow], evidence: &Evidence) -> Facts<'a> {
         let mut facts = Facts::empty();
+        facts.core = evidence.unlabelled.is_some();
         let told = evidence.exe.map(|(dev, inode)| FileKey::Id(dev, inode));
         let mut lowest = None;
         for row in rows {
@@ -119,6 +123,11 @@ impl<'a> Facts<'a> {
         // numpy brings its own: libscipy_openblas64_-....so.
         self.openblas |= begins(&[b"libopenblas", b"libscipy_openblas"]);
         self.allocator |= is_allocator(name);
+    }
+
+    /// Whether a row is address space that is only kept.
+    pub(super) fn is_reserve(&self, row: &VmaRow) -> bool {
+        row.prot == Prot::NONE || (self.core && row.prot == Prot::READ)
     }
 
     /// Whether this file is mapped executable, and how.

@@ -7,21 +7,18 @@
 
 use super::facts::Facts;
 use super::sheet::{Sheet, size};
-use super::{Confidence, Evidence, Kind, Why};
-use vmatlas_event::{Addr, Prot, VmaRow};
+use super::{Confidence, Kind, Why};
+use vmatlas_event::{Addr, Prot};
 
 /// Claims the used part and the reserve of every heap that has a reserve left.
 ///
 /// Two heaps side by side merge into one writable VMA when the lower one is full, so what precedes the reserve may be
 /// longer than a heap. When it begins at no heap's boundary, other memory has merged into it: a guess.
-pub(super) fn arenas(sheet: &mut Sheet<'_>, facts: &Facts<'_>, evidence: &Evidence) {
+pub(super) fn arenas(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
     let heap_max: u64 = if facts.narrow { 1 << 20 } else { 64 << 20 };
-    let core = evidence.unlabelled.is_some();
     let aligned = |addr: Addr| addr.0.is_multiple_of(heap_max);
     for at in 1..sheet.rows.len() {
-        // gcore(1) writes what cannot be accessed as readable.
-        let unused = |row: &&VmaRow| row.prot == Prot::NONE || (core && row.prot == Prot::READ);
-        let Some(reserve) = sheet.open(at).filter(unused) else { continue };
+        let Some(reserve) = sheet.open(at).filter(|row| facts.is_reserve(row)) else { continue };
         if !aligned(reserve.range.end()) || size(reserve) >= heap_max {
             continue;
         }

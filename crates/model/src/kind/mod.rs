@@ -225,7 +225,7 @@ pub fn classify(rows: &[VmaRow], evidence: &Evidence) -> Vec<Verdict> {
     runtimes::go(&mut sheet, &facts);
     let low_heap = jvm::low_heap(&mut sheet, &facts);
     runtimes::mimalloc(&mut sheet, &facts);
-    glibc::arenas(&mut sheet, &facts, evidence);
+    glibc::arenas(&mut sheet, &facts);
     stacks::by_stack_pointer(&mut sheet, evidence);
     jvm::rest(&mut sheet, &facts, low_heap);
     jit::code(&mut sheet, &facts);

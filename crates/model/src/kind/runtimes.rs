@@ -29,7 +29,7 @@ pub(super) fn go(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
             let row = &sheet.rows[i];
             row.sharing == Sharing::Private
                 && !row.has_file()
-                && (row.prot == Prot::RW || row.prot == Prot::NONE)
+                && (row.prot == Prot::RW || facts.is_reserve(row))
         });
         let span =
             end.checked_sub(1).map_or(0, |last| sheet.rows[last].range.end().0.saturating_sub(start.0));
@@ -52,7 +52,7 @@ pub(super) fn go_own(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
         return;
     }
     for at in 0..sheet.rows.len() {
-        if sheet.open(at).is_some_and(|row| row.prot == Prot::RW || row.prot == Prot::NONE) {
+        if sheet.open(at).is_some_and(|row| row.prot == Prot::RW || facts.is_reserve(row)) {
             sheet.claim(at, Kind::ManagedHeap, Confidence::Guess, Why::GoOwn);
         }
     }
@@ -166,6 +166,15 @@ mod tests {
         let short = "c000000000-c000001000 rw-p 0 00:00 0\nc000001000-c001000000 ---p 0 00:00 0\n";
         assert_eq!(kinds(short), [Anonymous, Reserved]);
         assert_eq!(kinds("7fc000000000-7fc004000000 rw-p 0 00:00 0\n"), [Anonymous]);
+    }
+
+    /// Checks that Go's arenas are known in a core file too, where gcore(1) calls their rest readable, and are not glibc's.
+    #[test]
+    fn go_in_a_core_file() {
+        let text = "c000000000-c000400000 rw-p 0 00:00 0\nc000400000-c004000000 r--p 0 00:00 0\n";
+        let mut evidence = crate::kind::Evidence::none(vmatlas_event::PageSize::FOUR_KIB);
+        evidence.unlabelled = Some(crate::kind::Unlabelled::default());
+        assert_eq!(kinds_of(&parse(text), &evidence), [ManagedHeap, ManagedHeap]);
     }
 
     /// Checks that the rest of a Go program's memory is its runtime's only where no library is loaded.
