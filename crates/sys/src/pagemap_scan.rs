@@ -126,7 +126,12 @@ pub fn pagemap_scan(
         // SAFETY: `arg` has the kernel's layout (asserted above); `runs` lives through the call and its length is given.
         let ret = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut arg) };
         let filled = check(i64::from(ret))? as usize;
-        Ok(ScanStep { runs: filled.min(runs.len()), next: Addr(arg.walk_end) })
+        let filled = filled.min(runs.len());
+        // The kernel collects 512 runs at a time. Where it went on after that and came to the end of the range, walk_end
+        // is left where the first 512 ended (fs/proc/task_mmu.c: do_pagemap_scan(), seen on 6.18), and runs that were
+        // reported already would come again.
+        let last = filled.checked_sub(1).and_then(|last| runs.get(last)).map_or(0, |run| run.end);
+        Ok(ScanStep { runs: filled, next: Addr(arg.walk_end.max(last)) })
     };
     let base = PageTraits::FILE | WANTED | PageTraits::PFNZERO | PageTraits::HUGE;
     match scan(base | PageTraits::GUARD, runs) {

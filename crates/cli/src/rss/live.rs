@@ -26,7 +26,7 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
         false => None,
     };
     let vmas: Vec<VmaRow> = map.rows.iter().map(|row| row.vma.clone()).collect();
-    let inside = inside::look(process, &vmas).map_err(fail)?;
+    let inside = inside::look(process, &map.rows).map_err(fail)?;
     let kernel = kernel_figures(&before, &after, rollup.as_ref());
     if let (Some(cost), Some(rollup)) = (map.cost.as_object_mut(), &rollup) {
         cost.insert("rollup_us".into(), json!(rollup.took.as_micros() as u64));
@@ -59,6 +59,7 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
         inside,
         cgroup: cgroup(process),
         profiler: args.profiler_total,
+        frames_asked: args.pss,
         hints: runtime_hints(&vmas),
     })
 }
