@@ -81,7 +81,7 @@ pub struct Outcome {
     /// Memory calls among the events.
     #[serde(default)]
     pub calls: u64,
-    /// Events known to be lost.
+    /// Events known to be lost; filled in by the writer.
     #[serde(default)]
     pub lost: u64,
     /// Answers of the kernel that contradicted a prediction.

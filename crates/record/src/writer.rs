@@ -54,6 +54,7 @@ pub struct Writer {
     open: Option<Open>,
     failure: Option<RecordError>,
     events: u64,
+    lost: u64,
     keyframes: u64,
     sealer: Option<Sealer>,
 }
@@ -113,6 +114,7 @@ impl Writer {
                 open: Some(open),
                 failure: None,
                 events: 0,
+                lost: 0,
                 keyframes: 0,
                 sealer: Some(sealer),
             }),
@@ -141,6 +143,10 @@ impl Writer {
         let due = now.0.saturating_sub(open.flushed.0) >= self.options.flush_after;
         let mut written = open.event(event);
         self.events += 1;
+        if let Op::Lost { count, .. } = event.op {
+            // One at least, where nobody could count them.
+            self.lost = self.lost.saturating_add(count.unwrap_or(1));
+        }
         if written.is_ok() && (due || open.events.len() >= MANY) {
             written = open.flush(now);
         }
@@ -186,7 +192,7 @@ impl Writer {
             drop(open);
             self.join();
             if self.failure.is_none() {
-                let end = Outcome { events: self.events, keyframes: self.keyframes, ..end };
+                let end = Outcome { events: self.events, keyframes: self.keyframes, lost: self.lost, ..end };
                 self.meta.end = Some(end);
                 let written = files::write_json(&self.folder.join("meta.json"), &self.meta);
                 self.check(written);
@@ -195,6 +201,13 @@ impl Writer {
             self.join();
         }
         self.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Removes the recording: there was nothing to record.
+    pub fn discard(mut self) {
+        self.open = None;
+        self.join();
+        let _ = remove_recording(&self.folder);
     }
 
     fn seal_later(&self, number: u32) {

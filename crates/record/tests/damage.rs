@@ -62,9 +62,12 @@ fn cut_at_each_byte() {
         before = found;
         if length % 50 == 0 {
             let reader = Reader::open(&path).unwrap();
-            let [damage] = reader.damage() else { panic!("{:?}", reader.damage()) };
-            assert_eq!(damage.file, "tail-000001");
-            assert!(damage.at.unwrap() <= length as u64);
+            // A cut between two frames cannot be seen; that the recording was not ended is said by its meta.json.
+            assert!(reader.meta().end.is_none());
+            if let [damage] = reader.damage() {
+                assert_eq!(damage.file, "tail-000001");
+                assert!(damage.at.unwrap() <= length as u64);
+            }
         }
     }
     assert_eq!(before, events.len());
