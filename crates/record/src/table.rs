@@ -47,7 +47,7 @@ macro_rules! table {
 }
 
 table!(EVENTS = 1 "events":
-    seq Delta, entered Delta, took Delta, task Few, mm Few, op Word, result Plain, errno Few, stack Few, source Word,
+    seq Delta, entered Delta, took Plain, task Few, mm Few, op Word, result Plain, errno Few, stack Few, source Word,
     detail Word, addr Plain, len Few, prot Few, flags Few, fd Few, offset Plain, addr2 Plain, len2 Few,
     arg0 Plain, arg1 Plain, arg2 Plain, arg3 Plain, arg4 Plain, arg5 Plain,
     child Few, mm2 Few, status Few, signal Few, name Few, count Few);
@@ -92,7 +92,8 @@ impl Table {
     pub(crate) fn properties(&self) -> WriterProperties {
         let level = ZstdLevel::try_new(3).unwrap_or_default();
         let mut properties = WriterProperties::builder()
-            .set_writer_version(WriterVersion::PARQUET_2_0)
+            // Pages of version 2 leave the marks of missing values unpacked: a byte for each event.
+            .set_writer_version(WriterVersion::PARQUET_1_0)
             .set_compression(Compression::ZSTD(level))
             .set_created_by("vmatlas".to_owned())
             .set_statistics_enabled(EnabledStatistics::Chunk)

@@ -113,7 +113,7 @@ impl Recorder {
     }
 
     /// Seals it.
-    pub(crate) fn finish(mut self, end: End, context: &Context) {
+    pub(crate) fn finish(self, end: End, context: &Context) {
         let writer = lock(&self.writer).take();
         if let Some(Err(error)) = writer.map(|writer| writer.finish(end)) {
             self.tell(&error, context);
