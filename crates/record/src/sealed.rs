@@ -177,3 +177,55 @@ fn touches(group: &RowGroupMetaData, bad: &Range<u64>) -> bool {
         start < bad.end && bad.start < end
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal;
+    use crate::table::{ALL, EVENTS};
+    use std::fs;
+
+    /// Checks that a forged file, whose checksums are right, is an error or rows, and never a panic or a hang.
+    #[test]
+    fn forged_files_are_refused_or_read() {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let folder = tempfile::tempdir().unwrap();
+        crate::tail::tests::write(&seal::tail(folder.path(), 1));
+        seal::seal(folder.path(), 1).unwrap();
+        let path = seal::segment(folder.path(), 1);
+        let sealed = Segment::open(&path).unwrap().seal;
+        assert_eq!((sealed.first, sealed.last, sealed.tables.len()), (Some(5), Some(24), 2));
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        let (mut good, mut bad) = (0, 0);
+        for table in ALL.into_iter().filter(|table| sealed.tables.contains_key(table.name)) {
+            let file = path.join(format!("{}.parquet", table.name));
+            let whole = fs::read(&file).unwrap();
+            for _ in 0..4000 {
+                let mut bytes = whole.clone();
+                for _ in 0..=random % 3 {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let at = (random >> 8) as usize % bytes.len();
+                    bytes[at] ^= 1 << (random >> 60 & 7);
+                }
+                fs::write(&file, &bytes).unwrap();
+                let mut forged = sealed.clone();
+                let crcs = bytes.chunks(BLOCK).map(crc32fast::hash).collect();
+                forged.tables.get_mut(table.name).unwrap().blocks = crcs;
+                let segment = Segment { path: path.clone(), name: "seg".to_owned(), seal: forged };
+                let batches = segment.table(table).and_then(|t| t.unwrap().batches(i64::MIN));
+                match batches {
+                    Ok(batches) => batches.for_each(|batch| match batch {
+                        Ok(batch) => good += (0..batch.len()).filter_map(|row| batch.row(row).get(0)).count(),
+                        Err(_) => bad += 1,
+                    }),
+                    Err(_) => bad += 1,
+                }
+            }
+            fs::write(&file, &whole).unwrap();
+        }
+        std::panic::set_hook(hook);
+        assert!(good > 0 && bad > 0, "{good} {bad}");
+        assert!(Segment::open(&path).unwrap().table(&EVENTS).unwrap().is_some());
+    }
+}

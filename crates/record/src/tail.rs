@@ -211,6 +211,9 @@ impl Tail {
         self.file
             .read_exact_at(&mut payload, frame.at + HEADER as u64)
             .map_err(|e| RecordError::io(Path::new(&self.name), e))?;
+        if !claims_fit(&payload) {
+            return Err(damaged("a frame claims more than it holds".to_owned()));
+        }
         // A frame made by an enemy has the right checksum; what the decoder makes of it must not end us.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             let mut stream = StreamReader::try_new(payload.as_slice(), None)?;
@@ -228,5 +231,89 @@ impl Tail {
     /// The rows of a frame.
     pub(crate) fn batch(&self, frame: &Frame) -> Result<Batch, RecordError> {
         Batch::new(frame.table, &self.record_batch(frame)?, &self.name)
+    }
+}
+
+/// Whether each message of a stream fits into it: the decoder would ask for as much memory as a message claims to need.
+fn claims_fit(mut stream: &[u8]) -> bool {
+    const MARKER: [u8; 4] = [0xff; 4];
+    while let Some((length, rest)) = stream.strip_prefix(&MARKER).and_then(|s| s.split_first_chunk::<4>()) {
+        let length = u32::from_le_bytes(*length) as usize;
+        if length == 0 {
+            return true;
+        }
+        let Some((metadata, rest)) = rest.split_at_checked(length) else { return false };
+        let Ok(message) = arrow_ipc::root_as_message(metadata) else { return false };
+        let Ok(body) = usize::try_from(message.bodyLength()) else { return false };
+        let Some((_, rest)) = rest.split_at_checked(body) else { return false };
+        stream = rest;
+    }
+    stream.is_empty()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::rows::{Cell, Rows};
+    use crate::table::{EVENTS, NAMES};
+    use std::fs;
+
+    /// A tail of two frames.
+    pub(crate) fn write(path: &Path) {
+        let mut tail = TailWriter::create(path).unwrap();
+        let mut names = Rows::new(&NAMES);
+        (0..20).for_each(|id| names.push(&[Cell::Int(Some(id)), Cell::Bytes(b"/bin/x\xff")]));
+        let (batch, key) = names.take().unwrap();
+        tail.append(&NAMES, &batch, key).unwrap();
+        let mut events = Rows::new(&EVENTS);
+        let cell = |n| Cell::Int(Some(n));
+        (5..25).for_each(|n| {
+            events.push(&[cell(n), cell(n), cell(n), cell(0), cell(1), Cell::Word(Some("brk"))])
+        });
+        let (batch, key) = events.take().unwrap();
+        tail.append(&EVENTS, &batch, key).unwrap();
+    }
+
+    /// Checks that the payload of a forged frame, whose checksum is right, is an error or rows, and never more: not a
+    /// panic, not an allocation of what it claims.
+    #[test]
+    fn forged_frames_are_refused_or_read() {
+        // The decoder's own panics are caught; their messages would only be noise here.
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tail");
+        write(&path);
+        let whole = fs::read(&path).unwrap();
+        let tail = Tail::open(&path).unwrap();
+        assert_eq!(tail.frames.iter().map(|f| (f.key, f.rows)).collect::<Vec<_>>(), [(0, 20), (5, 20)]);
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        let (mut good, mut bad) = (0, 0);
+        for frame in &tail.frames {
+            let (start, end) = (frame.at as usize, frame.at as usize + HEADER + frame.length as usize);
+            for _ in 0..5000 {
+                let mut bytes = whole.clone();
+                for _ in 0..=random % 3 {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    bytes[start + HEADER + (random >> 8) as usize % frame.length as usize] ^=
+                        1 << (random >> 60 & 7);
+                }
+                let mut header = [0; HEADER];
+                header.copy_from_slice(&bytes[start..start + HEADER]);
+                let header = Header::from_bytes(&header).to_bytes(&bytes[start + HEADER..end]);
+                bytes[start..start + HEADER].copy_from_slice(&header);
+                fs::write(&path, &bytes).unwrap();
+                let tail = Tail::open(&path).unwrap();
+                assert_eq!(tail.frames.len(), 2);
+                for frame in &tail.frames {
+                    match tail.batch(frame) {
+                        Ok(batch) => good += (0..batch.len()).filter_map(|row| batch.row(row).get(0)).count(),
+                        Err(_) => bad += 1,
+                    }
+                }
+            }
+        }
+        std::panic::set_hook(hook);
+        assert!(good > 0 && bad > 0, "{good} {bad}");
     }
 }
