@@ -218,3 +218,17 @@ fn attach_records() {
     assert_eq!(recording["status"], Value::Null);
     assert!(info["kinds"]["fork"]["count"].as_u64().unwrap() > 0, "{info}");
 }
+
+/// Checks that recordings of each version of the format are read as they were when they were made, torn ones too.
+#[test]
+fn golden_recordings_are_read() {
+    let folder = vmatlas_testkit::fixtures().join("recordings/v1");
+    for (name, damage) in [("sealed", 0), ("torn", 1)] {
+        let path = folder.join(name);
+        let wanted = fs::read_to_string(folder.join(format!("{name}.log"))).unwrap();
+        assert_eq!(log(&path, &[]), wanted, "{name}");
+        let info = info(&path);
+        assert_eq!(info["recording"]["damage"].as_array().unwrap().len(), damage, "{info}");
+        assert_eq!(info["recording"]["ended"], Value::Bool(damage == 0));
+    }
+}
