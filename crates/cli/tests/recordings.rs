@@ -91,10 +91,11 @@ fn log_is_filtered() {
     let events: Vec<Value> = all.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let only = log(&path, &["-e", "brk"]);
     assert!(only.lines().count() > 1 && only.lines().all(|line| line.contains("brk(")), "{only}");
-    let pid = events.last().unwrap()["pid"].to_string();
-    let mine = log(&path, &["--pid", &pid, "--jsonl"]);
+    let pid = events.last().unwrap()["pid"].as_u64().unwrap();
+    let mine = log(&path, &["--pid", &pid.to_string(), "--jsonl"]);
     assert!(mine.lines().count() < events.len());
-    assert!(mine.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["pid"].to_string() == pid));
+    let pid_of = |line: &str| serde_json::from_str::<Value>(line).unwrap()["pid"].as_u64();
+    assert!(mine.lines().all(|line| pid_of(line) == Some(pid)));
     assert_eq!(log(&path, &["--tid", "0"]), "");
     assert_eq!(log(&path, &["--min-size", "1TiB"]), "");
     let early = log(&path, &["--to", "0.002"]);

@@ -58,8 +58,17 @@ pub(crate) fn sync_folder(path: &Path) -> Result<(), RecordError> {
     File::open(path).and_then(|f| f.sync_all()).map_err(|e| RecordError::io(path, e))
 }
 
+/// What a file must last through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Last {
+    /// The end of our process: the program is not to wait for the disk.
+    Kill,
+    /// A loss of power too.
+    ThroughPowerLoss,
+}
+
 /// Writes a JSON object with its checksum, whole or not at all.
-pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
+pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T, last: Last) -> Result<(), RecordError> {
     let json = serde_json::to_string_pretty(value).map_err(|e| RecordError::io(path, e.into()))?;
     let body = json.trim_end().strip_suffix('}').unwrap_or(&json).trim_end();
     let text = format!("{body}{SEAL}{:08x}\"\n}}\n", crc32fast::hash(body.as_bytes()));
@@ -68,7 +77,7 @@ pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<
     let _ = fs::remove_file(&temporary);
     let mut file = create(&temporary)?;
     file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
+        .and_then(|()| if last == Last::ThroughPowerLoss { file.sync_all() } else { Ok(()) })
         .and_then(|()| fs::rename(&temporary, path))
         .map_err(|e| RecordError::io(path, e))
 }

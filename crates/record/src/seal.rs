@@ -93,7 +93,7 @@ fn convert(source: &Tail, folder: &Path) -> Result<(), RecordError> {
             seal.tables.insert(table.name.to_owned(), finish(file)?);
         }
     }
-    files::write_json(&folder.join("seal.json"), &seal)
+    files::write_json(&folder.join("seal.json"), &seal, files::Last::ThroughPowerLoss)
 }
 
 fn start(table: &Table, folder: &Path) -> Result<Open, RecordError> {

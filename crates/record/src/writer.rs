@@ -1,7 +1,7 @@
 //! The writer: events in, a recording on disk out.
 
 use crate::error::RecordError;
-use crate::files;
+use crate::files::{self, Last};
 use crate::flat::{Intern, cells};
 use crate::keyframe::{count_parts, parts, state_cells, vma_cells};
 use crate::meta::{FORMAT, Meta, Outcome, VERSION};
@@ -103,7 +103,7 @@ impl Writer {
         }
         files::create_folder(folder)?;
         let meta = Meta { format: FORMAT.to_owned(), version: VERSION, end: None, ..meta };
-        let made = files::write_json(&folder.join("meta.json"), &meta)
+        let made = files::write_json(&folder.join("meta.json"), &meta, Last::Kill)
             .and_then(|()| Open::new(folder, MonoNs(meta.started)))
             .and_then(|open| Ok((open, Sealer::start(folder).map_err(|e| RecordError::io(folder, e))?)));
         match made {
@@ -131,7 +131,7 @@ impl Writer {
     pub fn set_pid(&mut self, pid: i32) {
         self.meta.pid = Some(pid);
         if self.open.is_some() {
-            let written = files::write_json(&self.folder.join("meta.json"), &self.meta);
+            let written = files::write_json(&self.folder.join("meta.json"), &self.meta, Last::Kill);
             self.check(written);
         }
     }
@@ -194,7 +194,8 @@ impl Writer {
             if self.failure.is_none() {
                 let end = Outcome { events: self.events, keyframes: self.keyframes, lost: self.lost, ..end };
                 self.meta.end = Some(end);
-                let written = files::write_json(&self.folder.join("meta.json"), &self.meta);
+                let written =
+                    files::write_json(&self.folder.join("meta.json"), &self.meta, Last::ThroughPowerLoss);
                 self.check(written);
             }
         } else {

@@ -1,5 +1,7 @@
 //! Torn, flipped, forged or in the way: what was whole before the damage is read, and the damage is named.
 
+#![expect(clippy::unwrap_used, reason = "a test binary")]
+
 mod common;
 
 use common::{create, meta, read, read_from, small, write};

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod any;
+
 use std::path::Path;
 use vmatlas_event::*;
 use vmatlas_record::{Meta, Options, Reader, Writer};
