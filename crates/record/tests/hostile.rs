@@ -1,5 +1,7 @@
 //! A recording from an enemy: any events at all must not end the model that replays them.
 
+#![expect(clippy::unwrap_used, reason = "a test binary")]
+
 mod common;
 
 use common::any::any_event;

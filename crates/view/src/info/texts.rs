@@ -16,7 +16,7 @@ crate::texts! {
         "記録が終わっていません: 記録中か、vmatlas が強制終了されました。書き出し済みの部分は読めます";
     /// Figures.
     FIGURES: "{events} events, {keyframes} keyframes, lost {lost}, drift {drift}, {size} on disk",
-        "イベント {events}, キーフレーム {keyframes}, 欠落 {lost}, ずれ {drift}, ディスク {size}";
+        "イベント {events}, キーフレーム {keyframes}, 欠落 {lost}, 食い違い {drift}, ディスク {size}";
     /// A figure that was not written.
     UNKNOWN: "unknown", "不明";
     /// Heading of the tree.
