@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proc", &["event", "sys"]),
     ("trace", &["event", "sys"]),
     ("stack", &["event", "sys"]),
-    ("record", &["event"]),
+    ("record", &["event", "sys"]),
     ("lab", &["event", "model", "view", "sys", "proc", "trace", "stack", "record"]),
     ("tui", &["event", "model", "view", "sys", "proc", "trace", "stack", "record", "lab"]),
     ("web", &["event", "model", "view", "sys", "proc", "trace", "stack", "record", "lab"]),

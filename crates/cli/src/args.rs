@@ -55,6 +55,10 @@ pub(crate) enum Command {
     /// Watch the memory calls of a running process: each with what it changed; ^C leaves it running
     #[command(after_help = ATTACH_NOTES)]
     Attach(AttachArgs),
+    /// Show what a recording holds: program, machine, processes, counts of calls, marks, damage
+    Info(crate::recording::info::InfoArgs),
+    /// Show the events of a recording, as 'run' shows them
+    Log(crate::recording::log::LogArgs),
     /// Run an experiment step by step: the map before, the call, the map after, a picture
     #[command(after_help = LAB_NOTES)]
     Lab(crate::lab::LabArgs),
@@ -261,12 +265,28 @@ pub(crate) struct WatchArgs {
     /// maps, and the exit status is 3. Slow; threads see more EINTR than otherwise
     #[arg(long)]
     pub(crate) check: bool,
-    /// Record into this folder (not yet)
+    /// Record into this new folder; nothing is written to standard error then, unless with -v
     #[arg(short, long, value_name = "REC")]
     pub(crate) output: Option<PathBuf>,
+    /// With -o: write lines and the summary too
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// With -o: replace a recording that is there
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
+    /// With -o: keep the program's arguments in the recording (they may hold secrets)
+    #[arg(long, requires = "output")]
+    pub(crate) record_args: bool,
     /// Call stacks: off (others not yet)
     #[arg(long, value_name = "HOW", default_value = "off", value_parser = ["off"])]
     pub(crate) stacks: String,
+}
+
+impl WatchArgs {
+    /// Whether all goes to the recording, and nothing to standard error.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.output.is_some() && !self.verbose && !self.count && self.log.is_none() && self.jsonl.is_none()
+    }
 }
 
 #[derive(Args, Debug)]
@@ -306,13 +326,12 @@ pub(crate) struct AttachArgs {
 }
 
 const PLANNED: &str = "\
-    Not yet there: watch, info, log, verify, pack, mark, diff, why, origins, export, tui, serve, report, \
+    Not yet there: watch, verify, pack, mark, diff, why, origins, export, tui, serve, report, \
     doctor.";
 
 /// Commands of the design that do not exist yet.
 pub(crate) const NOT_YET: &[&str] = &[
-    "watch", "info", "log", "verify", "pack", "mark", "diff", "why", "origins", "export", "tui", "serve",
-    "report", "doctor",
+    "watch", "verify", "pack", "mark", "diff", "why", "origins", "export", "tui", "serve", "report", "doctor",
 ];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
@@ -379,7 +398,7 @@ fn parse_method(text: &str) -> Result<Method, String> {
     Method::from_id(text).ok_or_else(|| Method::ALL.map(Method::id).join(", "))
 }
 
-fn parse_call(text: &str) -> Result<OpKind, String> {
+pub(crate) fn parse_call(text: &str) -> Result<OpKind, String> {
     OpKind::CALLS.iter().copied().find(|kind| kind.name() == text).ok_or_else(|| {
         let names: Vec<&str> = OpKind::CALLS.iter().map(|kind| kind.name()).collect();
         format!("calls are {}", names.join(", "))

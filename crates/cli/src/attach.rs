@@ -2,6 +2,7 @@
 
 use crate::args::AttachArgs;
 use crate::context::Context;
+use crate::recording::Subject;
 use crate::target;
 use crate::texts;
 use crate::watcher::{Failure, Patience, Watcher};
@@ -30,15 +31,31 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         return Err(anyhow!(texts::ATTACH_SELF.get(context.lang)).into());
     }
     let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let mut watcher = Watcher::new(&args.watch, context, Patience::Losing)?;
-    // What ran before we came may have made its own rules: a personality, a supervisor that answers calls.
-    watcher.spaces.distrust(true);
+    let subject = Subject {
+        how: "attach",
+        program: String::from_utf8_lossy(name.trim_ascii_end()).into_owned(),
+        args: args.watch.record_args.then(|| arguments(pid)),
+        // What ran before we came may have made its own rules: a personality, a supervisor that answers calls.
+        distrust: true,
+    };
+    let mut watcher = Watcher::new(&args.watch, context, Patience::Losing, subject)?;
     watcher.root(pid);
     let mut kernel = ProcKernel::new(root);
     let attach = Attach { pid, follow: args.follow, duration: args.duration, check: args.watch.check };
     let attached = Attached::start(attach, &mut kernel).map_err(|error| refused(&error, pid, context))?;
     let end = attached.run(&mut kernel, &mut watcher).map_err(|error| Failure::of_trace(&error, context))?;
-    Ok(watcher.finish(name.trim_ascii_end(), end.map_or(0, vmatlas_trace::End::shell_status)))
+    Ok(watcher.finish(name.trim_ascii_end(), end.map(vmatlas_trace::End::shell_status)))
+}
+
+/// The arguments of a running process, the program's own name left out.
+fn arguments(pid: Pid) -> Vec<String> {
+    const MOST: u64 = 1 << 20;
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(format!("/proc/{pid}/cmdline"));
+    let _ = file.and_then(|file| file.take(MOST).read_to_end(&mut bytes));
+    let words = bytes.strip_suffix(b"\0").unwrap_or(&bytes).split(|b| *b == 0).skip(1);
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 /// Says who keeps us away, where that can be told.

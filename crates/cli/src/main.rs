@@ -5,11 +5,13 @@
 mod args;
 mod attach;
 mod context;
+mod filter;
 mod lab;
 mod log;
 mod output;
 mod pages;
 mod ps;
+mod recording;
 mod rss;
 mod run;
 mod show;
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
         Command::Ps(args) => ps::run(args, &context),
         Command::Run(args) => return run::run(&args, &context),
         Command::Attach(args) => return attach::attach(&args, &context),
+        Command::Info(args) => recording::info::run(&args, &context),
+        Command::Log(args) => recording::log::run(&args, &context),
         Command::Lab(args) => lab::run(args, &context),
         Command::Other(words) => return unknown(&words, &context),
     };

@@ -2,6 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::context::Context;
+use crate::recording::Subject;
 use crate::watcher::{Failure, Patience, Watcher};
 use std::process::ExitCode;
 use vmatlas_proc::ProcKernel;
@@ -21,12 +22,18 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     launch.same_cpu = args.same_cpu;
     launch.check = args.watch.check;
     launch.is_job = true;
-    let mut watcher = Watcher::new(&args.watch, context, Patience::Waiting)?;
-    watcher.spaces.distrust(vmatlas_sys::read_implies_exec());
+    let word = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
+    let subject = Subject {
+        how: "run",
+        program: args.command.first().map(word).unwrap_or_default(),
+        args: args.watch.record_args.then(|| args.command.iter().skip(1).map(word).collect()),
+        distrust: vmatlas_sys::read_implies_exec(),
+    };
+    let mut watcher = Watcher::new(&args.watch, context, Patience::Waiting, subject)?;
     let tracer = Tracer::start(&launch).map_err(failure)?;
     watcher.root(tracer.pid());
     let mut kernel = ProcKernel::new(context.proc_root());
     let end = tracer.run(&launch, &mut kernel, &mut watcher).map_err(failure)?;
     let program = args.command.first().map(|p| p.as_encoded_bytes()).unwrap_or_default();
-    Ok(watcher.finish(program, end.shell_status()))
+    Ok(watcher.finish(program, Some(end.shell_status())))
 }

@@ -3,8 +3,6 @@
 vmatlas_view::texts! {
     /// A command of the design that does not exist yet.
     NOT_YET: "'{name}' is not yet there", "'{name}' はまだありません";
-    /// An option of the design that does not exist yet.
-    OPTION_NOT_YET: "option {name} is not yet there", "オプション {name} はまだありません";
     /// A file where only a living process will do.
     PATH_NOT_YET: "{path} is a file or folder, and this command needs a living process: give a PID or a process name ('vmatlas show' reads saved maps and core files)",
         "{path} はファイルかフォルダーですが、このコマンドには動作中のプロセスが必要です。PID かプロセス名を指定してください (保存した maps やコアファイルは 'vmatlas show' で読めます)";
@@ -116,6 +114,18 @@ vmatlas_view::texts! {
     /// Nothing is mapped there.
     NO_SUCH_PART: "process {pid} has no memory mapped at or called {what}; 'vmatlas show {pid}' lists what it has",
         "プロセス {pid} に {what} にあたる領域はありません ('vmatlas show {pid}' で一覧を表示)";
+    /// A recording is in the way.
+    REC_EXISTS: "{path} exists already; give another name, or --force to replace a recording", "{path} はすでにあります。別の名前を指定するか、記録を置き換えるなら --force を付けてください";
+    /// Something else is in the way.
+    REC_NOT_OURS: "{path} is no recording, so --force does not replace it", "{path} は記録ではないので、--force でも置き換えません";
+    /// Not a recording.
+    REC_NONE: "{path} is no recording (a folder made by 'vmatlas run -o')", "{path} は記録ではありません ('vmatlas run -o' で作られるフォルダーを指定してください)";
+    /// A later version.
+    REC_VERSION: "{path} is of recording format {version}, and this vmatlas reads format {known}; use the vmatlas that made it, or a later one",
+        "{path} の記録形式は {version} ですが、この vmatlas が読めるのは {known} です。記録したものと同じか、より新しい vmatlas を使ってください";
+    /// Recording has ended early.
+    REC_STOPPED: "recording stopped: {why}; the program goes on, and what was written stays valid",
+        "記録を中止しました: {why}。プログラムは続行し、書き込み済みの部分は読めます";
     /// A file of ours cannot be written.
     CANNOT_WRITE: "cannot write {path}: {why}", "{path} に書き込めません: {why}";
 }

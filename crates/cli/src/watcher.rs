@@ -3,7 +3,9 @@
 use crate::args::WatchArgs;
 use crate::complain;
 use crate::context::{Context, Stream, is_terminal};
+use crate::filter::Filter;
 use crate::log::{Form, Log, When};
+use crate::recording::{Recorder, Subject};
 use crate::texts;
 use anyhow::anyhow;
 use std::fmt::Display;
@@ -12,7 +14,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
-use vmatlas_event::{Event, Next, Op, Pid, Sink};
+use vmatlas_event::{Event, Next, Pid, Sink};
 use vmatlas_model::{Difference, Done, Spaces, Summary};
 use vmatlas_proc::ProcRoot;
 use vmatlas_trace::TraceError;
@@ -30,11 +32,6 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure of usage.
-    pub(crate) fn usage(message: String) -> Failure {
-        Failure { code: crate::USAGE, message }
-    }
-
     /// Says it, and gives the exit status.
     pub(crate) fn tell(&self, context: &Context) -> ExitCode {
         complain(context, &self.message);
@@ -86,7 +83,8 @@ pub(crate) enum Patience {
 pub(crate) struct Watcher<'a> {
     pub(crate) spaces: Spaces,
     summary: Summary,
-    root: Pid,
+    filter: Filter,
+    recorder: Option<Recorder>,
     args: &'a WatchArgs,
     context: &'a Context,
     options: LineOptions,
@@ -103,10 +101,8 @@ impl<'a> Watcher<'a> {
         args: &'a WatchArgs,
         context: &'a Context,
         patience: Patience,
+        subject: Subject,
     ) -> Result<Watcher<'a>, Failure> {
-        if args.output.is_some() {
-            return Err(Failure::usage(texts::OPTION_NOT_YET.fill(context.lang, &[("name", &"-o")])));
-        }
         if !ProcRoot::system().has_our_numbers() {
             return Err(anyhow!(texts::OTHER_PROC.get(context.lang)).into());
         }
@@ -118,14 +114,24 @@ impl<'a> Watcher<'a> {
             errno_name: vmatlas_sys::errno_name,
             signal_name: vmatlas_sys::signal::name,
         };
+        let distrust = subject.distrust;
+        let log = open_log(args, options, context, patience)?;
+        let recorder = match &args.output {
+            Some(path) => Some(Recorder::create(path.clone(), args.force, subject, context)?),
+            None => None,
+        };
+        let mut spaces = Spaces::new(vmatlas_sys::page_size());
+        spaces.distrust(distrust);
+        let filter = Filter { calls: args.expr.clone(), min_size: args.min_size, ..Filter::default() };
         Ok(Watcher {
-            spaces: Spaces::new(vmatlas_sys::page_size()),
+            spaces,
             summary: Summary::default(),
-            root: Pid(0),
+            filter,
+            recorder,
             args,
             context,
             options,
-            log: open_log(args, options, context, patience)?,
+            log,
             last_call: None,
             difference: None,
         })
@@ -133,7 +139,12 @@ impl<'a> Watcher<'a> {
 
     /// Says which process is the program itself.
     pub(crate) fn root(&mut self, pid: Pid) {
-        self.root = pid;
+        if self.args.no_children {
+            self.filter.pid = Some(pid);
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.root(pid);
+        }
     }
 
     fn done(&mut self, done: &Done) {
@@ -141,33 +152,22 @@ impl<'a> Watcher<'a> {
         if let Some(space) = self.spaces.get(done.event.mm) {
             self.summary.seen_size(space.peak());
         }
-        if !self.args.count && self.is_wanted(done) {
+        if !self.args.count && !self.args.is_quiet() && self.filter.wants(done) {
             self.log.event(done);
         }
     }
 
-    fn is_wanted(&self, done: &Done) -> bool {
-        let event = &done.event;
-        if self.args.no_children && event.task.pid != self.root {
-            return false;
-        }
-        let is_call = event.op.is_call();
-        // Advice that acts on pages only leaves the map as it is: counted, and shown when asked for.
-        let pages_only = !event.op.changes_vmas();
-        if pages_only && !self.args.expr.contains(&event.op.kind()) {
-            return false;
-        }
-        if !self.args.expr.is_empty() && !self.args.expr.contains(&event.op.kind()) {
-            return false;
-        }
-        match self.args.min_size {
-            Some(min) if is_call => {
-                let (added, removed) = done.bytes();
-                added.max(removed) >= min
-            }
-            Some(_) => false,
-            None => is_call || !matches!(event.op, Op::Observed { .. }),
-        }
+    fn finish_recording(&mut self, status: Option<i32>) {
+        let Some(recorder) = self.recorder.take() else { return };
+        let tally = self.spaces.tally();
+        let end = vmatlas_record::End {
+            at: vmatlas_sys::now().0,
+            status,
+            calls: tally.calls,
+            drift: tally.drift,
+            ..vmatlas_record::End::default()
+        };
+        recorder.finish(end, self.context);
     }
 
     /// Tells the first difference at once; the program goes on all the same.
@@ -180,14 +180,18 @@ impl<'a> Watcher<'a> {
     }
 
     /// Writes the summary; the exit status is `status`, or 3 when the model was not the kernel.
-    pub(crate) fn finish(self, program: &[u8], status: i32) -> i32 {
+    pub(crate) fn finish(mut self, program: &[u8], status: Option<i32>) -> i32 {
+        self.finish_recording(status);
+        let status = status.unwrap_or(0);
         let context = SummaryContext {
             program: escape::terminal(program),
             tally: self.spaces.tally(),
             difference: self.difference.clone(),
         };
         let mut text = String::new();
-        if self.args.jsonl.is_some() {
+        if self.args.is_quiet() {
+            // The recording holds it.
+        } else if self.args.jsonl.is_some() {
             let value = summary_json(&self.summary, &context, &self.options, status);
             text = format!("{value}\n");
         } else {
@@ -225,6 +229,9 @@ impl Sink for Watcher<'_> {
             self.last_call = Some(event.clone());
         }
         let progress = self.spaces.event(event);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.event(event, &self.spaces, self.context);
+        }
         for done in progress.unanswered.iter().chain(&progress.done) {
             self.done(done);
         }

@@ -9,6 +9,7 @@ pub mod call;
 pub mod change;
 pub mod check;
 pub mod escape;
+pub mod info;
 pub mod json;
 pub mod kind_text;
 mod lang;

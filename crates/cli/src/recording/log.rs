@@ -1,0 +1,134 @@
+//! `vmatlas log`: the lines of a recorded run, as `run` would have written them.
+
+use crate::args::{parse_call, parse_size};
+use crate::complain;
+use crate::context::{Context, Stream};
+use crate::filter::Filter;
+use crate::output::{Pen, quiet};
+use anyhow::Result;
+use clap::Args;
+use std::fmt::Write;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use vmatlas_event::{Bytes, Event, EventSource, MonoNs, OpKind, PageSize, Pid, Seq, Tid};
+use vmatlas_model::{Done, Spaces};
+use vmatlas_view::json;
+use vmatlas_view::run::{LineOptions, push_line};
+
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
+    /// The recording
+    #[arg(value_name = "REC")]
+    pub(crate) recording: PathBuf,
+    /// Only these calls (mmap, munmap, mremap, brk, mprotect, ...)
+    #[arg(short = 'e', long, value_name = "CALL,...", value_delimiter = ',', value_parser = parse_call)]
+    pub(crate) expr: Vec<OpKind>,
+    /// Only this process
+    #[arg(short, long, value_name = "PID")]
+    pub(crate) pid: Option<i32>,
+    /// Only this thread
+    #[arg(long, value_name = "TID")]
+    pub(crate) tid: Option<i32>,
+    /// Only calls that mapped or unmapped at least this much
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) min_size: Option<Bytes>,
+    /// Only from this time on, in seconds as the lines have them
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) from: Option<u64>,
+    /// Only until this time
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) to: Option<u64>,
+    /// Only what returned an error
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// One JSON object per event instead of lines
+    #[arg(long)]
+    pub(crate) jsonl: bool,
+}
+
+/// Seconds as nanoseconds.
+fn parse_seconds(text: &str) -> Result<u64, String> {
+    let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
+    let time = seconds.and_then(|s| std::time::Duration::try_from_secs_f64(s).ok());
+    time.and_then(|t| u64::try_from(t.as_nanos()).ok()).ok_or_else(|| "seconds such as 1.25".to_owned())
+}
+
+/// What shows one event after another.
+struct Lines<'a> {
+    args: &'a LogArgs,
+    filter: Filter,
+    options: LineOptions,
+    pen: Pen<io::StdoutLock<'static>>,
+    text: String,
+}
+
+pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode> {
+    let mut reader = super::open(&args.recording, context)?;
+    let page = PageSize::new(reader.meta().page_size).unwrap_or(vmatlas_sys::page_size());
+    let mut spaces = Spaces::new(page);
+    spaces.distrust(reader.meta().distrust);
+    let options = LineOptions {
+        lang: context.lang,
+        style: context.style(Stream::Stdout),
+        start: MonoNs(reader.meta().started),
+        columns: context.columns(Stream::Stdout),
+        errno_name: vmatlas_sys::errno_name,
+        signal_name: vmatlas_sys::signal::name,
+    };
+    let filter = Filter {
+        calls: args.expr.clone(),
+        min_size: args.min_size,
+        pid: args.pid.map(Pid),
+        failed: args.failed,
+    };
+    let pen = Pen::new(io::stdout().lock());
+    let mut lines = Lines { args, filter, options, pen, text: String::new() };
+    let read = reader.events(Seq(0), &mut |event| lines.event(&event, &mut spaces));
+    quiet(lines.pen.finish())?;
+    for damage in reader.damage() {
+        complain(context, &damage.to_string());
+    }
+    match read {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // It is damage that was told already, or damage met only now.
+        Err(error) => {
+            let error = super::explain(&error, context);
+            let told = reader.damage().iter().any(|damage| damage.to_string() == error.to_string());
+            if told { Ok(ExitCode::FAILURE) } else { Err(error) }
+        }
+    }
+}
+
+impl Lines<'_> {
+    /// Replays an event; whether there is still somebody who reads, and something to come.
+    fn event(&mut self, event: &Event, spaces: &mut Spaces) -> bool {
+        if event.seq.0 == 0 {
+            self.options.start = event.entered;
+        }
+        let progress = spaces.event(event);
+        let written = progress.unanswered.iter().chain(&progress.done).try_for_each(|done| self.done(done));
+        let since = event.entered.0.saturating_sub(self.options.start.0);
+        // Calls of other tasks may have been left earlier, but were not entered a second later.
+        let is_past = self.args.to.is_some_and(|to| since > to.saturating_add(1_000_000_000));
+        written.is_ok() && !is_past
+    }
+
+    fn done(&mut self, done: &Done) -> std::fmt::Result {
+        let since = done.event.left.0.saturating_sub(self.options.start.0);
+        let wanted = self.args.from.is_none_or(|from| since >= from)
+            && self.args.to.is_none_or(|to| since <= to)
+            && self.args.tid.is_none_or(|tid| done.event.task.tid == Tid(tid))
+            && self.filter.wants(done);
+        if !wanted {
+            return Ok(());
+        }
+        self.text.clear();
+        if self.args.jsonl {
+            writeln!(self.text, "{}", json::event(done, self.options.errno_name))?;
+        } else {
+            push_line(&mut self.text, done, &self.options);
+        }
+        self.pen.write_str(&self.text)
+    }
+}

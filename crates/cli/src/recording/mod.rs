@@ -1,0 +1,35 @@
+//! Recordings: made by `run -o` and `attach -o`, read by `info` and `log`.
+
+pub(crate) mod info;
+pub(crate) mod log;
+mod recorder;
+
+pub(crate) use recorder::{Recorder, Subject};
+
+use crate::context::Context;
+use crate::texts;
+use anyhow::{Result, anyhow};
+use std::fmt::Display;
+use std::path::Path;
+use vmatlas_record::{Reader, RecordError};
+
+/// Opens a recording; an error says what it is instead.
+pub(crate) fn open(path: &Path, context: &Context) -> Result<Reader> {
+    Reader::open(path).map_err(|error| explain(&error, context))
+}
+
+/// An error in the person's language.
+pub(crate) fn explain(error: &RecordError, context: &Context) -> anyhow::Error {
+    let lang = context.lang;
+    anyhow!(match error {
+        RecordError::Exists(path) => texts::REC_EXISTS.fill(lang, &[("path", &path.display())]),
+        RecordError::NotOurs(path) => texts::REC_NOT_OURS.fill(lang, &[("path", &path.display())]),
+        RecordError::NotARecording(path) => texts::REC_NONE.fill(lang, &[("path", &path.display())]),
+        RecordError::Version { path, version, known } => {
+            let values: [(&str, &dyn Display); 3] =
+                [("path", &path.display()), ("version", version), ("known", known)];
+            texts::REC_VERSION.fill(lang, &values)
+        }
+        other => other.to_string(),
+    })
+}

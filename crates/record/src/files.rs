@@ -1,0 +1,96 @@
+//! Files of a recording: private, never through a symbolic link, read within limits.
+
+use crate::error::RecordError;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// The end of a JSON file of ours: its own checksum, over everything before this member.
+const SEAL: &str = ",\n\"crc32\": \"";
+
+/// Makes a folder for us alone; what exists is an error, a symbolic link too.
+pub(crate) fn create_folder(path: &Path) -> Result<(), RecordError> {
+    DirBuilder::new().mode(0o700).create(path).map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => RecordError::Exists(path.to_owned()),
+        _ => RecordError::io(path, e),
+    })
+}
+
+/// Makes a new file for us alone.
+pub(crate) fn create(path: &Path) -> Result<File, RecordError> {
+    // O_CREAT with O_EXCL follows no symbolic link; O_NOFOLLOW says so once more.
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options.open(path).map_err(|e| RecordError::io(path, e))
+}
+
+/// Opens a plain file for reading; a link, a FIFO or a device is an error, and opening never waits.
+pub(crate) fn open(path: &Path) -> Result<File, RecordError> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(path).map_err(|e| RecordError::io(path, e))?;
+    let meta = file.metadata().map_err(|e| RecordError::io(path, e))?;
+    if !meta.is_file() {
+        return Err(RecordError::io(path, io::Error::other("not a plain file")));
+    }
+    Ok(file)
+}
+
+/// A whole file of at most `limit` bytes.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, RecordError> {
+    let mut bytes = Vec::new();
+    let read = open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+    let length = read.map_err(|e| RecordError::io(path, e))?;
+    if length as u64 > limit {
+        return Err(RecordError::damaged(&name(path), limit, "larger than any file of its kind"));
+    }
+    Ok(bytes)
+}
+
+/// The name of a file inside a recording.
+pub(crate) fn name(path: &Path) -> String {
+    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Makes what a folder holds last through a loss of power.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), RecordError> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(|e| RecordError::io(path, e))
+}
+
+/// What a file must last through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Last {
+    /// The end of our process: the program is not to wait for the disk.
+    Kill,
+    /// A loss of power too.
+    ThroughPowerLoss,
+}
+
+/// Writes a JSON object with its checksum, whole or not at all.
+pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T, last: Last) -> Result<(), RecordError> {
+    let json = serde_json::to_string_pretty(value).map_err(|e| RecordError::io(path, e.into()))?;
+    let body = json.trim_end().strip_suffix('}').unwrap_or(&json).trim_end();
+    let text = format!("{body}{SEAL}{:08x}\"\n}}\n", crc32fast::hash(body.as_bytes()));
+    let temporary = path.with_extension("json.tmp");
+    // One that a killed writer left.
+    let _ = fs::remove_file(&temporary);
+    let mut file = create(&temporary)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| if last == Last::ThroughPowerLoss { file.sync_all() } else { Ok(()) })
+        .and_then(|()| fs::rename(&temporary, path))
+        .map_err(|e| RecordError::io(path, e))
+}
+
+/// Reads such an object; `file` is its name in messages.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path, file: &str) -> Result<T, RecordError> {
+    const LIMIT: u64 = 16 << 20;
+    let bytes = read(path, LIMIT)?;
+    let damaged = |what: &str| RecordError::damaged(file, None, what);
+    let text = std::str::from_utf8(&bytes).map_err(|_| damaged("not text"))?;
+    let (body, seal) = text.rsplit_once(SEAL).ok_or_else(|| damaged("without its checksum"))?;
+    if seal != format!("{:08x}\"\n}}\n", crc32fast::hash(body.as_bytes())) {
+        return Err(damaged("the checksum is another one"));
+    }
+    serde_json::from_slice(&bytes).map_err(|e| damaged(&e.to_string()))
+}

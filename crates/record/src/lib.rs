@@ -1,0 +1,27 @@
+//! Recordings on disk: writing them while a program runs, reading them whole or torn.
+//!
+//! You get: [`Writer`], which takes each event and now and then a keyframe, keeps little in memory, and turns itself off
+//! when the disk fails; and [`Reader`], which opens what a writer left behind, also after `kill -9`, and gives the events
+//! again as an [`EventSource`](vmatlas_event::EventSource). docs/RECORDING-FORMAT.md is the norm for every byte.
+//! A recording is hostile input: lengths are bounded, checksums come first, every value is checked.
+
+#![forbid(unsafe_code)]
+
+mod batch;
+mod error;
+mod files;
+mod flat;
+mod keyframe;
+mod meta;
+mod reader;
+mod rows;
+mod seal;
+mod sealed;
+mod table;
+mod tail;
+mod writer;
+
+pub use error::{Damage, RecordError};
+pub use meta::{FORMAT, Meta, Outcome as End, VERSION};
+pub use reader::{Reader, Space};
+pub use writer::{Existing, Options, Writer};

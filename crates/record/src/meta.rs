@@ -1,0 +1,90 @@
+//! What is known of a recording as a whole: meta.json.
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the format that this crate writes, and the only one it reads.
+pub const VERSION: u64 = 1;
+
+/// What `format` in meta.json says.
+pub const FORMAT: &str = "vmatlas-recording";
+
+/// What was known when the recording began, and at its end how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    /// [`FORMAT`]; filled in by the writer.
+    #[serde(default)]
+    pub format: String,
+    /// [`VERSION`]; filled in by the writer.
+    #[serde(default)]
+    pub version: u64,
+    /// The version of vmatlas that wrote it.
+    #[serde(default)]
+    pub vmatlas: String,
+    /// The machine's name.
+    #[serde(default)]
+    pub host: String,
+    /// The kernel's release.
+    #[serde(default)]
+    pub kernel: String,
+    /// The machine's architecture, as `uname -m` has it.
+    #[serde(default)]
+    pub arch: String,
+    /// The size of a page, in bytes.
+    #[serde(default)]
+    pub page_size: u64,
+    /// The program: a command's first word, or a process's name.
+    #[serde(default)]
+    pub program: String,
+    /// Its arguments, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
+    /// The program's own process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
+    /// `run`, `attach`, ...
+    #[serde(default)]
+    pub how: String,
+    /// When it began, CLOCK_MONOTONIC in ns.
+    #[serde(default)]
+    pub started: u64,
+    /// What to add to a time of this recording for nanoseconds since 1970.
+    #[serde(default)]
+    pub clock_offset: u64,
+    /// Who watched: `ptrace`, ...
+    #[serde(default)]
+    pub backend: String,
+    /// What the kernel was found able to do.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// Whether calls were distrusted from the start.
+    #[serde(default)]
+    pub distrust: bool,
+    /// How it ended; `None` while it is made, and for ever when its writer was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Outcome>,
+}
+
+/// How a recording ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// When, CLOCK_MONOTONIC in ns.
+    pub at: u64,
+    /// The exit status, 128+N for signal N; `None` where the program went on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<i32>,
+    /// How many events were taken; filled in by the writer.
+    #[serde(default)]
+    pub events: u64,
+    /// How many keyframes; filled in by the writer.
+    #[serde(default)]
+    pub keyframes: u64,
+    /// Memory calls among the events.
+    #[serde(default)]
+    pub calls: u64,
+    /// Events known to be lost; filled in by the writer.
+    #[serde(default)]
+    pub lost: u64,
+    /// Answers of the kernel that contradicted a prediction.
+    #[serde(default)]
+    pub drift: u64,
+}

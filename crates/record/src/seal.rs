@@ -1,0 +1,124 @@
+//! Sealing: a tail that is full becomes Parquet files, all of them or none.
+
+use crate::batch::complete;
+use crate::error::RecordError;
+use crate::files;
+use crate::meta::VERSION;
+use crate::table::{ALL, EVENTS, Table};
+use crate::tail::Tail;
+use parquet::arrow::ArrowWriter;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Read};
+use std::path::{Path, PathBuf};
+
+/// How many bytes of a file one checksum covers.
+pub(crate) const BLOCK: usize = 64 * 1024;
+
+/// What seal.json of a segment says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Seal {
+    pub(crate) version: u64,
+    /// The first and the last event.
+    pub(crate) first: Option<u64>,
+    pub(crate) last: Option<u64>,
+    /// The tables that have rows, by name.
+    pub(crate) tables: BTreeMap<String, SealedTable>,
+}
+
+/// A file of a segment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SealedTable {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    /// CRC-32 of each block of [`BLOCK`] bytes.
+    pub(crate) blocks: Vec<u32>,
+}
+
+pub(crate) fn segment(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("seg-{number:06}"))
+}
+
+pub(crate) fn tail(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("tail-{number:06}"))
+}
+
+/// Makes a segment of a tail, and removes the tail.
+pub(crate) fn seal(folder: &Path, number: u32) -> Result<(), RecordError> {
+    let path = tail(folder, number);
+    let source = Tail::open(&path)?;
+    let temporary = segment(folder, number).with_extension("tmp");
+    files::create_folder(&temporary)?;
+    let sealed = convert(&source, &temporary).and_then(|()| {
+        files::sync_folder(&temporary)?;
+        fs::rename(&temporary, segment(folder, number)).map_err(|e| RecordError::io(&temporary, e))?;
+        files::sync_folder(folder)
+    });
+    if let Err(error) = sealed {
+        // The tail is still whole; what is half made goes.
+        let _ = fs::remove_dir_all(&temporary);
+        return Err(error);
+    }
+    fs::remove_file(&path).map_err(|e| RecordError::io(&path, e))
+}
+
+/// A Parquet file being written.
+struct Open {
+    writer: ArrowWriter<BufWriter<File>>,
+    path: PathBuf,
+    rows: u64,
+}
+
+fn convert(source: &Tail, folder: &Path) -> Result<(), RecordError> {
+    let mut open: BTreeMap<u16, Open> = BTreeMap::new();
+    let mut seal = Seal { version: VERSION, ..Seal::default() };
+    for frame in &source.frames {
+        let batch = source.record_batch(frame)?;
+        if frame.table.id == EVENTS.id {
+            seal.first.get_or_insert(frame.key as u64);
+            let last = source.batch(frame)?;
+            seal.last = last.len().checked_sub(1).and_then(|row| last.row(row).get(0)).map(|v| v as u64);
+        }
+        let file = match open.entry(frame.table.id) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(start(frame.table, folder)?),
+        };
+        let written = complete(frame.table, &batch).map_err(Into::into).and_then(|b| file.writer.write(&b));
+        written.map_err(|e| RecordError::io(&file.path, std::io::Error::other(e)))?;
+        file.rows += batch.num_rows() as u64;
+    }
+    for table in ALL {
+        if let Some(file) = open.remove(&table.id) {
+            seal.tables.insert(table.name.to_owned(), finish(file)?);
+        }
+    }
+    files::write_json(&folder.join("seal.json"), &seal, files::Last::ThroughPowerLoss)
+}
+
+fn start(table: &Table, folder: &Path) -> Result<Open, RecordError> {
+    let path = folder.join(format!("{}.parquet", table.name));
+    let file = files::create(&path)?;
+    let writer = ArrowWriter::try_new(BufWriter::new(file), table.schema(), Some(table.properties()))
+        .map_err(|e| RecordError::io(&path, std::io::Error::other(e)))?;
+    Ok(Open { writer, path, rows: 0 })
+}
+
+fn finish(open: Open) -> Result<SealedTable, RecordError> {
+    let Open { writer, path, rows } = open;
+    let file = writer.into_inner().map_err(|e| RecordError::io(&path, std::io::Error::other(e)))?;
+    let file = file.into_inner().map_err(|e| RecordError::io(&path, e.into_error()))?;
+    file.sync_all().map_err(|e| RecordError::io(&path, e))?;
+    let mut sealed = SealedTable { rows, ..SealedTable::default() };
+    let mut file = files::open(&path)?;
+    let mut block = Vec::with_capacity(BLOCK);
+    loop {
+        block.clear();
+        let read = (&mut file).take(BLOCK as u64).read_to_end(&mut block);
+        if read.map_err(|e| RecordError::io(&path, e))? == 0 {
+            return Ok(sealed);
+        }
+        sealed.bytes += block.len() as u64;
+        sealed.blocks.push(crc32fast::hash(&block));
+    }
+}

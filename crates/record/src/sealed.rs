@@ -1,0 +1,231 @@
+//! Segments: Parquet files of which each block is checked before anything is decoded.
+
+use crate::batch::Batch;
+use crate::error::{Damage, RecordError};
+use crate::files;
+use crate::meta::VERSION;
+use crate::seal::{BLOCK, Seal};
+use crate::table::Table;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::statistics::Statistics;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+/// No file of a segment is larger, nor a row group of it when it is unpacked.
+const LARGEST: u64 = 512 << 20;
+/// No row group has more rows.
+const MOST_ROWS: i64 = 1 << 20;
+const BATCH: usize = 4096;
+
+/// A sealed part of a recording.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    path: PathBuf,
+    name: String,
+    pub(crate) seal: Seal,
+}
+
+/// A file of a segment, in memory.
+#[derive(Debug)]
+pub(crate) struct TableFile {
+    table: &'static Table,
+    name: String,
+    bytes: Bytes,
+    metadata: ArrowReaderMetadata,
+    /// From the first block that is not as it was written to the description of the file.
+    bad: Option<Range<u64>>,
+}
+
+impl Segment {
+    pub(crate) fn open(path: &Path) -> Result<Segment, RecordError> {
+        let name = files::name(path);
+        let seal: Seal = files::read_json(&path.join("seal.json"), &format!("{name}/seal.json"))?;
+        if seal.version != VERSION {
+            let (path, version) = (path.to_owned(), seal.version);
+            return Err(RecordError::Version { path, version, known: VERSION });
+        }
+        Ok(Segment { path: path.to_owned(), name, seal })
+    }
+
+    /// Reads a table; `None` where it has no rows.
+    pub(crate) fn table(&self, table: &'static Table) -> Result<Option<TableFile>, RecordError> {
+        let Some(sealed) = self.seal.tables.get(table.name) else { return Ok(None) };
+        let file = format!("{}.parquet", table.name);
+        let name = format!("{}/{file}", self.name);
+        let bytes = match files::read(&self.path.join(&file), LARGEST) {
+            Err(RecordError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Err(RecordError::damaged(&name, None, "is missing"));
+            }
+            read => read?,
+        };
+        let bad = bad_part(&bytes, &sealed.blocks, sealed.bytes)
+            .map_err(|at| RecordError::damaged(&name, at, "is not as it was written"))?;
+        let bytes = Bytes::from(bytes);
+        let metadata = guarded(&name, || {
+            ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new().with_skip_arrow_metadata(false))
+        })?;
+        Ok(Some(TableFile { table, name, bytes, metadata, bad }))
+    }
+}
+
+/// What is not as it was written, up to the description at the end of the file; that itself must be whole, otherwise
+/// the error is the place of the first bad block.
+fn bad_part(bytes: &[u8], crcs: &[u32], length: u64) -> Result<Option<Range<u64>>, u64> {
+    let good = |(block, crc): (&[u8], &u32)| crc32fast::hash(block) == *crc;
+    let first = bytes.chunks(BLOCK).zip(crcs).take_while(|pair| good(*pair)).count();
+    let place = ((first * BLOCK) as u64).min(bytes.len() as u64);
+    if bytes.len() as u64 != length || bytes.len().div_ceil(BLOCK) != crcs.len() {
+        return Err(place);
+    }
+    if place == length {
+        return Ok(None);
+    }
+    let described = bytes.last_chunk::<8>().ok_or(place)?;
+    let footer = u32::from_le_bytes([described[0], described[1], described[2], described[3]]);
+    let footer = length.checked_sub(8 + u64::from(footer)).ok_or(place)?;
+    let blocks_of_it = bytes.chunks(BLOCK).zip(crcs).skip((footer / BLOCK as u64) as usize);
+    if footer <= place || !blocks_of_it.clone().all(good) {
+        return Err(place);
+    }
+    Ok(Some(place..footer))
+}
+
+/// Calls into the decoder: an enemy's file must not end us.
+fn guarded<T>(name: &str, decode: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T, RecordError> {
+    match catch_unwind(AssertUnwindSafe(decode)) {
+        Ok(result) => result.map_err(|e| RecordError::damaged(name, None, e.to_string())),
+        Err(_) => Err(RecordError::damaged(name, None, "cannot be decoded")),
+    }
+}
+
+impl TableFile {
+    /// What it takes in memory.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The rows from the first row group on that may hold a key of at least `from`.
+    pub(crate) fn batches(
+        &self,
+        from: i64,
+    ) -> Result<Box<dyn Iterator<Item = Result<Batch, RecordError>> + Send>, RecordError> {
+        let mut groups = Vec::new();
+        let mut damage = None;
+        for (index, group) in self.metadata.metadata().row_groups().iter().enumerate() {
+            if largest_key(group).is_some_and(|key| key < from) {
+                continue;
+            }
+            if !(0..=MOST_ROWS).contains(&group.num_rows())
+                || !(0..=LARGEST as i64).contains(&group.total_byte_size())
+            {
+                damage = Some(Damage {
+                    file: self.name.clone(),
+                    at: None,
+                    what: "a row group is too large".to_owned(),
+                });
+                break;
+            }
+            if let Some(bad) = self.bad.as_ref().filter(|bad| touches(group, bad)) {
+                let what = "is not as it was written".to_owned();
+                damage = Some(Damage { file: self.name.clone(), at: Some(bad.start), what });
+                break;
+            }
+            groups.push(index);
+        }
+        let mut reader = guarded(&self.name, || {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
+                .with_row_groups(groups)
+                .with_batch_size(BATCH)
+                .build()
+        })?;
+        let (table, name) = (self.table, self.name.clone());
+        let mut ended = false;
+        Ok(Box::new(std::iter::from_fn(move || {
+            if ended {
+                return None;
+            }
+            let next = guarded(&name, || reader.next().transpose().map_err(Into::into));
+            let item = match next {
+                Ok(Some(batch)) => Batch::new(table, &batch, &name),
+                Ok(None) => Err(RecordError::Damaged(damage.take()?)),
+                Err(error) => Err(error),
+            };
+            ended = item.is_err();
+            Some(item)
+        })))
+    }
+}
+
+/// The largest key of a row group, where its statistics tell.
+fn largest_key(group: &RowGroupMetaData) -> Option<i64> {
+    match group.columns().first()?.statistics()? {
+        Statistics::Int64(statistics) => statistics.max_opt().copied(),
+        _ => None,
+    }
+}
+
+fn touches(group: &RowGroupMetaData, bad: &Range<u64>) -> bool {
+    group.columns().iter().any(|column| {
+        // Offsets that make no sense are an error of decoding later.
+        let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset()).max(0) as u64;
+        let end = start.saturating_add(column.compressed_size().max(0) as u64);
+        start < bad.end && bad.start < end
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal;
+    use crate::table::{ALL, EVENTS};
+    use std::fs;
+
+    /// Checks that a forged file, whose checksums are right, is an error or rows, and never a panic or a hang.
+    #[test]
+    fn forged_files_are_refused_or_read() {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let folder = tempfile::tempdir().unwrap();
+        crate::tail::tests::write(&seal::tail(folder.path(), 1));
+        seal::seal(folder.path(), 1).unwrap();
+        let path = seal::segment(folder.path(), 1);
+        let sealed = Segment::open(&path).unwrap().seal;
+        assert_eq!((sealed.first, sealed.last, sealed.tables.len()), (Some(5), Some(24), 2));
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        let (mut good, mut bad) = (0, 0);
+        for table in ALL.into_iter().filter(|table| sealed.tables.contains_key(table.name)) {
+            let file = path.join(format!("{}.parquet", table.name));
+            let whole = fs::read(&file).unwrap();
+            for _ in 0..4000 {
+                let mut bytes = whole.clone();
+                for _ in 0..=random % 3 {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let at = (random >> 8) as usize % bytes.len();
+                    bytes[at] ^= 1 << (random >> 60 & 7);
+                }
+                fs::write(&file, &bytes).unwrap();
+                let mut forged = sealed.clone();
+                let crcs = bytes.chunks(BLOCK).map(crc32fast::hash).collect();
+                forged.tables.get_mut(table.name).unwrap().blocks = crcs;
+                let segment = Segment { path: path.clone(), name: "seg".to_owned(), seal: forged };
+                let batches = segment.table(table).and_then(|t| t.unwrap().batches(i64::MIN));
+                match batches {
+                    Ok(batches) => batches.for_each(|batch| match batch {
+                        Ok(batch) => good += (0..batch.len()).filter_map(|row| batch.row(row).get(0)).count(),
+                        Err(_) => bad += 1,
+                    }),
+                    Err(_) => bad += 1,
+                }
+            }
+            fs::write(&file, &whole).unwrap();
+        }
+        std::panic::set_hook(hook);
+        assert!(good > 0 && bad > 0, "{good} {bad}");
+        assert!(Segment::open(&path).unwrap().table(&EVENTS).unwrap().is_some());
+    }
+}

@@ -1,0 +1,129 @@
+//! The tables and their columns.
+
+use arrow_schema::{DataType, Field, Schema};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
+use std::sync::Arc;
+
+/// What a column holds, and how Parquet is to write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Whole numbers that grow or change little: the differences are written.
+    Delta,
+    /// Addresses and other numbers of which hardly any comes twice.
+    Plain,
+    /// Numbers of which there are few.
+    Few,
+    /// A word of a fixed list.
+    Word,
+    /// Bytes of any kind.
+    Bytes,
+}
+
+/// A column.
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+}
+
+/// A table; its first column is what it is ordered by.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) id: u16,
+    pub(crate) name: &'static str,
+    pub(crate) columns: &'static [Column],
+}
+
+macro_rules! table {
+    ($name:ident = $id:literal $text:literal: $($column:ident $kind:ident),+ $(,)?) => {
+        pub(crate) const $name: Table = Table {
+            id: $id,
+            name: $text,
+            columns: &[$(Column { name: stringify!($column), kind: Kind::$kind }),+],
+        };
+    };
+}
+
+table!(EVENTS = 1 "events":
+    seq Delta, entered Delta, took Plain, task Few, mm Few, op Word, result Plain, errno Few, stack Few, source Word,
+    detail Word, addr Plain, len Few, prot Few, flags Few, fd Few, offset Plain, addr2 Plain, len2 Few,
+    arg0 Plain, arg1 Plain, arg2 Plain, arg3 Plain, arg4 Plain, arg5 Plain,
+    child Few, mm2 Few, status Few, signal Few, name Few, count Few);
+table!(ROWS = 2 "rows":
+    seq Delta, start Plain, end Plain, prot Few, shared Few, offset Plain, major Few, minor Few, inode Few, name Few);
+table!(IN_FLIGHT = 3 "in_flight": seq Delta, task Few);
+table!(NAMES = 4 "names": id Delta, bytes Bytes);
+table!(TASKS = 5 "tasks": id Delta, pid Plain, tid Plain, started Plain);
+table!(SPACES = 6 "spaces": mm Delta, parent Few, how Word, first_seq Delta, last_seq Delta);
+table!(KEYFRAMES = 7 "keyframes": after Delta, at Delta, spaces Few, rows Few, parts Few);
+table!(STATES = 8 "states": after Delta, mm Few, brk Plain, peak Plain, distrust Few, rows Few, parts Few);
+table!(STATE_ROWS = 9 "state_rows":
+    after Delta, start Plain, end Plain, prot Few, shared Few, offset Plain, major Few, minor Few, inode Few, name Few,
+    mm Few);
+table!(STATE_PARTS = 10 "state_parts": after Delta, mm Few, what Word, start Plain, end Plain, value Plain);
+
+/// Every table, in the order in which they are flushed: what is referred to comes first.
+pub(crate) const ALL: [&Table; 10] =
+    [&NAMES, &TASKS, &SPACES, &ROWS, &IN_FLIGHT, &EVENTS, &STATE_ROWS, &STATE_PARTS, &STATES, &KEYFRAMES];
+
+/// How many rows a row group has at most: what must be read to find one event.
+pub(crate) const ROW_GROUP: usize = 32_768;
+
+impl Table {
+    pub(crate) fn by_id(id: u16) -> Option<&'static Table> {
+        ALL.iter().copied().find(|table| table.id == id)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// The Arrow schema of the whole table.
+    pub(crate) fn schema(&self) -> Arc<Schema> {
+        let fields: Vec<Field> =
+            self.columns.iter().map(|c| Field::new(c.name, c.kind.data_type(), true)).collect();
+        Arc::new(Schema::new(fields))
+    }
+
+    /// How Parquet is to write it.
+    pub(crate) fn properties(&self) -> WriterProperties {
+        let level = ZstdLevel::try_new(3).unwrap_or_default();
+        let mut properties = WriterProperties::builder()
+            // Pages of version 2 leave the marks of missing values unpacked: a byte for each event.
+            .set_writer_version(WriterVersion::PARQUET_1_0)
+            .set_compression(Compression::ZSTD(level))
+            .set_created_by("vmatlas".to_owned())
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true)
+            .set_max_row_group_row_count(Some(ROW_GROUP));
+        for column in self.columns {
+            let path = ColumnPath::from(column.name);
+            properties = match column.kind {
+                Kind::Delta => properties
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+                Kind::Plain => properties
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path, Encoding::PLAIN),
+                Kind::Few | Kind::Word => properties.set_column_dictionary_enabled(path, true),
+                Kind::Bytes => properties
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_statistics_enabled(path, EnabledStatistics::None),
+            };
+        }
+        properties.build()
+    }
+}
+
+impl Kind {
+    pub(crate) const fn data_type(self) -> DataType {
+        match self {
+            Kind::Delta | Kind::Plain | Kind::Few => DataType::Int64,
+            Kind::Word => DataType::Utf8,
+            Kind::Bytes => DataType::Binary,
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Torn, flipped, forged or in the way: what was whole before the damage is read, and the damage is named.
+
+#![expect(clippy::unwrap_used, reason = "a test binary")]
+
+mod common;
+
+use common::{create, meta, read, read_from, small, write};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use vmatlas_event::{Event, EventSource, Seq};
+use vmatlas_record::{End, Existing, Options, Reader, RecordError, Writer};
+
+/// A recording that was never ended, each event flushed alone.
+fn torn(folder: &Path, calls: u64) -> (PathBuf, Vec<Event>) {
+    let path = folder.join("torn");
+    let events = small(calls);
+    let mut writer = create(&path, Options { flush_after: 0, ..Options::default() });
+    write(&mut writer, &events, 7);
+    drop(writer);
+    (path, events)
+}
+
+fn sealed(folder: &Path, calls: u64) -> (PathBuf, Vec<Event>) {
+    let path = folder.join("sealed");
+    let events = small(calls);
+    let mut writer = create(&path, Options { rotate_at: 40_000, ..Options::default() });
+    write(&mut writer, &events, 97);
+    writer.finish(End::default()).unwrap();
+    (path, events)
+}
+
+/// Reads all there is; whatever is given must be the beginning of what was written.
+fn prefix(path: &Path, events: &[Event]) -> (usize, bool) {
+    let mut reader = match Reader::open(path) {
+        Ok(reader) => reader,
+        Err(RecordError::NotARecording(_) | RecordError::Version { .. }) => return (0, true),
+        Err(error) => panic!("{error}"),
+    };
+    let (found, result) = read_from(&mut reader, 0);
+    assert!(found.len() <= events.len() && found == events[..found.len()], "a prefix");
+    let keyframes: Vec<Seq> = reader.keyframes().map(|(after, _)| after).collect();
+    let broken = keyframes.iter().filter(|after| reader.keyframe(**after).is_err()).count();
+    let said = !reader.damage().is_empty() || result.is_err() || broken > 0;
+    (found.len(), said)
+}
+
+/// Checks that a tail cut at each of its bytes gives every event whose frame is whole, and says where it was cut.
+#[test]
+fn cut_at_each_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("torn");
+    let events = small(2);
+    let mut writer = create(&path, Options::default());
+    write(&mut writer, &events, 3);
+    drop(writer);
+    let tail = path.join("tail-000001");
+    let whole = fs::read(&tail).unwrap();
+    let mut before = 0;
+    for length in 0..=whole.len() {
+        fs::write(&tail, &whole[..length]).unwrap();
+        let (found, _) = prefix(&path, &events);
+        assert!(found >= before, "{found} of {before} at {length}");
+        before = found;
+        if length % 50 == 0 {
+            let reader = Reader::open(&path).unwrap();
+            // A cut between two frames cannot be seen; that the recording was not ended is said by its meta.json.
+            assert!(reader.meta().end.is_none());
+            if let [damage] = reader.damage() {
+                assert_eq!(damage.file, "tail-000001");
+                assert!(damage.at.unwrap() <= length as u64);
+            }
+        }
+    }
+    assert_eq!(before, events.len());
+    assert_eq!(Reader::open(&path).unwrap().damage(), []);
+}
+
+/// Numbers that look random and are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
+
+fn files(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// Checks that no flipped bit makes the reader panic, hang or tell what was not written, and that none goes unnoticed.
+#[test]
+fn flipped_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    for (path, events, flips) in [
+        {
+            let (p, e) = torn(folder.path(), 5);
+            (p, e, 5000)
+        },
+        {
+            let (p, e) = sealed(folder.path(), 300);
+            (p, e, 5000)
+        },
+    ] {
+        assert_eq!(prefix(&path, &events), (events.len(), false));
+        let files = files(&path);
+        for _ in 0..flips {
+            let file = &files[dice.below(files.len())];
+            let whole = fs::read(file).unwrap();
+            let mut bytes = whole.clone();
+            let at = dice.below(bytes.len());
+            bytes[at] ^= 1 << dice.below(8);
+            fs::write(file, &bytes).unwrap();
+            let (found, said) = prefix(&path, &events);
+            assert!(said, "{} of {} events, and nothing is said of {}", found, events.len(), file.display());
+            fs::write(file, &whole).unwrap();
+        }
+        assert_eq!(prefix(&path, &events), (events.len(), false));
+    }
+}
+
+/// Checks that a segment which is missing is an error where its events would be, not a gap.
+#[test]
+fn a_missing_part_is_an_error_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, events) = sealed(folder.path(), 40_000);
+    assert!(path.join("seg-000003").exists());
+    fs::remove_dir_all(path.join("seg-000002")).unwrap();
+    let (found, result) = read(&path);
+    assert!(!found.is_empty() && found == events[..found.len()]);
+    assert_eq!(result, Err("seg-000002: is missing".to_owned()));
+    fs::remove_file(path.join("seg-000001/rows.parquet")).unwrap();
+    let (found, result) = read(&path);
+    assert_eq!((found.len(), result), (0, Err("seg-000001/rows.parquet: is missing".to_owned())));
+}
+
+/// Checks that a later format is refused by its number.
+#[test]
+fn another_version_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = torn(folder.path(), 3);
+    let tail = path.join("tail-000001");
+    let mut bytes = fs::read(&tail).unwrap();
+    bytes[8] = 2;
+    fs::write(&tail, bytes).unwrap();
+    let error = Reader::open(&path).map(|_| ()).unwrap_err().to_string();
+    assert!(error.ends_with("recording format 2, and this vmatlas reads format 1"), "{error}");
+}
+
+/// Checks that nothing that exists is written to, and that only a recording is replaced.
+#[test]
+fn what_is_in_the_way_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = torn(folder.path(), 3);
+    let again = |path: &Path, existing| {
+        let options = Options { existing, ..Options::default() };
+        Writer::create(path, meta(), options).map(drop)
+    };
+    assert!(matches!(again(&path, Existing::Refuse), Err(RecordError::Exists(_))));
+    let link = folder.path().join("link");
+    symlink(&path, &link).unwrap();
+    assert!(matches!(again(&link, Existing::Refuse), Err(RecordError::Exists(_))));
+    assert!(matches!(again(&link, Existing::Replace), Err(RecordError::NotOurs(_))));
+    let dangling = folder.path().join("dangling");
+    symlink(folder.path().join("nowhere"), &dangling).unwrap();
+    assert!(matches!(again(&dangling, Existing::Refuse), Err(RecordError::Exists(_))));
+    assert!(!folder.path().join("nowhere").exists());
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("meta.json"), "{}").unwrap();
+    fs::write(other.join("thesis.tex"), "x").unwrap();
+    assert!(matches!(again(&other, Existing::Replace), Err(RecordError::NotOurs(_))));
+    assert!(other.join("thesis.tex").exists());
+    assert!(matches!(Reader::open(&folder.path().join("dangling")), Err(RecordError::Io { .. })));
+    fs::remove_file(other.join("meta.json")).unwrap();
+    assert!(matches!(Reader::open(&other), Err(RecordError::NotARecording(_))));
+    assert!(again(&path, Existing::Replace).is_ok());
+    assert_eq!(read(&path), (Vec::new(), Ok(())));
+}
+
+/// Checks that a FIFO or a link inside a recording is not opened.
+#[test]
+fn special_files_inside_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = torn(folder.path(), 3);
+    let tail = path.join("tail-000001");
+    fs::rename(&tail, folder.path().join("away")).unwrap();
+    symlink(folder.path().join("away"), &tail).unwrap();
+    assert!(matches!(Reader::open(&path), Err(RecordError::Io { .. })));
+}
+
+/// Checks that a writer whose disk fails turns itself off, says so once, and leaves a valid recording.
+#[test]
+fn a_writer_that_fails_leaves_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r");
+    let events = small(2000);
+    let mut writer = create(&path, Options { rotate_at: 60_000, flush_after: 0, ..Options::default() });
+    // The second tail cannot be made: something is there.
+    fs::write(path.join("tail-000002"), "").unwrap();
+    write(&mut writer, &events, 100_000);
+    let failure = writer.take_failure().unwrap().to_string();
+    assert!(failure.contains("tail-000002"), "{failure}");
+    assert!(writer.take_failure().is_none());
+    writer.finish(End::default()).unwrap();
+    let mut reader = Reader::open(&path).unwrap();
+    assert!(reader.meta().end.is_none());
+    let (found, _) = read_from(&mut reader, 0);
+    assert!(found.len() > 10 && found == events[..found.len()]);
+}

@@ -1,0 +1,55 @@
+//! The words about recordings, in both languages.
+
+crate::texts! {
+    /// Heading.
+    TITLE: "recording of {program} ({how})", "{program} の記録 ({how})";
+    /// The machine.
+    MACHINE: "on {host}, Linux {kernel} {arch}, by vmatlas {version}", "{host}, Linux {kernel} {arch}, vmatlas {version}";
+    /// When, and how long.
+    WHEN: "{date}, {seconds} s", "{date}, {seconds} 秒";
+    /// The exit status.
+    STATUS: "exit status {status}", "終了ステータス {status}";
+    /// It went on.
+    LEFT: "left running", "実行を続けたまま終了";
+    /// No end.
+    NOT_ENDED: "not ended: it is being made, or its writer was killed; what was flushed is here",
+        "記録が終わっていません: 記録中か、vmatlas が強制終了されました。書き出し済みの部分は読めます";
+    /// Figures.
+    FIGURES: "{events} events, {keyframes} keyframes, lost {lost}, drift {drift}, {size} on disk",
+        "イベント {events}, キーフレーム {keyframes}, 欠落 {lost}, 食い違い {drift}, ディスク {size}";
+    /// A figure that was not written.
+    UNKNOWN: "unknown", "不明";
+    /// Heading of the tree.
+    PROCESSES: "PROCESS", "プロセス";
+    /// Column.
+    THREADS: "THREADS", "スレッド";
+    /// Column.
+    CALLS: "CALLS", "呼び出し";
+    /// Column.
+    END: "END", "終了";
+    /// Column.
+    PROGRAM: "PROGRAM", "プログラム";
+    /// Column.
+    EVENT: "EVENT", "イベント";
+    /// Column.
+    COUNT: "COUNT", "件数";
+    /// Column.
+    FAILED: "FAILED", "失敗";
+    /// A signal ended it.
+    SIGNAL: "signal {signal}", "シグナル {signal}";
+    /// Its end was not seen.
+    NO_END: "-", "-";
+    /// A mark.
+    MARK: "mark {name} at {seconds} s (event {seq})", "マーク {name}: {seconds} 秒 (イベント {seq})";
+    /// A damaged place.
+    DAMAGE: "damaged: {what}", "破損: {what}";
+}
+
+#[cfg(test)]
+mod tests {
+    /// Checks that every text has both languages with the same values.
+    #[test]
+    fn both_languages_are_there() {
+        assert_eq!(crate::gaps(super::ALL), Vec::<String>::new());
+    }
+}
