@@ -22,12 +22,14 @@ mod change;
 mod check;
 mod diff;
 mod interval;
+mod keyframe;
 pub mod kind;
 pub mod rss;
 mod rules;
 mod space;
 mod spaces;
 mod summary;
+pub mod timeline;
 mod undo;
 
 pub use alike::{AlikeRun, Apart, Neighbour, alike};

@@ -1,26 +1,29 @@
 //! All address spaces of a traced tree, and the joining of each call with the kernel's answer to it.
 
 use crate::apply::{Ranges, affected_ranges};
-use crate::change::{Change, PageChange};
+use crate::change::{Change, PageChange, Replaced};
 use crate::check::Difference;
 use crate::rules::Rules;
 use crate::space::AddressSpace;
+use crate::timeline::Effects;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use vmatlas_event::{
-    AddrRange, Bytes, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, Tid, VmaRow,
+    AddrRange, Bytes, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, TaskId, Tid, VmaRow,
 };
 
 /// The models of all address spaces, by [`MmId`].
 #[derive(Debug)]
 pub struct Spaces {
-    page: PageSize,
-    spaces: FxHashMap<MmId, Living>,
+    pub(crate) page: PageSize,
+    pub(crate) spaces: FxHashMap<MmId, Living>,
     /// Calls that wait for an answer: at most one for each task, mostly none or one.
     pending: Vec<Pending>,
-    distrust: bool,
+    pub(crate) distrust: bool,
     tally: Tally,
+    /// What the events do, so that it can be taken back; `None` where nobody wants to.
+    pub(crate) effects: Option<Effects>,
 }
 
 /// How well the models and the kernel agreed.
@@ -47,13 +50,25 @@ pub struct Tally {
 
 /// An address space that tasks use.
 #[derive(Debug)]
-struct Living {
-    space: AddressSpace,
-    /// The tasks that share it, each with its process.
-    users: FxHashMap<Tid, Pid>,
+pub(crate) struct Living {
+    pub(crate) space: AddressSpace,
+    /// The tasks that share it.
+    pub(crate) users: FxHashMap<Tid, TaskId>,
     /// The latest calls and where they acted, by the time they were left.
-    recent: VecDeque<(MonoNs, Ranges)>,
+    pub(crate) recent: VecDeque<(MonoNs, Ranges)>,
 }
+
+impl Living {
+    pub(crate) fn new(space: AddressSpace) -> Living {
+        Living { space, users: FxHashMap::default(), recent: VecDeque::new() }
+    }
+}
+
+/// So many events later a call that got no answer gets none: its task was killed, or the answer was lost.
+const PATIENCE: u64 = 1024;
+
+/// So many calls of one address space are remembered, to tell which overlapped.
+pub(crate) const REMEMBERED: usize = 128;
 
 /// A call whose range the kernel is being asked about.
 #[derive(Debug)]
@@ -120,6 +135,7 @@ impl Spaces {
             pending: Vec::new(),
             distrust: false,
             tally: Tally::default(),
+            effects: None,
         }
     }
 
@@ -132,6 +148,18 @@ impl Spaces {
     /// One of them.
     pub fn get(&self, mm: MmId) -> Option<&AddressSpace> {
         self.spaces.get(&mm).map(|living| &living.space)
+    }
+
+    /// The numbers of all that live, in order.
+    pub fn alive(&self) -> Vec<MmId> {
+        let mut alive: Vec<MmId> = self.spaces.keys().copied().collect();
+        alive.sort_unstable();
+        alive
+    }
+
+    /// Whether some call waits for the kernel's answer.
+    pub fn is_waiting(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// How well the models and the kernel agreed so far.
@@ -147,6 +175,7 @@ impl Spaces {
             && let Some(at) = waiting
         {
             let applied = self.space(event.mm).apply(event);
+            self.changed(event.mm, &applied.change);
             let pending = &mut self.pending[at];
             // What other tasks are doing at this moment may be in the answer already: that is no contradiction.
             self.tally.drift += u64::from(applied.drifted && pending.predicted() && in_flight.is_empty());
@@ -156,13 +185,11 @@ impl Spaces {
             if pending.awaited > 0 {
                 return Progress::default();
             }
-            let Pending { event, change, .. } = self.pending.swap_remove(at);
-            return Progress { done: Some(Box::new(Done::new(event, change, true))), ..Progress::default() };
+            return Progress { done: Some(Box::new(self.take(at, true))), ..Progress::default() };
         }
-        let unanswered = waiting.map(|at| {
-            let Pending { event, change, .. } = self.pending.swap_remove(at);
-            Box::new(Done::new(event, change, false))
-        });
+        let is_old = |p: &Pending| p.event.seq.0.saturating_add(PATIENCE) < event.seq.0;
+        let unanswered = waiting.or_else(|| self.pending.iter().position(is_old));
+        let unanswered = unanswered.map(|at| Box::new(self.take(at, false)));
         if let Op::Snapshot { reason, .. } = &event.op {
             return Progress { unanswered, ..self.snapshot(event, *reason) };
         }
@@ -173,7 +200,9 @@ impl Spaces {
         let overlapped = self.tally.conflicts > conflicts_before;
         if is_brk && overlapped {
             // Which of two calls came last, and so where the break is now, only the next one that is alone tells.
-            change = change.then(self.space(event.mm).forget_break());
+            let forgotten = self.space(event.mm).forget_break();
+            self.changed(event.mm, &forgotten);
+            change = change.then(forgotten);
         }
         if ask.is_empty() {
             let done = Some(Box::new(Done::new(event.clone(), change, true)));
@@ -186,12 +215,24 @@ impl Spaces {
         Progress { unanswered, ask, ..Progress::default() }
     }
 
+    /// A call that waits no longer. What it asked about is of no interest any more when no other one waits.
+    fn take(&mut self, at: usize, confirmed: bool) -> Done {
+        let Pending { event, change, .. } = self.pending.swap_remove(at);
+        if !self.pending.iter().any(|p| p.event.mm == event.mm)
+            && let Some(living) = self.spaces.get_mut(&event.mm)
+        {
+            living.space.holes.clear();
+        }
+        Done::new(event, change, confirmed)
+    }
+
     /// Takes a whole map in place of the model's, and tells what that shows about the model.
     fn snapshot(&mut self, event: &Event, reason: SnapshotReason) -> Progress {
         // Whose map was read uses it, whether or not its creator has told of it.
         let living = self.living(event.mm);
-        living.users.insert(event.task.tid, event.task.pid);
+        living.users.insert(event.task.tid, event.task);
         let mut applied = living.space.apply(event);
+        self.changed(event.mm, &applied.change);
         let mut difference = None;
         let is_known_before = match reason {
             SnapshotReason::Exec | SnapshotReason::Fork | SnapshotReason::Attach => false,
@@ -224,10 +265,10 @@ impl Spaces {
     fn living(&mut self, mm: MmId) -> &mut Living {
         let page = self.page;
         let distrust = self.distrust;
-        self.spaces.entry(mm).or_insert_with(|| Living {
-            space: AddressSpace::distrusted(page, distrust),
-            users: FxHashMap::default(),
-            recent: VecDeque::new(),
+        let effects = &mut self.effects;
+        self.spaces.entry(mm).or_insert_with(|| {
+            effects.iter_mut().for_each(|effects| effects.came(mm));
+            Living::new(AddressSpace::distrusted(page, distrust))
         })
     }
 
@@ -235,14 +276,26 @@ impl Spaces {
         &mut self.living(mm).space
     }
 
+    fn changed(&mut self, mm: MmId, change: &Change) {
+        self.effects.iter_mut().for_each(|effects| effects.changed(mm, change));
+    }
+
     /// Some tasks less use an address space; its last rows when they were the last ones.
     fn leave(&mut self, mm: MmId, leaves: impl Fn(Tid, Pid) -> bool) -> Change {
         let Some(living) = self.spaces.get_mut(&mm) else { return Change::default() };
-        living.users.retain(|tid, pid| !leaves(*tid, *pid));
+        living.users.retain(|tid, task| !leaves(*tid, task.pid));
         if !living.users.is_empty() {
             return Change::default();
         }
-        self.spaces.remove(&mm).map(|living| living.space.end()).unwrap_or_default()
+        let Some(living) = self.spaces.remove(&mm) else { return Change::default() };
+        match &mut self.effects {
+            None => living.space.end(),
+            Some(effects) => {
+                let change = living.space.clone().end();
+                effects.went(mm, living);
+                change
+            }
+        }
     }
 
     fn apply(&mut self, event: &Event) -> (Change, Vec<AddrRange>, bool) {
@@ -257,18 +310,19 @@ impl Spaces {
                     }
                     // A copy is registered with no userfaultfd.
                     space.rules.forget_userfaultfds();
+                    space.begin();
                     // One that is there has been read already: its creator's word came late.
-                    self.spaces.entry(*child_mm).or_insert_with(|| Living {
-                        space,
-                        users: FxHashMap::default(),
-                        recent: VecDeque::new(),
+                    let effects = &mut self.effects;
+                    self.spaces.entry(*child_mm).or_insert_with(|| {
+                        effects.iter_mut().for_each(|effects| effects.came(*child_mm));
+                        Living::new(space)
                     });
                 }
-                self.living(*child_mm).users.insert(child.tid, child.pid);
+                self.living(*child_mm).users.insert(child.tid, *child);
                 (Change::default(), Vec::new(), false)
             }
             Op::Joined => {
-                self.living(event.mm).users.insert(event.task.tid, event.task.pid);
+                self.living(event.mm).users.insert(event.task.tid, event.task);
                 (Change::default(), Vec::new(), false)
             }
             Op::Exit { .. } => (self.leave(event.mm, |tid, _| tid == event.task.tid), Vec::new(), false),
@@ -278,13 +332,18 @@ impl Spaces {
                 let persona = self.spaces.get(old_mm).map(|old| old.space.rules.distrust());
                 let change = self.leave(*old_mm, |_, pid| pid == event.task.pid);
                 if persona == Some(true) {
-                    self.space(event.mm).rules = Rules::new(true);
+                    let space = self.space(event.mm);
+                    let before = std::mem::replace(&mut space.rules, Rules::new(true));
+                    let after = space.rules.clone();
+                    let rules = Some(Box::new(Replaced { before, after }));
+                    self.changed(event.mm, &Change { rules, ..Change::default() });
                 }
-                self.living(event.mm).users.insert(event.task.tid, event.task.pid);
+                self.living(event.mm).users.insert(event.task.tid, event.task);
                 (change, Vec::new(), false)
             }
             _ => {
                 let applied = self.space(event.mm).apply(event);
+                self.changed(event.mm, &applied.change);
                 let mut ask = applied.ask.into_vec();
                 if event.op.is_call() {
                     self.overlapping(event, &mut ask);
@@ -297,7 +356,6 @@ impl Spaces {
     /// Asks again about a call that overlapped another one in time and range: neither the order of entry nor that of
     /// exit is the kernel's own (exit order was wrong in 2 to 84 of 100 such pairs).
     fn overlapping(&mut self, event: &Event, ask: &mut Vec<AddrRange>) {
-        const REMEMBERED: usize = 128;
         let page = self.page;
         let living = self.living(event.mm);
         if living.users.len() < 2 {

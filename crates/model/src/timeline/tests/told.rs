@@ -1,0 +1,1 @@
+//! Recordings of a few events whose story is known.
