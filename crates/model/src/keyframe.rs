@@ -17,8 +17,7 @@ impl Spaces {
         if self.is_waiting() {
             return None;
         }
-        let mut spaces: Vec<SpaceState> =
-            self.spaces.iter().map(|(mm, living)| living.state(*mm)).collect();
+        let mut spaces: Vec<SpaceState> = self.spaces.iter().map(|(mm, living)| living.state(*mm)).collect();
         spaces.sort_unstable_by_key(|state| state.mm);
         Some(Keyframe { after, at, spaces })
     }
@@ -30,7 +29,8 @@ impl Spaces {
     pub fn from_keyframe(page: PageSize, distrust: bool, keyframe: &Keyframe) -> Spaces {
         let mut spaces = Spaces::new(page);
         spaces.distrust(distrust);
-        spaces.spaces = keyframe.spaces.iter().map(|state| (state.mm, Living::from_state(page, state))).collect();
+        spaces.spaces =
+            keyframe.spaces.iter().map(|state| (state.mm, Living::from_state(page, state))).collect();
         spaces
     }
 }

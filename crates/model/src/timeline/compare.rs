@@ -82,8 +82,6 @@ fn with_origins(a: &[VmaRow], b: &[VmaRow], origins: Option<(&[Origin], &[Origin
         _ => Delta::Removed(row),
     }));
     deltas.sort_by_key(|delta| delta.range().start());
-    // A VMA that grew at both ends was found twice.
-    deltas.dedup();
     deltas
 }
 
@@ -159,13 +157,15 @@ fn moved(
     removed.retain(|_| !gone.next().unwrap_or(false));
 }
 
-/// Whether pages that only `b` has are the end of a VMA that `a` has too.
+/// Whether pages that only `b` has are an end of a VMA of which `a` has all the rest.
 fn resized(a: &[VmaRow], b: &[VmaRow], added: &VmaRow) -> Option<Delta> {
     let to = b.get(b.partition_point(|row| row.range.end() <= added.range.start()))?;
-    let from = a.get(a.partition_point(|row| row.range.end() <= to.range.start()))?;
-    let is_one = to.range.covers(from.range) && to.range.covers(added.range) && from.same_attributes(to);
-    let only = to.range.len().0 == from.range.len().0.checked_add(added.range.len().0)?;
-    (is_one && only).then(|| Delta::Resized { from: from.clone(), to: to.clone() })
+    let there = a.get(a.partition_point(|row| row.range.end() <= to.range.start())..)?;
+    let mut there = there.iter().take_while(|row| row.range.start() < to.range.end());
+    let from = there.find(|row| !row.range.intersects(added.range))?;
+    let rest = to.range.len().0.checked_sub(added.range.len().0)?;
+    let is_rest = to.range.covers(from.range) && to.range.covers(added.range) && from.range.len().0 == rest;
+    (is_rest && from.same_attributes(to)).then(|| Delta::Resized { from: from.clone(), to: to.clone() })
 }
 
 /// What a VMA is, wherever it lies.
@@ -215,7 +215,9 @@ pub fn compare_runs(a: Side<'_>, b: Side<'_>) -> Vec<Delta> {
         for place in second.iter_mut() {
             let Some((to, kind)) = *place else { continue };
             let same = places.get_mut(&Class::of(to, kind, with_prot, with_size)).and_then(Vec::pop);
-            let Some((from, _)) = same.and_then(|index| first.get_mut(index)).and_then(Option::take) else { continue };
+            let Some((from, _)) = same.and_then(|index| first.get_mut(index)).and_then(Option::take) else {
+                continue;
+            };
             *place = None;
             let (from, to) = (from.clone(), to.clone());
             match (with_prot, with_size) {

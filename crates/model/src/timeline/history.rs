@@ -207,7 +207,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read(&mut self, spaces: &mut Spaces, event: &Event, place: &Place) {
         let fork = match (place.what, &event.op) {
-            (What::Forked(child), Op::Fork { child_mm, .. }) => child == *child_mm && place.until == event.seq,
+            (What::Forked(child), Op::Fork { child_mm, .. }) => {
+                child == *child_mm && place.until == event.seq
+            }
             _ => false,
         };
         if event.mm != place.mm {
@@ -242,7 +244,9 @@ impl Reader<'_> {
             (None, None) => return,
             (None, Some(_)) => What::Mapped,
             (Some(_), Some(_)) if before.origin != after.origin => What::Mapped,
-            (Some(a), Some(b)) if a.prot != b.prot || a.sharing != b.sharing || !a.same_attributes(b) => What::Altered,
+            (Some(a), Some(b)) if a.prot != b.prot || a.sharing != b.sharing || !a.same_attributes(b) => {
+                What::Altered
+            }
             (a, b) if a != b => What::Bounds,
             _ if is_advice(&event, place.addr) => What::Advised,
             _ => return,

@@ -65,7 +65,9 @@ impl<E: fmt::Display> fmt::Display for TimelineError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TimelineError::Source(error) => error.fmt(f),
-            TimelineError::OutOfOrder { after, found } => write!(f, "event {found} comes after event {after}"),
+            TimelineError::OutOfOrder { after, found } => {
+                write!(f, "event {found} comes after event {after}")
+            }
             TimelineError::BadKeyframe { asked, after } => {
                 write!(f, "the keyframe for event {asked} contains event {after}")
             }
@@ -107,7 +109,11 @@ impl<S: EventSource> Timeline<S> {
     ///
     /// # Errors
     /// Those of the source: its first event is read.
-    pub fn open(mut source: S, page: PageSize, distrust: bool) -> Result<Timeline<S>, TimelineError<S::Error>> {
+    pub fn open(
+        mut source: S,
+        page: PageSize,
+        distrust: bool,
+    ) -> Result<Timeline<S>, TimelineError<S::Error>> {
         let mut start = MonoNs(0);
         source
             .events(Seq(0), &mut |event| {
@@ -163,7 +169,9 @@ impl<S: EventSource> Timeline<S> {
     fn keyframe(&mut self, at: Seq) -> Result<Option<Keyframe>, TimelineError<S::Error>> {
         let keyframe = self.source.keyframe(at).map_err(TimelineError::Source)?;
         match keyframe {
-            Some(Keyframe { after, .. }) if after > at => Err(TimelineError::BadKeyframe { asked: at, after }),
+            Some(Keyframe { after, .. }) if after > at => {
+                Err(TimelineError::BadKeyframe { asked: at, after })
+            }
             keyframe => Ok(keyframe),
         }
     }

@@ -178,7 +178,8 @@ impl<S: EventSource> Timeline<S> {
         while from < to {
             let middle = from + (to - from) / 2;
             let keyframe = self.keyframe(Seq(middle))?;
-            let state = keyframe.and_then(|keyframe| keyframe.spaces.into_iter().find(|state| state.mm == mm));
+            let state =
+                keyframe.and_then(|keyframe| keyframe.spaces.into_iter().find(|state| state.mm == mm));
             if state.is_some_and(|state| state.peak >= peak) { to = middle } else { from = middle + 1 }
         }
         // No keyframe before `to` shows that size: the events before it lead there.
@@ -196,7 +197,11 @@ impl<S: EventSource> Timeline<S> {
 }
 
 /// The address spaces that are meant, in order, each with the event that ended its use.
-fn nodes(tree: &Tree, whose: Whose, pid: Option<Pid>) -> Box<dyn Iterator<Item = (&SpaceNode, Option<Seq>)> + '_> {
+fn nodes(
+    tree: &Tree,
+    whose: Whose,
+    pid: Option<Pid>,
+) -> Box<dyn Iterator<Item = (&SpaceNode, Option<Seq>)> + '_> {
     match (whose, pid) {
         (Whose::Space(mm), _) => Box::new(tree.get(mm).map(|node| (node, node.last)).into_iter()),
         (_, Some(pid)) => Box::new(tree.of(pid).map(|(node, tenancy)| (node, tenancy.last))),
@@ -208,7 +213,8 @@ impl Tree {
     /// The address space of a process after an event.
     fn at(&self, pid: Option<Pid>, seq: Seq) -> Option<MmId> {
         let of_pid = self.of(pid?);
-        let there = of_pid.filter(|(_, tenancy)| tenancy.first <= seq && tenancy.last.is_none_or(|last| seq < last));
+        let there =
+            of_pid.filter(|(_, tenancy)| tenancy.first <= seq && tenancy.last.is_none_or(|last| seq < last));
         there.last().map(|(node, _)| node.mm)
     }
 }

@@ -136,14 +136,23 @@ impl Growing {
         self.tree.by_mm.insert(mm, self.tree.spaces.len());
         let parent = parent.filter(|parent| *parent != mm && self.tree.by_mm.contains_key(parent));
         let how = if parent.is_none() && how == How::Forked { How::Found } else { how };
-        self.tree.spaces.push(SpaceNode { mm, parent, how, first: seq, last: None, known: seq, users: Vec::new() });
+        self.tree.spaces.push(SpaceNode {
+            mm,
+            parent,
+            how,
+            first: seq,
+            last: None,
+            known: seq,
+            users: Vec::new(),
+        });
     }
 
     fn enter(&mut self, mm: MmId, tid: Tid, pid: Pid, seq: Seq) {
         let tasks = self.tasks.entry(mm).or_default();
         let is_there = tasks.values().any(|user| *user == pid);
         tasks.insert(tid, pid);
-        if !is_there && let Some(node) = self.tree.by_mm.get(&mm).and_then(|at| self.tree.spaces.get_mut(*at)) {
+        if !is_there && let Some(node) = self.tree.by_mm.get(&mm).and_then(|at| self.tree.spaces.get_mut(*at))
+        {
             node.users.push(Tenancy { pid, first: seq, last: None });
         }
     }
@@ -151,7 +160,9 @@ impl Growing {
     fn leave(&mut self, mm: MmId, leaves: impl Fn(Tid, Pid) -> bool, seq: Seq) {
         let Some(tasks) = self.tasks.get_mut(&mm) else { return };
         tasks.retain(|tid, pid| !leaves(*tid, *pid));
-        let Some(node) = self.tree.by_mm.get(&mm).and_then(|at| self.tree.spaces.get_mut(*at)) else { return };
+        let Some(node) = self.tree.by_mm.get(&mm).and_then(|at| self.tree.spaces.get_mut(*at)) else {
+            return;
+        };
         for tenancy in node.users.iter_mut().filter(|tenancy| tenancy.last.is_none()) {
             if !tasks.values().any(|pid| *pid == tenancy.pid) {
                 tenancy.last = Some(seq);

@@ -219,7 +219,8 @@ impl Window {
     /// Takes the latest group of events back that begins after `from`; whether `of` shows it, `None` when there is none.
     pub(crate) fn undo_group(&mut self, from: Option<Seq>, of: Option<MmId>) -> Option<bool> {
         let last = self.made.checked_sub(1)?;
-        let first = (0..last).rev().find(|index| self.entries[*index].is_settled).map_or(0, |index| index + 1);
+        let first =
+            (0..last).rev().find(|index| self.entries[*index].is_settled).map_or(0, |index| index + 1);
         if from.is_some_and(|from| self.entries[first].seq <= from) {
             return None;
         }

@@ -1,10 +1,10 @@
 //! Recordings made up from random numbers: several processes and threads, with a kernel that answers as it likes.
 
 use crate::Spaces;
-use crate::space::tests::{anon, r};
+use crate::space::tests::anon;
 use vmatlas_event::{
-    Addr, AddrRange, Advice, Bytes, Errno, Event, EventSource, ForkKind, Keyframe, MapFlags, MmId, MonoNs, Op,
-    Outcome, PageSize, Pid, Prot, ProtArg, Seq, SnapshotReason, Source, TaskId, Tid, VmaRow,
+    Addr, AddrRange, Advice, Bytes, Errno, Event, EventSource, ForkKind, Keyframe, MapFlags, MmId, MonoNs,
+    Op, Outcome, PageSize, Pid, Prot, ProtArg, Seq, SnapshotReason, Source, TaskId, Tid, VmaRow,
 };
 
 const PAGE: u64 = 4096;
@@ -63,6 +63,8 @@ pub(super) struct Play {
     tasks: Vec<(TaskId, MmId)>,
     seq: u64,
     next: i32,
+    /// What was asked last.
+    asked: AddrRange,
 }
 
 impl Play {
@@ -73,6 +75,7 @@ impl Play {
             tasks: vec![(task(1, 1), MmId(1))],
             seq: 0,
             next: 1,
+            asked: AddrRange::ALL,
         };
         play.send(0, Op::Exec { old_mm: MmId(0) }, Outcome::Done(0));
         let rows = vec![anon(1, 5, Prot::RW), anon(7, 9, Prot::READ)];
@@ -108,8 +111,12 @@ impl Play {
     /// The model's rows in a range, or some that say otherwise.
     fn rows(&self, who: usize, range: AddrRange, how: u64) -> Vec<VmaRow> {
         let space = self.spaces.get(self.mm(who));
-        let mut rows: Vec<VmaRow> =
-            space.into_iter().flat_map(|space| space.vmas()).filter(|row| row.range.intersects(range)).cloned().collect();
+        let mut rows: Vec<VmaRow> = space
+            .into_iter()
+            .flat_map(|space| space.vmas())
+            .filter(|row| row.range.intersects(range))
+            .cloned()
+            .collect();
         if how % 4 == 0 && !rows.is_empty() {
             let at = how as usize / 4 % rows.len();
             rows.remove(at);
@@ -123,6 +130,7 @@ impl Play {
     /// A call, its answers, and now and then another task's call between.
     pub(super) fn call(&mut self, who: usize, op: Op, outcome: Outcome, how: u64) {
         for (at, asked) in (0..).zip(self.send(who, op, outcome)) {
+            self.asked = asked;
             if how % 11 == 3 {
                 return;
             }
@@ -182,6 +190,11 @@ impl Play {
             30 => {
                 self.send(who, Op::Mark { name: format!("m{}", how % 10) }, Outcome::Done(0));
             }
+            31 if how % 2 == 0 => {
+                // An answer that nobody waits for.
+                let (rows, asked) = (self.rows(who, self.asked, how), self.asked);
+                self.send(who, Op::Observed { rows, asked, late: true, in_flight: vec![] }, Outcome::Done(0));
+            }
             _ => self.call(who, Op::Munmap { addr, len }, Outcome::NoReturn, how),
         }
     }
@@ -205,7 +218,10 @@ impl Play {
         self.tasks.push((TaskId { tid: Tid(task.pid.0), ..task }, MmId(self.next as u32)));
         let who = self.tasks.len() - 1;
         self.send(who, Op::Exec { old_mm }, Outcome::Done(0));
-        let rows = vec![anon(2, 6, Prot::RW), VmaRow { name: Some(vmatlas_event::Name::new(b"[stack]")), ..anon(40, 44, Prot::RW) }];
+        let rows = vec![
+            anon(2, 6, Prot::RW),
+            VmaRow { name: Some(vmatlas_event::Name::new(b"[stack]")), ..anon(40, 44, Prot::RW) },
+        ];
         self.send(who, Op::Snapshot { reason: SnapshotReason::Exec, rows }, Outcome::Done(0));
     }
 
@@ -229,9 +245,4 @@ pub(super) fn recording(acts: &[(u8, u64)]) -> Memory {
         play.act(*what, *how);
     }
     play.memory
-}
-
-/// A range of pages, for tests.
-pub(super) fn pages(a: u64, b: u64) -> (Addr, Bytes) {
-    (r(a, b).start(), r(a, b).len())
 }
