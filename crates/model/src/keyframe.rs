@@ -1,9 +1,10 @@
 //! States kept as plain rows, and replay begun from them.
 
 use crate::apply::Ranges;
+use crate::overlap::REMEMBERED;
 use crate::rules::Rules;
 use crate::space::{AddressSpace, Origin};
-use crate::spaces::{Living, REMEMBERED, Spaces};
+use crate::spaces::{Living, Spaces};
 use vmatlas_event::{Keyframe, MmId, MonoNs, PageSize, Seq, SpaceState};
 
 impl Spaces {

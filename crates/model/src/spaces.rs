@@ -1,16 +1,15 @@
 //! All address spaces of a traced tree, and the joining of each call with the kernel's answer to it.
 
-use crate::apply::{Ranges, affected_ranges};
-use crate::change::{Change, PageChange, Replaced};
-use crate::check::Difference;
+use crate::apply::Ranges;
+use crate::change::{Change, Replaced};
+use crate::progress::{Done, Progress, Tally};
 use crate::rules::Rules;
 use crate::space::AddressSpace;
 use crate::timeline::Effects;
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 use std::collections::VecDeque;
 use vmatlas_event::{
-    AddrRange, Bytes, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, TaskId, Tid, VmaRow,
+    AddrRange, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, TaskId, Tid, VmaRow,
 };
 
 /// The models of all address spaces, by [`MmId`].
@@ -21,31 +20,9 @@ pub struct Spaces {
     /// Calls that wait for an answer: at most one for each task, mostly none or one.
     pending: Vec<Pending>,
     pub(crate) distrust: bool,
-    tally: Tally,
+    pub(crate) tally: Tally,
     /// What the events do, so that it can be taken back; `None` where nobody wants to.
     pub(crate) effects: Option<Effects>,
-}
-
-/// How well the models and the kernel agreed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Memory calls.
-    pub calls: u64,
-    /// Those the kernel was asked about.
-    pub asked: u64,
-    /// Whole maps that were read.
-    pub snapshots: u64,
-    /// Changes that no call made: a stack that grew, a page the kernel put there.
-    pub observed: u64,
-    /// Calls that overlapped another one of the same address space in time and range, and were read again for it.
-    pub conflicts: u64,
-    /// Answers of the kernel that contradicted a prediction about pages.
-    pub drift: u64,
-    /// Comparisons of a whole model with the kernel while all tasks were held: two for a call, by maps and by
-    /// PROCMAP_QUERY.
-    pub compared: u64,
-    /// Those that found a difference.
-    pub differences: u64,
 }
 
 /// An address space that tasks use.
@@ -67,9 +44,6 @@ impl Living {
 /// So many events later a call that got no answer gets none: its task was killed, or the answer was lost.
 const PATIENCE: u64 = 1024;
 
-/// So many calls of one address space are remembered, to tell which overlapped.
-pub(crate) const REMEMBERED: usize = 128;
-
 /// A call whose range the kernel is being asked about.
 #[derive(Debug)]
 struct Pending {
@@ -78,52 +52,6 @@ struct Pending {
     awaited: usize,
     /// Whether its prediction counts for nothing: it overlapped another call, or nobody knew where the break was.
     unpredicted: bool,
-}
-
-/// An event and everything it did.
-#[derive(Clone, Debug)]
-pub struct Done {
-    /// The event.
-    pub event: Event,
-    /// What it did to the map, the kernel's answers included.
-    pub change: Change,
-    /// What happened to the pages: [`Change::pages`] of it.
-    pub pages: Vec<PageChange>,
-    /// Whether the kernel confirmed what could not be predicted; `false` when the task was gone before it could be asked.
-    pub confirmed: bool,
-}
-
-impl Done {
-    fn new(event: Event, change: Change, confirmed: bool) -> Done {
-        let pages = change.pages();
-        Done { event, change, pages, confirmed }
-    }
-
-    /// How many bytes were mapped and unmapped, (added, removed).
-    pub fn bytes(&self) -> (Bytes, Bytes) {
-        let mut sums = (Bytes(0), Bytes(0));
-        for change in &self.pages {
-            match change {
-                PageChange::Added(row) => sums.0 += row.range.len(),
-                PageChange::Removed(row) => sums.1 += row.range.len(),
-                PageChange::Altered { .. } | PageChange::Moved { .. } => {}
-            }
-        }
-        sums
-    }
-}
-
-/// The result of [`Spaces::event`].
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// An earlier call of the same task that got no answer.
-    pub unanswered: Option<Box<Done>>,
-    /// The event, when nothing has to be asked (any more).
-    pub done: Option<Box<Done>>,
-    /// What the kernel must be asked, one `Observed` event for each range.
-    pub ask: Vec<AddrRange>,
-    /// What a [`SnapshotReason::Check`] found to be different; the model has the kernel's rows from then on.
-    pub difference: Option<Box<Difference>>,
 }
 
 impl Spaces {
@@ -262,7 +190,7 @@ impl Spaces {
         Progress { done, difference, ..Progress::default() }
     }
 
-    fn living(&mut self, mm: MmId) -> &mut Living {
+    pub(crate) fn living(&mut self, mm: MmId) -> &mut Living {
         let page = self.page;
         let distrust = self.distrust;
         let effects = &mut self.effects;
@@ -351,52 +279,6 @@ impl Spaces {
                 (applied.change, ask, applied.guessed)
             }
         }
-    }
-
-    /// Asks again about a call that overlapped another one in time and range: neither the order of entry nor that of
-    /// exit is the kernel's own (exit order was wrong in 2 to 84 of 100 such pairs).
-    fn overlapping(&mut self, event: &Event, ask: &mut Vec<AddrRange>) {
-        let page = self.page;
-        let living = self.living(event.mm);
-        if living.users.len() < 2 {
-            return;
-        }
-        let own = affected_ranges(&event.op, event.outcome, page);
-        // Sorted by the time of leaving, nearly: another task's event may have come a little late.
-        let others = || living.recent.iter().rev().take_while(|(left, _)| *left > event.entered);
-        // What one of two calls did may have gone on with what the other one moved (mremap), so all ranges of both are
-        // unclear, and with them those of a third that meets them.
-        let mut unclear = own.clone();
-        let mut met: SmallVec<[bool; 8]> = others().map(|_| false).collect();
-        loop {
-            let known = unclear.len();
-            for ((_, ranges), met) in others().zip(&mut met) {
-                if !*met && ranges.iter().any(|r| unclear.iter().any(|u| u.intersects(*r))) {
-                    *met = true;
-                    unclear.extend(ranges.iter().copied());
-                }
-            }
-            if unclear.len() == known {
-                break;
-            }
-        }
-        if met.iter().any(|met| *met) {
-            self.tally.conflicts += 1;
-            // From where the break moved, its call does not say, and the prediction took the latest word for it.
-            if matches!(event.op, Op::Brk { .. }) {
-                unclear = Ranges::from_slice(&[AddrRange::ALL]);
-            }
-            for range in unclear {
-                if !range.is_empty() && !ask.iter().any(|asked| asked.covers(range)) {
-                    ask.push(range);
-                }
-            }
-        }
-        let living = self.living(event.mm);
-        if living.recent.len() == REMEMBERED {
-            living.recent.pop_front();
-        }
-        living.recent.push_back((event.left, own));
     }
 }
 

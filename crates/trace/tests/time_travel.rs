@@ -115,7 +115,8 @@ fn every_moment_comes_back(command: &[&str]) -> Option<Timeline<Kept>> {
 /// Checks a shell that forks and executes: its children are in the tree, and their last states alive have maps.
 #[test]
 fn a_shell_and_its_children_come_back() {
-    let Some(mut timeline) = every_moment_comes_back(&["sh", "-c", "true; (true); ls / | cat > /dev/null"]) else {
+    let Some(mut timeline) = every_moment_comes_back(&["sh", "-c", "true; (true); ls / | cat > /dev/null"])
+    else {
         return;
     };
     let tree = timeline.tree().unwrap().clone();
@@ -128,7 +129,7 @@ fn a_shell_and_its_children_come_back() {
         let space = timeline.space(node.mm).unwrap();
         assert!(space.vma_count() > 3, "{node:?}");
         let row = space.vmas().last().unwrap().range;
-        let history = timeline.history(node.mm, row.start()).unwrap();
+        let history = timeline.history(node.mm, row.start(), |_| true).unwrap();
         assert_eq!(history.chapters.first().map(|chapter| chapter.event.seq), history.origin, "{history:?}");
         timeline.seek(&Moment::Peak, Whose::Space(node.mm)).unwrap();
         assert!(timeline.space(node.mm).is_some_and(|space| space.size() == space.peak()), "{node:?}");

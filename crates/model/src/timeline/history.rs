@@ -4,10 +4,14 @@ use super::{How, Timeline, TimelineError, Tree, events_after};
 use crate::space::{AddressSpace, Origin};
 use crate::spaces::Spaces;
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 use vmatlas_event::{Addr, AddrRange, Event, EventSource, MmId, MonoNs, Op, Outcome, Seq, TaskId, VmaRow};
 
 /// So many chapters are kept: the first half and the last half.
 const KEPT: usize = 2000;
+
+/// So many moves (mremap(2)) of an address space are followed, the latest.
+const MOVES: usize = 500_000;
 
 /// So many neighbours in one VMA are told apart, half of them on each side.
 const NEIGHBOURS: usize = 64;
@@ -25,6 +29,8 @@ pub struct History {
     pub chapters: Vec<Chapter>,
     /// How many chapters in the middle were left out.
     pub left_out: u64,
+    /// Whether it was told to its end, and all moves were followed.
+    pub is_complete: bool,
 }
 
 /// One event in the history of an address.
@@ -74,21 +80,28 @@ struct Place {
 impl<S: EventSource> Timeline<S> {
     /// The history of `addr` in `mm`, up to this moment. The timeline stays where it is.
     ///
-    /// It replays the events since the page was mapped: a page that was mapped long ago takes as long as that replay.
+    /// It reads the events since the page was mapped twice, and replays them once: a page that was mapped long ago takes
+    /// as long as that. `progress` is told of each event that is replayed and answers whether to go on.
     ///
     /// # Errors
     /// Those of the source, events out of order, and [`TimelineError::NoSuchSpace`] where `mm` does not live now.
-    pub fn history(&mut self, mm: MmId, addr: Addr) -> Result<History, TimelineError<S::Error>> {
+    pub fn history(
+        &mut self,
+        mm: MmId,
+        addr: Addr,
+        mut progress: impl FnMut(Seq) -> bool,
+    ) -> Result<History, TimelineError<S::Error>> {
         let now = self.position().seq;
         let space = self.space(mm).ok_or(TimelineError::NoSuchSpace(mm))?;
         let row = space.vma_at(addr).cloned();
         let origin = row.as_ref().and(space.origin_of(addr));
         let neighbours = row.as_ref().map(|row| neighbours(space, row.range, addr)).unwrap_or_default();
-        let mut history = History { row, origin, neighbours, chapters: Vec::new(), left_out: 0 };
+        let mut history =
+            History { row, origin, neighbours, chapters: Vec::new(), left_out: 0, is_complete: true };
         let Some(now) = now else { return Ok(history) };
         let chain = chain(self.tree()?, mm);
         let first = origin.or_else(|| chain.last().map(|(_, first)| *first)).unwrap_or(Seq(0));
-        let mut places = self.places(&chain, addr, first, now)?;
+        let (mut places, followed) = self.places(&chain, addr, first, now)?;
         let (mut spaces, begun) = match first.0.checked_sub(1) {
             Some(before) => {
                 let keyframe = self.keyframe(Seq(before))?;
@@ -96,6 +109,7 @@ impl<S: EventSource> Timeline<S> {
             }
             None => self.state_of(None),
         };
+        let mut goes_on = true;
         let mut reader = Reader { waiting: FxHashMap::default(), history: &mut history };
         events_after(&mut self.source, begun.seq, |event| {
             if event.seq > now {
@@ -110,20 +124,24 @@ impl<S: EventSource> Timeline<S> {
             } else {
                 reader.read(&mut spaces, &event, place);
             }
-            true
+            goes_on = progress(event.seq);
+            goes_on
         })?;
+        history.is_complete = goes_on && followed;
         Ok(history)
     }
 
-    /// Where the pages at `addr` were from the event `first` on: the last one is the earliest.
+    /// Where the pages at `addr` were from the event `first` on: the last one is the earliest. And whether all moves
+    /// were looked at.
     fn places(
         &mut self,
         chain: &[(MmId, Seq)],
         addr: Addr,
         first: Seq,
         now: Seq,
-    ) -> Result<Vec<Place>, TimelineError<S::Error>> {
-        let mut moves: Vec<(Seq, MmId, AddrRange, Addr)> = Vec::new();
+    ) -> Result<(Vec<Place>, bool), TimelineError<S::Error>> {
+        let mut moves: VecDeque<(Seq, MmId, AddrRange, Addr)> = VecDeque::new();
+        let mut followed = true;
         let page = self.page;
         events_after(&mut self.source, first.0.checked_sub(1).map(Seq), |event| {
             if let (&Op::Mremap { old, old_len, new_len, .. }, Outcome::Done(to)) = (&event.op, event.outcome)
@@ -133,11 +151,15 @@ impl<S: EventSource> Timeline<S> {
                 && let Some(kept) = page.round_up(old_len.min(new_len))
                 && let Some(range) = AddrRange::from_len(Addr(to), kept)
             {
-                moves.push((event.seq, event.mm, range, old));
+                if moves.len() == MOVES {
+                    moves.pop_front();
+                    followed = false;
+                }
+                moves.push_back((event.seq, event.mm, range, old));
             }
             event.seq < now
         })?;
-        let Some((mm, born)) = chain.first() else { return Ok(Vec::new()) };
+        let Some((mm, born)) = chain.first() else { return Ok((Vec::new(), followed)) };
         let mut places = vec![Place { until: now, mm: *mm, addr, what: What::Bounds }];
         let (mut here, mut born, mut addr) = (*mm, *born, addr);
         let mut parents = chain.iter().skip(1);
@@ -157,7 +179,7 @@ impl<S: EventSource> Timeline<S> {
                 }
             }
         }
-        Ok(places)
+        Ok((places, followed))
     }
 }
 

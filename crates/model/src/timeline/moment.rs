@@ -9,7 +9,8 @@ use vmatlas_event::{Bytes, EventSource, MmId, MonoNs, Pid, Seq};
 pub enum Moment {
     /// After this event.
     Event(Seq),
-    /// So many nanoseconds after the start of the recording.
+    /// So many nanoseconds after the start of the recording: after the last event that was left by then. The first event
+    /// where none was, and the last one for any time after it.
     Time(u64),
     /// When a process has executed its nth program, from 1, and its map is known.
     Exec(u32),
@@ -121,7 +122,7 @@ impl<S: EventSource> Timeline<S> {
             Moment::End => last,
             Moment::Time(since) => {
                 let at = MonoNs(start.0.saturating_add(*since));
-                self.source.at_time(at).map_err(TimelineError::Source)?.ok_or(TimelineError::NoSuchMoment)?
+                self.source.at_time(at).map_err(TimelineError::Source)?.unwrap_or(Seq(0))
             }
             Moment::Mark(name) => {
                 let marks = &self.tree()?.marks;

@@ -2,6 +2,7 @@
 
 use super::window::Window;
 use super::{Timeline, TimelineError, events_after};
+use crate::change::Change;
 use vmatlas_event::{EventSource, Keyframe, MmId, Op, Seq};
 
 /// An event so near is reached by replay, without a look for a keyframe.
@@ -144,6 +145,21 @@ impl<S: EventSource> Timeline<S> {
                 }
             }
         }
+    }
+
+    /// What the event before this moment did, the kernel's answers included, to each address space whose map is another
+    /// one since: as it was told when the program ran. Nothing before the first event.
+    ///
+    /// # Errors
+    /// Those of [`seek_event`](Timeline::seek_event).
+    pub fn latest(&mut self) -> Result<Vec<(MmId, Change)>, TimelineError<S::Error>> {
+        if let Some(changes) = self.window.latest() {
+            return Ok(changes);
+        }
+        if let Some(here) = self.window.place().seq {
+            self.reload_before(here)?;
+        }
+        Ok(self.window.latest().unwrap_or_default())
     }
 
     /// Has the events that lead to `here` in the window, where nothing is in it.

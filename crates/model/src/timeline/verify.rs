@@ -2,7 +2,7 @@
 
 use super::{Timeline, TimelineError, events_after};
 use crate::check::Difference;
-use crate::spaces::Tally;
+use crate::progress::Tally;
 use vmatlas_event::{EventSource, Keyframe, MmId, Op, Seq, SnapshotReason};
 
 /// So many differences are kept; all are counted.

@@ -216,11 +216,36 @@ impl Window {
         Some(entry.effects.is_visible(of))
     }
 
+    /// The first of the entries that belong together and end here; `None` where nothing is made.
+    fn group(&self) -> Option<usize> {
+        let last = self.made.checked_sub(1)?;
+        let before = (0..last).rev().find(|index| self.entries.get(*index).is_some_and(|e| e.is_settled));
+        Some(before.map_or(0, |index| index + 1))
+    }
+
+    /// What the latest group of events did to each map; `None` where nothing is made.
+    pub(crate) fn latest(&self) -> Option<Vec<(MmId, Change)>> {
+        let mut changes: Vec<(MmId, Change)> = Vec::new();
+        for entry in self.entries.range(self.group()?..self.made) {
+            for effect in &entry.effects.0 {
+                let (mm, change) = match effect {
+                    Effect::Changed(mm, change) => (*mm, (**change).clone()),
+                    // A copy begins with all that its parent has: no change of a map.
+                    Effect::Swapped(_, None) => continue,
+                    Effect::Swapped(mm, Some(living)) => (*mm, living.space.clone().end()),
+                };
+                match changes.iter_mut().find(|(known, _)| *known == mm) {
+                    Some((_, known)) => *known = std::mem::take(known).then(change),
+                    None => changes.push((mm, change)),
+                }
+            }
+        }
+        Some(changes)
+    }
+
     /// Takes the latest group of events back that begins after `from`; whether `of` shows it, `None` when there is none.
     pub(crate) fn undo_group(&mut self, from: Option<Seq>, of: Option<MmId>) -> Option<bool> {
-        let last = self.made.checked_sub(1)?;
-        let first =
-            (0..last).rev().find(|index| self.entries[*index].is_settled).map_or(0, |index| index + 1);
+        let first = self.group()?;
         if from.is_some_and(|from| self.entries[first].seq <= from) {
             return None;
         }

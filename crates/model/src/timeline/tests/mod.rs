@@ -1,5 +1,6 @@
 //! Time travel over made up recordings: whatever way a moment is reached, the state is that of a replay from the start.
 
+mod compared;
 mod play;
 mod told;
 
@@ -9,7 +10,7 @@ use crate::space::AddressSpace;
 use crate::{Origin, Spaces};
 use play::{Memory, recording};
 use proptest::prelude::*;
-use vmatlas_event::{Addr, Bytes, Event, Keyframe, MmId, Op, PageSize, Seq, VmaRow};
+use vmatlas_event::{Addr, Bytes, Event, EventSource as _, Keyframe, MmId, Op, PageSize, Seq, VmaRow};
 
 type Acts = Vec<(u8, u64)>;
 
@@ -198,10 +199,51 @@ proptest! {
                 2 => timeline.seek(&Moment::Peak, Whose::First).map(|_| ()),
                 3 => timeline.seek(&Moment::Exit, Whose::First).map(|_| ()),
                 4 => timeline.verify(|_| true).map(|_| ()),
-                5 => timeline.history(MmId(1), Addr(to.0 << 12)).map(|_| ()),
+                5 => timeline.history(MmId(1), Addr(to.0 << 12), |_| true).map(|_| ()),
                 6 => timeline.seek(&Moment::Time(to.0 * 10), Whose::First).map(|_| ()),
                 _ => timeline.seek_event(to),
             };
+        }
+    }
+
+    /// Checks that the peak is the first moment at which an address space is as large as it ever was, and that a time
+    /// finds the last event that was left by then.
+    #[test]
+    fn peaks_and_times_are_found(acts in acts(50), distance in 1usize..30, at in 0u64..2000) {
+        let memory = recording(&acts).with_keyframes(distance);
+        let mut timeline = open(&memory);
+        for node in timeline.tree().unwrap().spaces.clone() {
+            let Ok(end) = timeline.seek(&Moment::Exit, Whose::Space(node.mm)) else { continue };
+            let Some(peak) = timeline.space(node.mm).map(|space| space.peak()) else { continue };
+            let spot = timeline.seek(&Moment::Peak, Whose::Space(node.mm)).unwrap();
+            let mut slow = open(&Memory { keyframes: vec![], ..memory.clone() });
+            let is_there = |t: &Timeline<Memory>| t.space(node.mm).is_some_and(|space| space.peak() >= peak);
+            while !is_there(&slow) && slow.step_forward(Some(node.mm)).unwrap() {}
+            prop_assert_eq!(Some(spot.seq), slow.position().seq, "{:?} of {:?}", end, node);
+            prop_assert!(spot.seq <= end.seq);
+        }
+        let by_then = memory.events.iter().rev().find(|event| event.left.0 <= at).map(|event| event.seq);
+        prop_assert_eq!(timeline.source().at_time(vmatlas_event::MonoNs(at)).unwrap(), by_then);
+    }
+
+    /// Checks that what a step did is what was told when it happened, also at the edge of the window.
+    #[test]
+    fn what_a_step_did_is_told_again(acts in acts(40), distance in 1usize..20) {
+        let memory = recording(&acts).with_keyframes(distance);
+        let mut timeline = open(&memory);
+        for event in &memory.events {
+            timeline.restart(event.seq).unwrap();
+            timeline.run_to(event.seq).unwrap();
+            let here_before = here(&timeline);
+            let told = timeline.latest().unwrap();
+            prop_assert_eq!(here(&timeline), here_before);
+            let after: Vec<_> = told.iter().map(|(mm, _)| timeline.space(*mm).cloned()).collect();
+            for ((mm, change), space) in told.iter().zip(after) {
+                let Some(mut space) = space else { continue };
+                space.undo(change);
+                space.redo(change);
+                prop_assert!(space.vmas().eq(timeline.space(*mm).unwrap().vmas()));
+            }
         }
     }
 

@@ -117,11 +117,11 @@ impl Play {
             .filter(|row| row.range.intersects(range))
             .cloned()
             .collect();
-        if how % 4 == 0 && !rows.is_empty() {
+        if how.is_multiple_of(4) && !rows.is_empty() {
             let at = how as usize / 4 % rows.len();
             rows.remove(at);
         }
-        if how % 7 == 0 {
+        if how.is_multiple_of(7) {
             rows.iter_mut().for_each(|row| row.prot = Prot::READ);
         }
         rows
@@ -153,13 +153,13 @@ impl Play {
         let who = (how / 7) as usize % self.tasks.len();
         let addr = Addr(how / 5 % 48 * PAGE);
         let len = Bytes((1 + how / 240 % 9) * PAGE);
-        let outcome = if how % 13 == 0 { Outcome::Failed(Errno(12)) } else { Outcome::Done(0) };
+        let outcome = if how.is_multiple_of(13) { Outcome::Failed(Errno(12)) } else { Outcome::Done(0) };
         match what % 32 {
             0..8 => {
                 let flags = MapFlags([0x22, 0x32, 0x132, 0x11, 0x02][how as usize % 5]);
                 let prot = ProtArg(how / 3 % 8);
                 let op = Op::Mmap { addr, len, prot, flags, fd: 3, offset: 0 };
-                let outcome = if how % 13 == 0 { outcome } else { Outcome::Done(addr.0) };
+                let outcome = if how.is_multiple_of(13) { outcome } else { Outcome::Done(addr.0) };
                 self.call(who, op, outcome, how);
             }
             8..12 => self.call(who, Op::Munmap { addr, len }, outcome, how),
@@ -183,14 +183,15 @@ impl Play {
             27 => self.exec(who),
             28 if self.tasks.len() > 1 => self.exit(who),
             29 => {
-                let reason = if how % 2 == 0 { SnapshotReason::Reconcile } else { SnapshotReason::Check };
+                let reason =
+                    if how.is_multiple_of(2) { SnapshotReason::Reconcile } else { SnapshotReason::Check };
                 let rows = self.rows(who, AddrRange::ALL, how);
                 self.send(who, Op::Snapshot { reason, rows }, Outcome::Done(0));
             }
             30 => {
                 self.send(who, Op::Mark { name: format!("m{}", how % 10) }, Outcome::Done(0));
             }
-            31 if how % 2 == 0 => {
+            31 if how.is_multiple_of(2) => {
                 // An answer that nobody waits for.
                 let (rows, asked) = (self.rows(who, self.asked, how), self.asked);
                 self.send(who, Op::Observed { rows, asked, late: true, in_flight: vec![] }, Outcome::Done(0));
