@@ -88,6 +88,20 @@ fn measure(distance: u64) -> Result<(), Box<dyn Error>> {
         }
     }
     told("seek to any event", seeks);
+    // What others do on the machine hits one of three, hardly all: this is nearer to what a seek itself takes.
+    let mut best = Vec::new();
+    for _ in 0..500 {
+        let to = Seq(random.below(EVENTS));
+        let mut times = Vec::new();
+        for _ in 0..3 {
+            timeline.seek_event(Seq((to.0 + EVENTS / 2) % EVENTS))?;
+            let start = Instant::now();
+            timeline.seek_event(to)?;
+            times.push(start.elapsed());
+        }
+        best.extend(times.into_iter().min());
+    }
+    told("seek to any event, the best of three each", best);
     told("step back, 20 after a seek", backs);
     told("step forward", forwards);
     timeline.seek_event(Seq(EVENTS / 2))?;

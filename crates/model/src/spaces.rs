@@ -21,7 +21,7 @@ pub struct Spaces {
     pending: Vec<Pending>,
     pub(crate) distrust: bool,
     pub(crate) tally: Tally,
-    /// What the events do, so that it can be taken back; `None` where nobody wants to.
+    /// What the events do, so that it can be taken back; then [`Progress`] does not tell of it. `None` otherwise.
     pub(crate) effects: Option<Effects>,
 }
 
@@ -133,8 +133,7 @@ impl Spaces {
             change = change.then(forgotten);
         }
         if ask.is_empty() {
-            let done = Some(Box::new(Done::new(event.clone(), change, true)));
-            return Progress { unanswered, done, ..Progress::default() };
+            return Progress { unanswered, done: self.done(event, change), ..Progress::default() };
         }
         self.tally.asked += 1;
         let unpredicted =
@@ -186,7 +185,7 @@ impl Spaces {
             self.tally.snapshots += 1;
         }
         self.tally.observed += applied.grown.len() as u64 + applied.uncalled;
-        let done = Some(Box::new(Done::new(event.clone(), applied.change, true)));
+        let done = self.done(event, applied.change);
         Progress { done, difference, ..Progress::default() }
     }
 
@@ -204,6 +203,11 @@ impl Spaces {
         &mut self.living(mm).space
     }
 
+    /// What is told of an event that waits for nothing: nothing to who keeps its effects instead.
+    fn done(&self, event: &Event, change: Change) -> Option<Box<Done>> {
+        self.effects.is_none().then(|| Box::new(Done::new(event.clone(), change, true)))
+    }
+
     fn changed(&mut self, mm: MmId, change: &Change) {
         self.effects.iter_mut().for_each(|effects| effects.changed(mm, change));
     }
@@ -219,9 +223,8 @@ impl Spaces {
         match &mut self.effects {
             None => living.space.end(),
             Some(effects) => {
-                let change = living.space.clone().end();
                 effects.went(mm, living);
-                change
+                Change::default()
             }
         }
     }
