@@ -59,7 +59,16 @@ pub struct Tree {
 #[derive(Default)]
 struct Growing {
     tree: Tree,
-    tasks: FxHashMap<MmId, FxHashMap<Tid, Pid>>,
+    living: FxHashMap<MmId, Users>,
+}
+
+/// Who uses an address space that lives. A program that starts others shares its address space with each for a moment,
+/// so nothing here may look at all that ever did.
+#[derive(Default)]
+struct Users {
+    tasks: FxHashMap<Tid, Pid>,
+    /// How many tasks each process has here, and where its tenancy is.
+    processes: FxHashMap<Pid, (usize, usize)>,
 }
 
 impl Tree {
@@ -103,10 +112,13 @@ impl Growing {
             Op::Exec { old_mm } => {
                 self.node(mm, Some(*old_mm), How::Executed, seq);
                 self.enter(mm, event.task.tid, event.task.pid, seq);
+                let of_process = self.living.get(old_mm).into_iter().flat_map(|users| &users.tasks);
                 let pid = event.task.pid;
-                self.leave(*old_mm, |_, user| user == pid, seq);
+                let tids: Vec<Tid> =
+                    of_process.filter(|(_, user)| **user == pid).map(|(tid, _)| *tid).collect();
+                self.leave(*old_mm, &tids, seq, true);
             }
-            Op::Exit { .. } => self.leave(mm, |tid, _| tid == event.task.tid, seq),
+            Op::Exit { .. } => self.leave(mm, &[event.task.tid], seq, true),
             Op::Joined => {
                 self.node(mm, None, How::Found, seq);
                 self.enter(mm, event.task.tid, event.task.pid, seq);
@@ -129,48 +141,56 @@ impl Growing {
 
     /// One that lives, new if there is none.
     fn node(&mut self, mm: MmId, parent: Option<MmId>, how: How, seq: Seq) {
-        if self.tasks.contains_key(&mm) {
+        if self.living.contains_key(&mm) {
             return;
         }
-        self.tasks.insert(mm, FxHashMap::default());
-        self.tree.by_mm.insert(mm, self.tree.spaces.len());
+        self.living.insert(mm, Users::default());
         let parent = parent.filter(|parent| *parent != mm && self.tree.by_mm.contains_key(parent));
+        self.tree.by_mm.insert(mm, self.tree.spaces.len());
         let how = if parent.is_none() && how == How::Forked { How::Found } else { how };
-        self.tree.spaces.push(SpaceNode {
-            mm,
-            parent,
-            how,
-            first: seq,
-            last: None,
-            known: seq,
-            users: Vec::new(),
-        });
+        let (last, known, users) = (None, seq, Vec::new());
+        self.tree.spaces.push(SpaceNode { mm, parent, how, first: seq, last, known, users });
     }
 
     fn enter(&mut self, mm: MmId, tid: Tid, pid: Pid, seq: Seq) {
-        let tasks = self.tasks.entry(mm).or_default();
-        let is_there = tasks.values().any(|user| *user == pid);
-        tasks.insert(tid, pid);
-        if !is_there && let Some(node) = self.tree.by_mm.get(&mm).and_then(|at| self.tree.spaces.get_mut(*at))
-        {
-            node.users.push(Tenancy { pid, first: seq, last: None });
-        }
-    }
-
-    fn leave(&mut self, mm: MmId, leaves: impl Fn(Tid, Pid) -> bool, seq: Seq) {
-        let Some(tasks) = self.tasks.get_mut(&mm) else { return };
-        tasks.retain(|tid, pid| !leaves(*tid, *pid));
+        // Its number may be that of a task whose end was not told.
+        self.leave(mm, &[tid], seq, false);
+        let Some(users) = self.living.get_mut(&mm) else { return };
         let Some(node) = self.tree.by_mm.get(&mm).and_then(|at| self.tree.spaces.get_mut(*at)) else {
             return;
         };
-        for tenancy in node.users.iter_mut().filter(|tenancy| tenancy.last.is_none()) {
-            if !tasks.values().any(|pid| *pid == tenancy.pid) {
-                tenancy.last = Some(seq);
+        users.tasks.insert(tid, pid);
+        let process = users.processes.entry(pid).or_insert((0, node.users.len()));
+        process.0 += 1;
+        match node.users.get_mut(process.1) {
+            // The same task is told of again.
+            Some(tenancy) => tenancy.last = None,
+            None => node.users.push(Tenancy { pid, first: seq, last: None }),
+        }
+    }
+
+    /// These tasks use it no more; without `ends` it lives on all the same.
+    fn leave(&mut self, mm: MmId, tids: &[Tid], seq: Seq, ends: bool) {
+        let Some(users) = self.living.get_mut(&mm) else { return };
+        let Some(node) = self.tree.by_mm.get(&mm).and_then(|at| self.tree.spaces.get_mut(*at)) else {
+            return;
+        };
+        for tid in tids {
+            let Some(pid) = users.tasks.remove(tid) else { continue };
+            let Some(process) = users.processes.get_mut(&pid) else { continue };
+            process.0 -= 1;
+            if process.0 == 0 {
+                if let Some(tenancy) = node.users.get_mut(process.1) {
+                    tenancy.last = Some(seq);
+                }
+                if ends {
+                    users.processes.remove(&pid);
+                }
             }
         }
-        if tasks.is_empty() {
+        if ends && users.tasks.is_empty() {
             node.last = Some(seq);
-            self.tasks.remove(&mm);
+            self.living.remove(&mm);
         }
     }
 }

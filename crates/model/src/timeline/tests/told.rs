@@ -73,6 +73,24 @@ fn forks_form_a_tree() {
     assert_eq!(tree.of(Pid(2)).count(), 2);
 }
 
+/// Checks that a program that starts many others, each in its own address space for a moment, is no trouble.
+#[test]
+fn many_may_share_an_address_space() {
+    const MANY: u64 = 3000;
+    let mut play = Play::new();
+    for _ in 0..MANY {
+        play.fork(0, ForkKind::SharedProcess);
+        play.exit(1);
+    }
+    let mut timeline = open(&play.memory);
+    let tree = timeline.tree().unwrap();
+    let [node] = &tree.spaces[..] else { panic!("{} address spaces", tree.spaces.len()) };
+    assert_eq!((node.users.len() as u64, node.last), (MANY + 1, None));
+    let last = &node.users[MANY as usize];
+    assert_eq!((last.first, last.last), (Seq(2 * MANY), Some(Seq(2 * MANY + 1))));
+    assert_eq!(node.users[0].last, None);
+}
+
 /// Checks each named moment of a process, and what is said of one that is not there.
 #[test]
 fn moments_have_names() {
