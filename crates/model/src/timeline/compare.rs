@@ -195,9 +195,32 @@ impl Class {
     }
 }
 
+/// Takes out memory without a file of which both have as much in all: which of it lie next to each other, and so are one
+/// VMA, is a matter of addresses.
+fn cut_otherwise<'a>(first: &mut [Option<(&'a VmaRow, Kind)>], second: &mut [Option<(&'a VmaRow, Kind)>]) {
+    let class = |place: &Option<(&VmaRow, Kind)>| {
+        let (row, kind) = place.as_ref().filter(|(row, _)| !row.has_file())?;
+        Some((Class::of(row, *kind, true, false), row.range.len().0))
+    };
+    let mut sums: FxHashMap<Class, (u64, u64)> = FxHashMap::default();
+    for (class, size) in first.iter().filter_map(class) {
+        let sum = sums.entry(class).or_default();
+        sum.0 = sum.0.saturating_add(size);
+    }
+    for (class, size) in second.iter().filter_map(class) {
+        let sum = sums.entry(class).or_default();
+        sum.1 = sum.1.saturating_add(size);
+    }
+    for place in first.iter_mut().chain(second) {
+        if class(place).and_then(|(class, _)| sums.get(&class)).is_some_and(|sum| sum.0 == sum.1) {
+            *place = None;
+        }
+    }
+}
+
 /// Compares the maps of two runs of a program, whose addresses differ: rows are the same when they have the same kind,
-/// name, place in their file, protection and size. What is left is paired by all of that but the protection, then by
-/// all but the size, each in address order; what is left then was added or removed.
+/// name, place in their file, protection and size, or, without a file, when there is as much of them in all. What is left
+/// is paired by all of that but the protection, then by all but the size, each in address order; what is left then was added or removed.
 pub fn compare_runs(a: Side<'_>, b: Side<'_>) -> Vec<Delta> {
     let mut left: [Vec<Option<(&VmaRow, Kind)>>; 2] = [a, b].map(|side| {
         let kinds = side.kinds.iter().copied().chain(std::iter::repeat(Kind::Anonymous));
@@ -225,6 +248,9 @@ pub fn compare_runs(a: Side<'_>, b: Side<'_>) -> Vec<Delta> {
                 (_, true) => deltas.push(Delta::Altered { from, to }),
                 (..) => deltas.push(Delta::Resized { from, to }),
             }
+        }
+        if with_prot && with_size {
+            cut_otherwise(first, second);
         }
     }
     let [first, second] = left;

@@ -67,6 +67,12 @@ fn runs_are_compared() {
         compare_runs(Side { rows: a, kinds: &kinds }, Side { rows: b, kinds: &kinds })
     };
     assert_eq!(compared(&a, &b), []);
+    // As much memory, of which other parts lie next to each other.
+    let other = |low: VmaRow, high: VmaRow| [&b[..3], &[low, high]].concat();
+    let cut = other(anon(1462, 1469, Prot::RW), anon(1471, 1473, Prot::RW));
+    assert_eq!(compared(&a, &cut), []);
+    let grown = other(anon(1462, 1469, Prot::RW), anon(1471, 1474, Prot::RW));
+    assert_eq!(compared(&a, &grown).len(), 2);
     b[2] = name("[heap]", anon(740, 790, Prot::RW));
     b.insert(3, anon(900, 903, Prot::RW));
     b[1].prot = Prot::READ;
