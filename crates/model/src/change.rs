@@ -89,6 +89,28 @@ impl Change {
         self.before == self.after && self.fresh.is_empty() && self.moved.is_none()
     }
 
+    /// Whether there is nothing to undo.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.is_empty()
+            && self.origins_before == self.origins_after
+            && self.brk.is_none()
+            && self.peak.is_none()
+            && self.rules.is_none()
+    }
+
+    /// How much memory it takes beside its own size, nearly.
+    pub(crate) fn bytes(&self) -> usize {
+        fn outside<A: smallvec::Array>(list: &SmallVec<A>) -> usize {
+            if list.spilled() { list.capacity() * size_of::<A::Item>() } else { 0 }
+        }
+        outside(&self.before)
+            + outside(&self.after)
+            + outside(&self.origins_before)
+            + outside(&self.origins_after)
+            + outside(&self.fresh)
+            + self.rules.as_ref().map_or(0, |rules| size_of_val(&**rules))
+    }
+
     /// What happened to the pages; empty when only boundaries or labels are different, or nothing.
     pub fn pages(&self) -> Vec<PageChange> {
         let changes = page_changes(&self.before, &self.after, &self.fresh);

@@ -23,6 +23,19 @@ impl Rules {
         Rules { distrust, ..Rules::default() }
     }
 
+    /// Those of a state that was kept.
+    pub(crate) fn kept(grows: Vec<AddrRange>, distrust: bool, userfaultfds: Vec<i32>) -> Rules {
+        Rules { grows, distrust, userfaultfds, before: None }
+    }
+
+    pub(crate) fn grows(&self) -> &[AddrRange] {
+        &self.grows
+    }
+
+    pub(crate) fn userfaultfds(&self) -> &[i32] {
+        &self.userfaultfds
+    }
+
     pub(crate) fn distrust(&self) -> bool {
         self.distrust
     }

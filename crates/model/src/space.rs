@@ -109,6 +109,34 @@ impl AddressSpace {
         self.peak
     }
 
+    /// The origins of what lies in `range`, in address order, whole: neighbours that are one VMA are told apart.
+    pub fn origins_in(&self, range: AddrRange) -> impl Iterator<Item = &Origin> {
+        self.origins.meeting(range)
+    }
+
+    /// All origins, in address order.
+    pub fn origins(&self) -> impl Iterator<Item = &Origin> {
+        self.origins.iter()
+    }
+
+    /// The program break; `None` where it is not known.
+    pub fn brk(&self) -> Option<Addr> {
+        self.brk
+    }
+
+    /// What it is now is what it begins with: no change tells of how it came to be so.
+    pub(crate) fn begin(&mut self) {
+        self.rules.take_before();
+        self.holes.clear();
+    }
+
+    /// How much memory it takes, nearly.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<AddressSpace>()
+            + self.vmas.len() * size_of::<VmaRow>()
+            + self.origins.len() * size_of::<Origin>()
+    }
+
     /// Applies an event to the map.
     ///
     /// The answer's `ask` names the ranges the prediction is not sure about. Give the kernel's answer back as an

@@ -1,59 +1,48 @@
 //! All address spaces of a traced tree, and the joining of each call with the kernel's answer to it.
 
-use crate::apply::{Ranges, affected_ranges};
-use crate::change::{Change, PageChange};
-use crate::check::Difference;
+use crate::apply::Ranges;
+use crate::change::{Change, Replaced};
+use crate::progress::{Done, Progress, Tally};
 use crate::rules::Rules;
 use crate::space::AddressSpace;
+use crate::timeline::Effects;
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 use std::collections::VecDeque;
 use vmatlas_event::{
-    AddrRange, Bytes, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, Tid, VmaRow,
+    AddrRange, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, TaskId, Tid, VmaRow,
 };
 
 /// The models of all address spaces, by [`MmId`].
 #[derive(Debug)]
 pub struct Spaces {
-    page: PageSize,
-    spaces: FxHashMap<MmId, Living>,
+    pub(crate) page: PageSize,
+    pub(crate) spaces: FxHashMap<MmId, Living>,
     /// Calls that wait for an answer: at most one for each task, mostly none or one.
     pending: Vec<Pending>,
-    distrust: bool,
-    tally: Tally,
-}
-
-/// How well the models and the kernel agreed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Memory calls.
-    pub calls: u64,
-    /// Those the kernel was asked about.
-    pub asked: u64,
-    /// Whole maps that were read.
-    pub snapshots: u64,
-    /// Changes that no call made: a stack that grew, a page the kernel put there.
-    pub observed: u64,
-    /// Calls that overlapped another one of the same address space in time and range, and were read again for it.
-    pub conflicts: u64,
-    /// Answers of the kernel that contradicted a prediction about pages.
-    pub drift: u64,
-    /// Comparisons of a whole model with the kernel while all tasks were held: two for a call, by maps and by
-    /// PROCMAP_QUERY.
-    pub compared: u64,
-    /// Those that found a difference.
-    pub differences: u64,
+    pub(crate) distrust: bool,
+    pub(crate) tally: Tally,
+    /// What the events do, so that it can be taken back; then [`Progress`] does not tell of it. `None` otherwise.
+    pub(crate) effects: Option<Effects>,
 }
 
 /// An address space that tasks use.
 #[derive(Debug)]
-struct Living {
-    space: AddressSpace,
-    /// The tasks that share it, each with its process.
-    users: FxHashMap<Tid, Pid>,
+pub(crate) struct Living {
+    pub(crate) space: AddressSpace,
+    /// The tasks that share it.
+    pub(crate) users: FxHashMap<Tid, TaskId>,
     /// The latest calls and where they acted, by the time they were left.
-    recent: VecDeque<(MonoNs, Ranges)>,
+    pub(crate) recent: VecDeque<(MonoNs, Ranges)>,
 }
+
+impl Living {
+    pub(crate) fn new(space: AddressSpace) -> Living {
+        Living { space, users: FxHashMap::default(), recent: VecDeque::new() }
+    }
+}
+
+/// So many events later a call that got no answer gets none: its task was killed, or the answer was lost.
+const PATIENCE: u64 = 1024;
 
 /// A call whose range the kernel is being asked about.
 #[derive(Debug)]
@@ -65,52 +54,6 @@ struct Pending {
     unpredicted: bool,
 }
 
-/// An event and everything it did.
-#[derive(Clone, Debug)]
-pub struct Done {
-    /// The event.
-    pub event: Event,
-    /// What it did to the map, the kernel's answers included.
-    pub change: Change,
-    /// What happened to the pages: [`Change::pages`] of it.
-    pub pages: Vec<PageChange>,
-    /// Whether the kernel confirmed what could not be predicted; `false` when the task was gone before it could be asked.
-    pub confirmed: bool,
-}
-
-impl Done {
-    fn new(event: Event, change: Change, confirmed: bool) -> Done {
-        let pages = change.pages();
-        Done { event, change, pages, confirmed }
-    }
-
-    /// How many bytes were mapped and unmapped, (added, removed).
-    pub fn bytes(&self) -> (Bytes, Bytes) {
-        let mut sums = (Bytes(0), Bytes(0));
-        for change in &self.pages {
-            match change {
-                PageChange::Added(row) => sums.0 += row.range.len(),
-                PageChange::Removed(row) => sums.1 += row.range.len(),
-                PageChange::Altered { .. } | PageChange::Moved { .. } => {}
-            }
-        }
-        sums
-    }
-}
-
-/// The result of [`Spaces::event`].
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// An earlier call of the same task that got no answer.
-    pub unanswered: Option<Box<Done>>,
-    /// The event, when nothing has to be asked (any more).
-    pub done: Option<Box<Done>>,
-    /// What the kernel must be asked, one `Observed` event for each range.
-    pub ask: Vec<AddrRange>,
-    /// What a [`SnapshotReason::Check`] found to be different; the model has the kernel's rows from then on.
-    pub difference: Option<Box<Difference>>,
-}
-
 impl Spaces {
     /// None yet.
     pub fn new(page: PageSize) -> Spaces {
@@ -120,6 +63,7 @@ impl Spaces {
             pending: Vec::new(),
             distrust: false,
             tally: Tally::default(),
+            effects: None,
         }
     }
 
@@ -132,6 +76,18 @@ impl Spaces {
     /// One of them.
     pub fn get(&self, mm: MmId) -> Option<&AddressSpace> {
         self.spaces.get(&mm).map(|living| &living.space)
+    }
+
+    /// The numbers of all that live, in order.
+    pub fn alive(&self) -> Vec<MmId> {
+        let mut alive: Vec<MmId> = self.spaces.keys().copied().collect();
+        alive.sort_unstable();
+        alive
+    }
+
+    /// Whether some call waits for the kernel's answer.
+    pub fn is_waiting(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// How well the models and the kernel agreed so far.
@@ -147,6 +103,7 @@ impl Spaces {
             && let Some(at) = waiting
         {
             let applied = self.space(event.mm).apply(event);
+            self.changed(event.mm, &applied.change);
             let pending = &mut self.pending[at];
             // What other tasks are doing at this moment may be in the answer already: that is no contradiction.
             self.tally.drift += u64::from(applied.drifted && pending.predicted() && in_flight.is_empty());
@@ -156,13 +113,11 @@ impl Spaces {
             if pending.awaited > 0 {
                 return Progress::default();
             }
-            let Pending { event, change, .. } = self.pending.swap_remove(at);
-            return Progress { done: Some(Box::new(Done::new(event, change, true))), ..Progress::default() };
+            return Progress { done: Some(Box::new(self.take(at, true))), ..Progress::default() };
         }
-        let unanswered = waiting.map(|at| {
-            let Pending { event, change, .. } = self.pending.swap_remove(at);
-            Box::new(Done::new(event, change, false))
-        });
+        let is_old = |p: &Pending| p.event.seq.0.saturating_add(PATIENCE) < event.seq.0;
+        let unanswered = waiting.or_else(|| self.pending.iter().position(is_old));
+        let unanswered = unanswered.map(|at| Box::new(self.take(at, false)));
         if let Op::Snapshot { reason, .. } = &event.op {
             return Progress { unanswered, ..self.snapshot(event, *reason) };
         }
@@ -173,11 +128,12 @@ impl Spaces {
         let overlapped = self.tally.conflicts > conflicts_before;
         if is_brk && overlapped {
             // Which of two calls came last, and so where the break is now, only the next one that is alone tells.
-            change = change.then(self.space(event.mm).forget_break());
+            let forgotten = self.space(event.mm).forget_break();
+            self.changed(event.mm, &forgotten);
+            change = change.then(forgotten);
         }
         if ask.is_empty() {
-            let done = Some(Box::new(Done::new(event.clone(), change, true)));
-            return Progress { unanswered, done, ..Progress::default() };
+            return Progress { unanswered, done: self.done(event, change), ..Progress::default() };
         }
         self.tally.asked += 1;
         let unpredicted =
@@ -186,12 +142,24 @@ impl Spaces {
         Progress { unanswered, ask, ..Progress::default() }
     }
 
+    /// A call that waits no longer. What it asked about is of no interest any more when no other one waits.
+    fn take(&mut self, at: usize, confirmed: bool) -> Done {
+        let Pending { event, change, .. } = self.pending.swap_remove(at);
+        if !self.pending.iter().any(|p| p.event.mm == event.mm)
+            && let Some(living) = self.spaces.get_mut(&event.mm)
+        {
+            living.space.holes.clear();
+        }
+        Done::new(event, change, confirmed)
+    }
+
     /// Takes a whole map in place of the model's, and tells what that shows about the model.
     fn snapshot(&mut self, event: &Event, reason: SnapshotReason) -> Progress {
         // Whose map was read uses it, whether or not its creator has told of it.
         let living = self.living(event.mm);
-        living.users.insert(event.task.tid, event.task.pid);
+        living.users.insert(event.task.tid, event.task);
         let mut applied = living.space.apply(event);
+        self.changed(event.mm, &applied.change);
         let mut difference = None;
         let is_known_before = match reason {
             SnapshotReason::Exec | SnapshotReason::Fork | SnapshotReason::Attach => false,
@@ -217,17 +185,17 @@ impl Spaces {
             self.tally.snapshots += 1;
         }
         self.tally.observed += applied.grown.len() as u64 + applied.uncalled;
-        let done = Some(Box::new(Done::new(event.clone(), applied.change, true)));
+        let done = self.done(event, applied.change);
         Progress { done, difference, ..Progress::default() }
     }
 
-    fn living(&mut self, mm: MmId) -> &mut Living {
+    pub(crate) fn living(&mut self, mm: MmId) -> &mut Living {
         let page = self.page;
         let distrust = self.distrust;
-        self.spaces.entry(mm).or_insert_with(|| Living {
-            space: AddressSpace::distrusted(page, distrust),
-            users: FxHashMap::default(),
-            recent: VecDeque::new(),
+        let effects = &mut self.effects;
+        self.spaces.entry(mm).or_insert_with(|| {
+            effects.iter_mut().for_each(|effects| effects.came(mm));
+            Living::new(AddressSpace::distrusted(page, distrust))
         })
     }
 
@@ -235,14 +203,30 @@ impl Spaces {
         &mut self.living(mm).space
     }
 
+    /// What is told of an event that waits for nothing: nothing to who keeps its effects instead.
+    fn done(&self, event: &Event, change: Change) -> Option<Box<Done>> {
+        self.effects.is_none().then(|| Box::new(Done::new(event.clone(), change, true)))
+    }
+
+    fn changed(&mut self, mm: MmId, change: &Change) {
+        self.effects.iter_mut().for_each(|effects| effects.changed(mm, change));
+    }
+
     /// Some tasks less use an address space; its last rows when they were the last ones.
     fn leave(&mut self, mm: MmId, leaves: impl Fn(Tid, Pid) -> bool) -> Change {
         let Some(living) = self.spaces.get_mut(&mm) else { return Change::default() };
-        living.users.retain(|tid, pid| !leaves(*tid, *pid));
+        living.users.retain(|tid, task| !leaves(*tid, task.pid));
         if !living.users.is_empty() {
             return Change::default();
         }
-        self.spaces.remove(&mm).map(|living| living.space.end()).unwrap_or_default()
+        let Some(living) = self.spaces.remove(&mm) else { return Change::default() };
+        match &mut self.effects {
+            None => living.space.end(),
+            Some(effects) => {
+                effects.went(mm, living);
+                Change::default()
+            }
+        }
     }
 
     fn apply(&mut self, event: &Event) -> (Change, Vec<AddrRange>, bool) {
@@ -257,18 +241,19 @@ impl Spaces {
                     }
                     // A copy is registered with no userfaultfd.
                     space.rules.forget_userfaultfds();
+                    space.begin();
                     // One that is there has been read already: its creator's word came late.
-                    self.spaces.entry(*child_mm).or_insert_with(|| Living {
-                        space,
-                        users: FxHashMap::default(),
-                        recent: VecDeque::new(),
+                    let effects = &mut self.effects;
+                    self.spaces.entry(*child_mm).or_insert_with(|| {
+                        effects.iter_mut().for_each(|effects| effects.came(*child_mm));
+                        Living::new(space)
                     });
                 }
-                self.living(*child_mm).users.insert(child.tid, child.pid);
+                self.living(*child_mm).users.insert(child.tid, *child);
                 (Change::default(), Vec::new(), false)
             }
             Op::Joined => {
-                self.living(event.mm).users.insert(event.task.tid, event.task.pid);
+                self.living(event.mm).users.insert(event.task.tid, event.task);
                 (Change::default(), Vec::new(), false)
             }
             Op::Exit { .. } => (self.leave(event.mm, |tid, _| tid == event.task.tid), Vec::new(), false),
@@ -278,13 +263,18 @@ impl Spaces {
                 let persona = self.spaces.get(old_mm).map(|old| old.space.rules.distrust());
                 let change = self.leave(*old_mm, |_, pid| pid == event.task.pid);
                 if persona == Some(true) {
-                    self.space(event.mm).rules = Rules::new(true);
+                    let space = self.space(event.mm);
+                    let before = std::mem::replace(&mut space.rules, Rules::new(true));
+                    let after = space.rules.clone();
+                    let rules = Some(Box::new(Replaced { before, after }));
+                    self.changed(event.mm, &Change { rules, ..Change::default() });
                 }
-                self.living(event.mm).users.insert(event.task.tid, event.task.pid);
+                self.living(event.mm).users.insert(event.task.tid, event.task);
                 (change, Vec::new(), false)
             }
             _ => {
                 let applied = self.space(event.mm).apply(event);
+                self.changed(event.mm, &applied.change);
                 let mut ask = applied.ask.into_vec();
                 if event.op.is_call() {
                     self.overlapping(event, &mut ask);
@@ -292,53 +282,6 @@ impl Spaces {
                 (applied.change, ask, applied.guessed)
             }
         }
-    }
-
-    /// Asks again about a call that overlapped another one in time and range: neither the order of entry nor that of
-    /// exit is the kernel's own (exit order was wrong in 2 to 84 of 100 such pairs).
-    fn overlapping(&mut self, event: &Event, ask: &mut Vec<AddrRange>) {
-        const REMEMBERED: usize = 128;
-        let page = self.page;
-        let living = self.living(event.mm);
-        if living.users.len() < 2 {
-            return;
-        }
-        let own = affected_ranges(&event.op, event.outcome, page);
-        // Sorted by the time of leaving, nearly: another task's event may have come a little late.
-        let others = || living.recent.iter().rev().take_while(|(left, _)| *left > event.entered);
-        // What one of two calls did may have gone on with what the other one moved (mremap), so all ranges of both are
-        // unclear, and with them those of a third that meets them.
-        let mut unclear = own.clone();
-        let mut met: SmallVec<[bool; 8]> = others().map(|_| false).collect();
-        loop {
-            let known = unclear.len();
-            for ((_, ranges), met) in others().zip(&mut met) {
-                if !*met && ranges.iter().any(|r| unclear.iter().any(|u| u.intersects(*r))) {
-                    *met = true;
-                    unclear.extend(ranges.iter().copied());
-                }
-            }
-            if unclear.len() == known {
-                break;
-            }
-        }
-        if met.iter().any(|met| *met) {
-            self.tally.conflicts += 1;
-            // From where the break moved, its call does not say, and the prediction took the latest word for it.
-            if matches!(event.op, Op::Brk { .. }) {
-                unclear = Ranges::from_slice(&[AddrRange::ALL]);
-            }
-            for range in unclear {
-                if !range.is_empty() && !ask.iter().any(|asked| asked.covers(range)) {
-                    ask.push(range);
-                }
-            }
-        }
-        let living = self.living(event.mm);
-        if living.recent.len() == REMEMBERED {
-            living.recent.pop_front();
-        }
-        living.recent.push_back((event.left, own));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a whole run came to: calls by kind, bytes, peak, the largest.
 
+use crate::progress::Done;
 use crate::space::Origin;
-use crate::spaces::Done;
 use std::collections::BTreeMap;
 use vmatlas_event::{Bytes, Event, Op, OpKind, Outcome, Seq, SnapshotReason};
 

@@ -512,3 +512,21 @@ fn pages_without_a_call() {
         assert_eq!(world.rows().len(), 2);
     }
 }
+
+/// Checks that a call whose answer never comes is given up, so that states can be kept again.
+#[test]
+fn a_call_without_an_answer_is_given_up() {
+    let mut world = World::with(vec![anon(1, 3, Prot::RW)]);
+    assert!(!world.send(Op::Munlockall, Outcome::Done(0)).ask.is_empty());
+    assert!(world.spaces.is_waiting());
+    assert_eq!(world.spaces.keyframe(Seq(world.seq), MonoNs(0)), None);
+    let other = TaskId { pid: Pid(1), tid: Tid(2), started: None };
+    let mut given_up = Vec::new();
+    for _ in 0..2000 {
+        let event = Event { task: other, ..world.event(Op::Mark { name: String::new() }, Outcome::Done(0)) };
+        given_up.extend(world.spaces.event(&event).unanswered);
+    }
+    assert_eq!(given_up.len(), 1);
+    assert!(!given_up[0].confirmed && given_up[0].event.op == Op::Munlockall);
+    assert!(world.spaces.keyframe(Seq(world.seq), MonoNs(0)).is_some());
+}

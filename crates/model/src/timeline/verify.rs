@@ -1,0 +1,142 @@
+//! Whether a recording agrees with itself: replay against every snapshot and every keyframe.
+
+use super::{Timeline, TimelineError, events_after};
+use crate::check::Difference;
+use crate::progress::Tally;
+use vmatlas_event::{EventSource, Keyframe, MmId, Op, Seq, SnapshotReason};
+
+/// So many differences are kept; all are counted.
+const KEPT: usize = 16;
+
+/// What a whole replay found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Verified {
+    /// Events that were replayed.
+    pub events: u64,
+    /// How well the models and the snapshots agreed, counted as when the program ran.
+    pub tally: Tally,
+    /// Snapshots that the model could be compared with: those of a map that it knew.
+    pub compared: u64,
+    /// Those that contradicted it: about some page, or, where all tasks were held, about a boundary.
+    pub different: u64,
+    /// Keyframes that replay could be compared with.
+    pub keyframes: u64,
+    /// Those that were not the state of the replay.
+    pub wrong_keyframes: u64,
+    /// The first of them.
+    pub first: Vec<Wrong>,
+}
+
+/// A place where a recording contradicts itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wrong {
+    /// A snapshot.
+    Snapshot {
+        /// Its event.
+        seq: Seq,
+        /// Whose map it shows.
+        mm: MmId,
+        /// The first place that differs, where it was taken to compare.
+        difference: Option<Box<Difference>>,
+    },
+    /// A keyframe.
+    Keyframe {
+        /// The last event it contains.
+        after: Seq,
+        /// The first address space that differs; `None` where a call was waiting for its answer.
+        mm: Option<MmId>,
+    },
+}
+
+impl<S: EventSource> Timeline<S> {
+    /// Replays everything from the first event on. The timeline stays where it is. `progress` is told of each event and
+    /// answers whether to go on.
+    ///
+    /// # Errors
+    /// Those of the source, and events out of order.
+    pub fn verify(
+        &mut self,
+        mut progress: impl FnMut(Seq) -> bool,
+    ) -> Result<Verified, TimelineError<S::Error>> {
+        let mut keyframes = self.keyframe_places()?;
+        let mut found = Verified::default();
+        let mut spaces = self.nothing();
+        let mut from = None;
+        let mut goes_on = true;
+        // The source can give events or a keyframe, not both at a time: one stretch up to each keyframe.
+        while goes_on {
+            let stop = keyframes.pop();
+            let mut at = None;
+            events_after(&mut self.source, from, |event| {
+                if stop.is_some_and(|stop| event.seq > stop) {
+                    return false;
+                }
+                let before = spaces.tally();
+                let progressed = spaces.event(&event);
+                found.events += 1;
+                at = Some((event.seq, event.left));
+                if let Op::Snapshot { reason, .. } = event.op {
+                    let now = spaces.tally();
+                    let is_wrong = now.drift > before.drift || now.differences > before.differences;
+                    found.compared += u64::from(is_compared(reason));
+                    found.different += u64::from(is_wrong);
+                    if is_wrong && found.first.len() < KEPT {
+                        let difference = progressed.difference;
+                        found.first.push(Wrong::Snapshot { seq: event.seq, mm: event.mm, difference });
+                    }
+                }
+                goes_on = progress(event.seq);
+                goes_on
+            })?;
+            let Some(stop) = stop else { break };
+            from = at.map(|(seq, _)| seq).or(from);
+            if let Some((seq, left)) = at.filter(|(seq, _)| *seq == stop && goes_on)
+                && let Some(kept) = self.keyframe(stop)?
+            {
+                found.keyframes += 1;
+                let now = spaces.keyframe(seq, left);
+                if now.as_ref() != Some(&kept) {
+                    found.wrong_keyframes += 1;
+                    if found.first.len() < KEPT {
+                        let mm = now.and_then(|now| first_different(&now, &kept));
+                        found.first.push(Wrong::Keyframe { after: stop, mm });
+                    }
+                }
+            }
+        }
+        found.tally = spaces.tally();
+        Ok(found)
+    }
+
+    /// After which events keyframes were taken, the latest first.
+    fn keyframe_places(&mut self) -> Result<Vec<Seq>, TimelineError<S::Error>> {
+        let mut places = Vec::new();
+        let mut at = self.source.last();
+        while let Some(seq) = at {
+            let Some(keyframe) = self.keyframe(seq)? else { break };
+            places.push(keyframe.after);
+            at = keyframe.after.0.checked_sub(1).map(Seq);
+        }
+        Ok(places)
+    }
+}
+
+/// Whether such a snapshot is of a map that the model knew.
+fn is_compared(reason: SnapshotReason) -> bool {
+    match reason {
+        SnapshotReason::Exec | SnapshotReason::Fork | SnapshotReason::Attach | SnapshotReason::Unclear => {
+            false
+        }
+        SnapshotReason::Request
+        | SnapshotReason::Reconcile
+        | SnapshotReason::Last
+        | SnapshotReason::Check => true,
+    }
+}
+
+fn first_different(a: &Keyframe, b: &Keyframe) -> Option<MmId> {
+    let mut pairs = a.spaces.iter().zip(&b.spaces);
+    let differs = pairs.find(|(a, b)| a != b).map(|(a, b)| a.mm.min(b.mm));
+    let longer = if a.spaces.len() > b.spaces.len() { a } else { b };
+    differs.or_else(|| longer.spaces.get(a.spaces.len().min(b.spaces.len())).map(|state| state.mm))
+}
