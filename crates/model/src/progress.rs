@@ -59,7 +59,7 @@ impl Done {
     }
 }
 
-/// The result of [`Spaces::event`].
+/// The result of [`Spaces::event`](crate::Spaces::event).
 #[derive(Debug, Default)]
 pub struct Progress {
     /// An earlier call of the same task that got no answer.
@@ -68,6 +68,6 @@ pub struct Progress {
     pub done: Option<Box<Done>>,
     /// What the kernel must be asked, one `Observed` event for each range.
     pub ask: Vec<AddrRange>,
-    /// What a [`SnapshotReason::Check`] found to be different; the model has the kernel's rows from then on.
+    /// What a [`SnapshotReason::Check`](vmatlas_event::SnapshotReason::Check) found to be different; the model has the kernel's rows from then on.
     pub difference: Option<Box<Difference>>,
 }
