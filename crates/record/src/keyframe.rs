@@ -4,7 +4,7 @@ use crate::batch::Row;
 use crate::error::RecordError;
 use crate::flat::{Intern, Lookup, yes};
 use crate::rows::Cell;
-use vmatlas_event::{Addr, AddrRange, Bytes, Dev, MmId, Prot, Seq, Sharing, SpaceState, VmaRow};
+use vmatlas_event::{Addr, AddrRange, Bytes, Dev, MmId, MonoNs, Prot, Seq, Sharing, SpaceState, VmaRow};
 
 /// Where `mm` stands in the table of a keyframe's rows.
 const MM: usize = 10;
@@ -70,7 +70,8 @@ pub(crate) fn owner(row: Row<'_>) -> Result<MmId, RecordError> {
 
 /// How many parts a state has besides its rows.
 pub(crate) fn count_parts(state: &SpaceState) -> usize {
-    state.users.len() + state.origins.len() + state.grows.len() + state.userfaultfds.len()
+    let recent: usize = state.recent.iter().map(|(_, ranges)| ranges.len()).sum();
+    state.users.len() + state.origins.len() + state.grows.len() + state.userfaultfds.len() + recent
 }
 
 /// The state of one address space, without its rows and parts.
@@ -99,6 +100,7 @@ pub(crate) fn state(row: Row<'_>) -> Result<(SpaceState, u64, u64), RecordError>
         grows: Vec::new(),
         distrust: yes(row, 4)?,
         userfaultfds: Vec::new(),
+        recent: Vec::new(),
     };
     Ok((state, row.bits(5)?, row.bits(6)?))
 }
@@ -132,6 +134,11 @@ pub(crate) fn parts(
     for fd in &state.userfaultfds {
         give("userfaultfd", None, Some((*fd).into()));
     }
+    for (left, ranges) in &state.recent {
+        for range in ranges {
+            give("recent", Some(*range), Some(left.0 as i64));
+        }
+    }
 }
 
 /// The address space that a part belongs to.
@@ -149,6 +156,13 @@ pub(crate) fn add_part(row: Row<'_>, state: &mut SpaceState, lookup: &dyn Lookup
         Some("origin") => state.origins.push((range(row, 3)?, Seq(row.bits(5)?))),
         Some("grows") => state.grows.push(range(row, 3)?),
         Some("userfaultfd") => state.userfaultfds.push(row.need(5)?),
+        Some("recent") => {
+            let (left, range) = (MonoNs(row.bits(5)?), range(row, 3)?);
+            match state.recent.last_mut() {
+                Some((last, ranges)) if *last == left => ranges.push(range),
+                _ => state.recent.push((left, vec![range])),
+            }
+        }
         _ => return Err(row.wrong(2)),
     }
     Ok(())

@@ -13,7 +13,7 @@ use vmatlas_model::Spaces;
 use vmatlas_record::{End, Existing, Meta, Options, Writer};
 
 /// A keyframe is due after so many events.
-const KEYFRAME_EVERY: u64 = 20_000;
+const KEYFRAME_EVERY: u64 = 5_000;
 
 /// What recording needs to know of the command.
 #[derive(Clone, Debug)]
@@ -91,7 +91,8 @@ impl Recorder {
     pub(crate) fn event(&mut self, event: &Event, spaces: &Spaces, context: &Context) {
         self.events += 1;
         self.since_keyframe += 1;
-        let keyframe = (self.since_keyframe >= KEYFRAME_EVERY).then(|| keyframe(spaces)).flatten();
+        let keyframe =
+            (self.since_keyframe >= KEYFRAME_EVERY).then(|| spaces.keyframe(event.seq, event.left)).flatten();
         let failure = match lock(&self.writer).as_mut() {
             Some(writer) => {
                 writer.event(event);
@@ -130,9 +131,4 @@ impl Drop for Recorder {
             writer.discard();
         }
     }
-}
-
-/// The state to start from later, where the model can tell it.
-fn keyframe(_spaces: &Spaces) -> Option<Keyframe> {
-    None
 }

@@ -83,6 +83,7 @@ pub(crate) fn keyframe(after: u64) -> Keyframe {
         grows: vec![range(0x8000, 0xb000)],
         distrust: true,
         userfaultfds: vec![-1, 9],
+        recent: vec![(MonoNs(5), vec![range(0x1000, 0x2000); 2]), (MonoNs(7), vec![range(0x8000, 0x9000)])],
     };
     let empty = SpaceState {
         mm: MmId(2),
@@ -94,6 +95,7 @@ pub(crate) fn keyframe(after: u64) -> Keyframe {
         grows: Vec::new(),
         distrust: false,
         userfaultfds: Vec::new(),
+        recent: Vec::new(),
     };
     Keyframe { after: Seq(after), at: MonoNs(1_000_000_000 + after * 1_000_000), spaces: vec![state, empty] }
 }
