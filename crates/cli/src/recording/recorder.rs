@@ -8,7 +8,7 @@ use anyhow::Result;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use vmatlas_event::{Event, Keyframe, Pid};
+use vmatlas_event::{Event, Pid};
 use vmatlas_model::Spaces;
 use vmatlas_record::{End, Existing, Meta, Options, Writer};
 
