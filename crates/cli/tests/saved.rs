@@ -114,3 +114,32 @@ fn no_source_is_one_line() {
         assert!(text.contains(target), "{text}");
     }
 }
+
+/// Checks figures beyond all memory: a saved text can hold any number, and every view of it must come to an end.
+#[test]
+fn numbers_beyond_all_memory_are_shown() {
+    const MOST: u64 = u64::MAX >> 10;
+    let keys = "Size Rss Pss Shared_Clean Shared_Dirty Private_Clean Private_Dirty Referenced Anonymous LazyFree \
+        AnonHugePages Shared_Hugetlb Private_Hugetlb Swap SwapPss Locked";
+    let fields: String = keys.split_whitespace().map(|key| format!("{key}: {MOST} kB\n")).collect();
+    let rows = (1..2000u64).map(|i| {
+        let head = format!("{:x}-{:x} rw-p 00000000 00:00 0", i << 40, (i + 1) << 40);
+        format!("{head:<73}[heap]\n{fields}")
+    });
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("smaps"), rows.collect::<String>()).unwrap();
+    fs::write(dir.path().join("status"), "Name:\tx\nTgid:\t7\nVmRSS:\t1 kB\n").unwrap();
+    let (folder, svg) = (dir.path().to_str().unwrap(), dir.path().join("picture.svg"));
+    for words in [
+        &["show", folder][..],
+        &["show", folder, "--smaps", "--columns", "all", "--json"],
+        &["show", folder, "--map-count"],
+        &["show", folder, "--svg", svg.to_str().unwrap()],
+        &["rss", folder, "--profiler-total", "1TiB"],
+        &["rss", folder, "--json"],
+        &["rss", folder, "--line", "heap"],
+    ] {
+        let output = vmatlas(words);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
