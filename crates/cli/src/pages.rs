@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use vmatlas_event::{Addr, AddrRange, PageInfo, Pid, VmaRow};
 use vmatlas_model::kind::Kind;
-use vmatlas_proc::read::{frames::Visited, pages};
+use vmatlas_proc::read::{frames::Visited, pages, whole::Space};
 use vmatlas_proc::{Budget, ProcError, ProcRoot, Process};
 use vmatlas_view::pages::{Grouper, JsonWriter, PagesRow, Reading, Run, TextOptions, TextWriter};
 use vmatlas_view::picture::frames::{self as picture, Collector};
@@ -101,12 +101,13 @@ pub(crate) fn run(args: &PagesArgs, context: &Context) -> Result<ExitCode> {
         (Some(name), None) => (target::open(&root, name, context)?, args.part),
         (None, None) => return Err(anyhow!("PID|NAME")),
     };
+    let space = Space::of(&process).map_err(|error| explain(&error, context))?;
     let view = show::read(&process, show::Wanted::default(), context)?;
     let rows = rows_of(&view, part);
     if rows.is_empty() {
         return Err(nothing_there(part, process.pid(), context));
     }
-    let session = Session { process: &process, view: &view, rows: &rows, args };
+    let session = Session { process: &process, space: &space, view: &view, rows: &rows, args };
     if args.svg.is_some() || args.picture {
         return session.picture(context);
     }
@@ -168,6 +169,8 @@ fn nothing_there(part: Option<Part>, pid: Pid, context: &Context) -> anyhow::Err
 /// One reading of the pages of one process.
 struct Session<'a> {
     process: &'a Process,
+    /// What the map is of: pages of another program would be told as not present.
+    space: &'a Space<'a>,
     view: &'a MapView,
     rows: &'a [PagesRow],
     args: &'a PagesArgs,
@@ -185,6 +188,7 @@ impl Session<'_> {
             goes_on.get()
         };
         let visited = pages::visit(self.process, &vmas, Budget::default(), &mut take)?;
+        self.space.still()?;
         grouper.finish(&mut give);
         Ok(visited)
     }

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use vmatlas_event::{Bytes, Pid};
 use vmatlas_model::kind::{Evidence, classify};
 use vmatlas_proc::read::snapshot::Maps;
+use vmatlas_proc::read::whole::{self, Space};
 use vmatlas_proc::read::{backing, frames, residency};
 use vmatlas_proc::{Budget, MapsReader, ProcError, ProcRoot, Process, Residency};
 use vmatlas_view::show::{Filter, Header, MapView, Missing, Need, Options, ShowRow, Sort};
@@ -98,18 +99,24 @@ impl Wanted {
 /// Reads a process once: map, what else is wanted, evidence, and says what each VMA is for.
 pub(crate) fn read(process: &Process, wanted: Wanted, context: &Context) -> Result<MapView> {
     let fail = |error| explain(&error, context);
+    let space = Space::of(process).map_err(fail)?;
     let mut view = read_map(process, wanted).map_err(fail)?;
     if wanted.smaps {
         let ms = more::smaps_hold_ms(&view, wanted.policies);
         let values: [(&str, &dyn std::fmt::Display); 2] = [("pid", &process.pid()), ("ms", &ms)];
-        eprintln!("vmatlas: {}", texts::READING_SMAPS.fill(context.lang, &values));
+        crate::complain(context, &texts::READING_SMAPS.fill(context.lang, &values));
         more::smaps(process, wanted.policies, &mut view).map_err(fail)?;
+        space.still().map_err(fail)?;
     }
     Ok(view)
 }
 
 /// The same without smaps, for a caller that goes on when it fails.
 pub(crate) fn read_map(process: &Process, wanted: Wanted) -> Result<MapView, ProcError> {
+    whole::read(process, |process| read_map_once(process, wanted))
+}
+
+fn read_map_once(process: &Process, wanted: Wanted) -> Result<MapView, ProcError> {
     let maps = MapsReader::new().read(process)?;
     let (residency, frames) = match (wanted.pages, wanted.frames) {
         (true, true) => {

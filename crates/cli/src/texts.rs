@@ -45,7 +45,8 @@ vmatlas_view::texts! {
     AMBIGUOUS: "'{name}' means {n} processes; give one of these PIDs: {pids}",
         "'{name}' は {n} 個のプロセスに当てはまります。次の PID から 1 つ選んでください: {pids}";
     /// Ended while being read.
-    GONE: "process {pid} ended while it was read", "プロセス {pid} は読み取り中に終了しました";
+    GONE: "process {pid} ended, or executed another program, while it was read",
+        "プロセス {pid} は読み取り中に終了したか、別のプログラムを実行しました";
     /// Only its exit status is left.
     ZOMBIE: "process {pid} has ended (zombie): it has no memory any more; its parent has not collected its status",
         "プロセス {pid} は終了しています (ゾンビ): もうメモリはありません。親プロセスが終了ステータスを回収していません";

@@ -13,11 +13,13 @@ use vmatlas_model::rss::{CgroupFigures, KernelFigures, RssRow, Sheet};
 use vmatlas_proc::parse::smaps::{self, Field};
 use vmatlas_proc::parse::status::Status;
 use vmatlas_proc::read::frames;
+use vmatlas_proc::read::whole::Space;
 use vmatlas_proc::{Budget, Cgroup, Cgroups, ProcError, Process};
 use vmatlas_view::rss::RssView;
 
 pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Result<RssView> {
     let fail = |error| explain(&error, context);
+    let space = Space::of(process).map_err(fail)?;
     let before = process.status().map_err(fail)?;
     let mut map = show::read(process, Wanted::PAGES, context)?;
     let after = process.status().map_err(fail)?;
@@ -38,6 +40,8 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
     if let (Some(cost), Some(frames)) = (map.cost.as_object_mut(), &frames) {
         cost.insert("frames_us".into(), json!(frames.cost.time.as_micros() as u64));
     }
+    let cgroup = cgroup(process);
+    space.still().map_err(fail)?;
     let mut per_row = frames.map(|f| f.per_row.into_iter());
     let rows = map.rows.iter().map(|row| RssRow {
         vma: &row.vma,
@@ -49,14 +53,7 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
         locked: (after.vm_lck == Some(Bytes(0))).then_some(Bytes(0)),
     });
     let sheet = Sheet::new(rows, kernel);
-    Ok(RssView {
-        map,
-        sheet,
-        inside,
-        cgroup: cgroup(process),
-        profiler: args.profiler_total,
-        hints: runtime_hints(&vmas),
-    })
+    Ok(RssView { map, sheet, inside, cgroup, profiler: args.profiler_total, hints: runtime_hints(&vmas) })
 }
 
 /// The process's memory cgroup, or why nothing is known of it.

@@ -15,3 +15,4 @@ pub mod share;
 pub mod smaps;
 pub mod snapshot;
 pub mod walk;
+pub mod whole;
