@@ -9,11 +9,11 @@ use crate::table::{Align, Cell, write_table};
 use crate::units::{count, size};
 use crate::{Lang, Style, Text, escape};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Write};
 use vmatlas_event::{AddrRange, Bytes, Pid};
 use vmatlas_model::kind::Kind;
-use vmatlas_model::rss::{CgroupFigures, Copies, Family};
+use vmatlas_model::rss::{CgroupFigures, Copies, Family, MOST_SETS};
 
 /// One process of a family.
 #[derive(Clone, Debug)]
@@ -28,8 +28,8 @@ pub struct Member {
     pub rss: Option<Bytes>,
     /// In swap.
     pub swap: Option<Bytes>,
-    /// The VMAs that copies are told of.
-    pub vmas: Vec<MemberVma>,
+    /// The VMAs that copies are told of, by their row.
+    pub vmas: BTreeMap<u32, MemberVma>,
 }
 
 /// One VMA of a member.
@@ -59,7 +59,7 @@ pub struct FamilyView {
     pub bond: Bond,
     /// Its members, parents before children.
     pub members: Vec<Member>,
-    /// Its frames; or why they are not known: "hidden", "unknown", "changed-meanwhile", "too-many-pages".
+    /// Its frames; or why they are not known: "hidden", "unknown", "too-many-pages".
     pub family: Result<Family, &'static str>,
     /// What the cgroup says, where the family is one.
     pub cgroup: Option<CgroupFigures>,
@@ -83,8 +83,9 @@ impl FamilyView {
     fn unmapped_shmem(&self) -> Option<Bytes> {
         let charged = self.cgroup.as_ref()?.memory.stat.shmem?;
         let mapped = self.family.as_ref().ok()?.shmem;
-        // Hidden and vanished members may map what is left.
-        (self.hidden == 0).then(|| Bytes(charged.0.saturating_sub(mapped.0)))
+        // Members that are hidden or ended may map what is left; where more is mapped than charged, others are charged for
+        // a part, and how large that is nobody tells.
+        charged.0.checked_sub(mapped.0).map(Bytes).filter(|_| self.hidden == 0 && self.gone == 0)
     }
 
     /// Writes all of it as text.
@@ -151,8 +152,8 @@ impl FamilyView {
         ]];
         for (index, member) in self.members.iter().enumerate() {
             let family = self.family.as_ref().ok();
-            let alone = family.map(|f| f.alone(index));
-            let shared = family.map(|f| f.shared_of(index));
+            let alone = family.and_then(|f| f.alone.get(index).copied());
+            let shared = family.and_then(|f| f.with_others.get(index).copied());
             let depth = self.depth(index);
             rows.push(vec![
                 Cell::new(member.pid.to_string()),
@@ -195,7 +196,8 @@ impl FamilyView {
             rows.push(vec![amount(Some(entry.bytes)), Cell::new(who), Cell::new(note).paint(Paint::Faint)]);
         }
         write_table(out, &[Align::Right, Align::Left, Align::Left], &rows, style, None)?;
-        more(out, shared.len(), lang, style)
+        let rest = if family.shared_sets > MOST_SETS as u64 { texts::MORE_SETS } else { texts::MORE_LINES };
+        more(out, family.shared_sets, rest, lang, style)
     }
 
     fn who(&self, members: &[usize], lang: Lang) -> String {
@@ -226,7 +228,7 @@ impl FamilyView {
             .filter(|c| c.same + c.different > Bytes(0) && heirs.contains(&c.member))
             .filter_map(|c| {
                 let member = self.members.get(c.member)?;
-                Some((c, member, member.vmas.get(c.row as usize)?))
+                Some((c, member, member.vmas.get(&c.row)?))
             })
             .collect();
         copies.sort_by_key(|(c, ..)| std::cmp::Reverse(c.different));
@@ -276,7 +278,7 @@ impl FamilyView {
         ]);
         let r = Align::Right;
         write_table(out, &[r, r, r, r, Align::Left, Align::Left, Align::Left], &rows, style, columns)?;
-        more(out, copies.len(), lang, style)?;
+        more(out, copies.len() as u64, texts::MORE_LINES, lang, style)?;
         writeln!(out, "{}", style.paint(Paint::Faint, texts::COPIED_NOTE.get(lang)))
     }
 
@@ -314,8 +316,9 @@ impl FamilyView {
                 object.insert("parent".into(), parent.map_or(Value::Null, |p| p.pid.0.into()));
                 object.insert("rss".into(), number(m.rss));
                 object.insert("swap".into(), number(m.swap));
-                object.insert("alone".into(), number(family.map(|f| f.alone(index))));
-                object.insert("shared".into(), number(family.map(|f| f.shared_of(index))));
+                object.insert("alone".into(), number(family.and_then(|f| f.alone.get(index).copied())));
+                object
+                    .insert("shared".into(), number(family.and_then(|f| f.with_others.get(index).copied())));
                 if let Err(why) = self.family {
                     object.insert("alone_why".into(), why.into());
                 }
@@ -346,18 +349,26 @@ impl FamilyView {
             };
             self.copies(f).iter().map(entry).collect::<Vec<_>>()
         });
-        let (bond, path) = match &self.bond {
-            Bond::Tree(pid) => ("tree", json!(pid.0)),
-            Bond::Cgroup(path) => ("cgroup", String::from_utf8_lossy(path).into_owned().into()),
-        };
+        let mut bond = Map::new();
+        match &self.bond {
+            Bond::Tree(pid) => {
+                bond.insert("by".into(), "tree".into());
+                bond.insert("of".into(), pid.0.into());
+            }
+            Bond::Cgroup(path) => {
+                bond.insert("by".into(), "cgroup".into());
+                put_name(&mut bond, "of", path);
+            }
+        }
         json!({
             "schema": "vmatlas/rss-family/1",
-            "family": { "by": bond, "of": path },
+            "family": bond,
             "members": members,
             "sum_of_rss": number(self.sum_of_rss()),
             "as_one": number(family.map(|f| f.unique)),
             "as_one_why": self.family.as_ref().err(),
             "sharing": sharing,
+            "sharing_sets": family.map(|f| f.shared_sets),
             "copies": copies,
             "cgroup": self.cgroup.as_ref().map(super::json::cgroup),
             "shmem_mapped_by_nobody": number(self.unmapped_shmem()),
@@ -368,10 +379,10 @@ impl FamilyView {
     }
 }
 
-fn more(out: &mut dyn Write, all: usize, lang: Lang, style: Style) -> fmt::Result {
-    match all.checked_sub(MOST).filter(|n| *n > 0) {
+fn more(out: &mut dyn Write, all: u64, text: Text, lang: Lang, style: Style) -> fmt::Result {
+    match all.checked_sub(MOST as u64).filter(|n| *n > 0) {
         Some(n) => {
-            let text = texts::MORE_LINES.fill(lang, &[("n", &count(n as u64))]);
+            let text = text.fill(lang, &[("n", &count(n)), ("most", &count(MOST_SETS as u64))]);
             writeln!(out, "{}", style.paint(Paint::Faint, &text))
         }
         None => Ok(()),
@@ -382,7 +393,6 @@ fn more(out: &mut dyn Write, all: usize, lang: Lang, style: Style) -> fmt::Resul
 fn why_text(why: &str, lang: Lang) -> String {
     match why {
         "hidden" => texts::WHY_HIDDEN.get(lang).to_owned(),
-        "changed-meanwhile" => texts::WHY_CHANGED.get(lang).to_owned(),
         "too-many-pages" => texts::WHY_TOO_MANY.get(lang).to_owned(),
         other => other.to_owned(),
     }

@@ -171,9 +171,9 @@ crate::texts! {
     /// Heading: runtimes.
     ASK: "Ask the runtime itself", "ランタイム自身に聞く";
     /// Title: a tree.
-    TREE: "process {pid} and its descendants: {n} processes", "プロセス {pid} とその子孫: {n} プロセス";
+    TREE: "process {pid} and its descendants ({n} in all)", "プロセス {pid} とその子孫 (計 {n} プロセス)";
     /// Title: a cgroup.
-    CGROUP_FAMILY: "cgroup {path}: {n} processes", "cgroup {path}: {n} プロセス";
+    CGROUP_FAMILY: "cgroup {path} ({n} in all)", "cgroup {path} (計 {n} プロセス)";
     /// As one.
     AS_ONE: "resident {one} as one · the sum of their RSS is {sum}, which counts shared pages several times",
         "全体で常駐 {one} · RSS の合計は {sum} (共有ページを重複して数える)";
@@ -184,12 +184,10 @@ crate::texts! {
     WHY_HIDDEN: "hidden: page frames are shown to root alone", "非公開: ページフレームは root だけが見られます";
     /// Why frames are not known.
     WHY_TOO_MANY: "too many pages to compare", "ページが多すぎて比較できません";
-    /// Why frames are not known.
-    WHY_CHANGED: "a member ended or changed while it was read", "読み取り中にプロセスが終了または変化しました";
     /// Ended.
-    GONE: "{n} processes ended while they were read", "{n} プロセスは読み取り中に終了しました";
+    GONE: "ended while they were read, and left out: {n}", "読み取り中に終了したため除外: {n} プロセス";
     /// Not permitted.
-    HIDDEN_MEMBERS: "{n} processes may not be read", "{n} プロセスは読み取る権限がありません";
+    HIDDEN_MEMBERS: "not permitted to read, and left out: {n}", "読み取る権限がないため除外: {n} プロセス";
     /// Column.
     RSS: "RSS", "RSS";
     /// Column.
@@ -221,6 +219,8 @@ crate::texts! {
     SHMEM_UNMAPPED: "  of that, mapped by no process (tmpfs files, memfds)", "  そのうちどのプロセスもマップしていない (tmpfs, memfd)";
     /// More lines.
     MORE_LINES: "and {n} more (--json has all)", "ほか {n} 行 (--json ですべて表示)";
+    /// More sets of processes than are listed anywhere.
+    MORE_SETS: "and {n} more (--json has the {most} largest)", "ほか {n} 行 (--json は大きい順に {most} 行まで)";
     /// No such line.
     NO_LINE: "there is no {kind} in this process", "このプロセスに {kind} はありません";
 }
