@@ -98,7 +98,13 @@ pub struct ScanStep {
     pub next: Addr,
 }
 
-/// Walks `range` and fills `runs` with present and swapped pages, stopping after `max_pages` of them or a full vector.
+/// The kernel gathers so many runs at a time (one page table's entries) and walks on from there when more fit. Then it
+/// forgets to take back the place where it went on: a walk that comes to its end says that it ended there, and who goes
+/// on from that place counts pages twice. It never has to go on when it may not give more (seen on 6.18).
+const MOST_RUNS: usize = 512;
+
+/// Walks `range` and fills `runs` with present and swapped pages, stopping after `max_pages` of them, a full vector, or
+/// 512 runs.
 ///
 /// The kernel holds the target's mmap lock for reading meanwhile, so keep `max_pages` small: 4,096 take about 130 us.
 ///
@@ -112,12 +118,13 @@ pub fn pagemap_scan(
 ) -> Result<ScanStep, Errno> {
     const WANTED: u64 = PageTraits::PRESENT | PageTraits::SWAPPED;
     let scan = |traits: u64, runs: &mut [PageRun]| -> Result<ScanStep, Errno> {
+        let room = runs.len().min(MOST_RUNS);
         let mut arg = ScanArg {
             size: size_of::<ScanArg>() as u64,
             start: range.start().0,
             end: range.end().0,
             vec: runs.as_mut_ptr() as u64,
-            vec_len: runs.len() as u64,
+            vec_len: room as u64,
             max_pages,
             category_anyof_mask: WANTED,
             return_mask: traits,
@@ -126,12 +133,49 @@ pub fn pagemap_scan(
         // SAFETY: `arg` has the kernel's layout (asserted above); `runs` lives through the call and its length is given.
         let ret = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut arg) };
         let filled = check(i64::from(ret))? as usize;
-        Ok(ScanStep { runs: filled.min(runs.len()), next: Addr(arg.walk_end) })
+        Ok(ScanStep { runs: filled.min(room), next: Addr(arg.walk_end) })
     };
     let base = PageTraits::FILE | WANTED | PageTraits::PFNZERO | PageTraits::HUGE;
     match scan(base | PageTraits::GUARD, runs) {
         // Kernels without PAGE_IS_GUARD refuse the unknown bit; they cannot have guard markers in their answer either.
         Err(Errno(libc::EINVAL)) => scan(base, runs),
         answer => answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mem::{Arena, Touch, touch};
+    use std::os::fd::AsFd;
+    use vmatlas_event::{Bytes, MapFlags, ProtArg};
+
+    /// Checks more runs than the kernel gathers at a time: each is told once, however large the vector is.
+    #[test]
+    fn each_run_is_told_once() {
+        let page = crate::page_size().bytes();
+        let pagemap = std::fs::File::open("/proc/self/pagemap").unwrap();
+        for pages in [511, 512, 513, 700, 1024, 1300] {
+            let arena = Arena::new(Bytes(4096 * page), ProtArg(3), MapFlags(2 | 0x4000)).unwrap();
+            arena.advise(arena.range().start(), arena.range().len(), 15).unwrap();
+            for index in 0..pages {
+                assert_eq!(touch(arena.range(), 2 * index, 1, Touch::Write), Ok(1));
+            }
+            let (mut told, mut at) = (Vec::new(), arena.range().start());
+            let mut runs = vec![PageRun::default(); 4096];
+            while at < arena.range().end() {
+                let range = AddrRange::new(at, arena.range().end()).unwrap();
+                let step = match pagemap_scan(pagemap.as_fd(), range, 1 << 20, &mut runs) {
+                    Err(Errno(libc::ENOTTY)) => return,
+                    answer => answer.unwrap(),
+                };
+                told.extend(runs[..step.runs].iter().map(|run| run.start));
+                at = step.next;
+            }
+            let expected: Vec<u64> =
+                (0..pages).map(|index| arena.range().start().0 + 2 * index * page).collect();
+            assert_eq!(told, expected, "{pages} runs");
+            arena.unmap(arena.range().start(), arena.range().len()).unwrap();
+        }
     }
 }
