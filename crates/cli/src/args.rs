@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use vmatlas_event::{Addr, Bytes, OpKind, PROT, Prot, ProtArg, parse_flags};
 use vmatlas_model::kind::Kind;
+use vmatlas_proc::Method;
 use vmatlas_view::show::{Columns, Sort};
 use vmatlas_view::{Lang, ps, units};
 
@@ -28,6 +29,9 @@ pub(crate) struct Cli {
     /// When to colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
+    /// Do without PROCMAP_QUERY, as on kernels before 6.11
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) no_procmap_query: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -72,6 +76,15 @@ pub(crate) struct ShowArgs {
     /// Do not read which pages are resident
     #[arg(long)]
     pub(crate) no_resident: bool,
+    /// The longest that a single call of ours may hold the process (1ms, 250us)
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = parse_duration)]
+    pub(crate) budget: Duration,
+    /// Read the pages with so many threads at a time, for large processes where cores are idle
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) threads: u8,
+    /// How to read which pages are resident: pagemap-scan, pagemap-entries or smaps (else the best there is)
+    #[arg(long, value_name = "HOW", value_parser = parse_method, hide_short_help = true)]
+    pub(crate) method: Option<Method>,
     /// Tell for each VMA how its kind is known
     #[arg(long)]
     pub(crate) why_kind: bool,
@@ -336,6 +349,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let seconds = match unit {
+        "us" => 0.000_001,
         "ms" => 0.001,
         "" | "s" => 1.0,
         "m" => 60.0,
@@ -359,6 +373,10 @@ fn one_of<T: Copy>(all: &[(T, &str)], text: &str) -> Result<T, String> {
         let words: Vec<&str> = all.iter().map(|(_, word)| *word).collect();
         format!("one of {}", words.join(", "))
     })
+}
+
+fn parse_method(text: &str) -> Result<Method, String> {
+    Method::from_id(text).ok_or_else(|| Method::ALL.map(Method::id).join(", "))
 }
 
 fn parse_call(text: &str) -> Result<OpKind, String> {
@@ -406,6 +424,8 @@ mod tests {
             ["vmatlas", "show", "1", "--sort=name"],
             ["vmatlas", "ps", "--by=colour", "--all"],
             ["vmatlas", "ps", "--sort=heat", "--all"],
+            ["vmatlas", "show", "1", "--budget=0"],
+            ["vmatlas", "show", "1", "--method=magic"],
             ["vmatlas", "run", "--expr=open", "ls"],
             ["vmatlas", "attach", "--duration=soon", "1"],
             ["vmatlas", "attach", "--duration=0", "1"],

@@ -8,7 +8,7 @@ use crate::watcher::{Failure, Patience, Watcher};
 use anyhow::anyhow;
 use std::process::ExitCode;
 use vmatlas_event::Pid;
-use vmatlas_proc::{ProcKernel, ProcRoot};
+use vmatlas_proc::ProcKernel;
 use vmatlas_trace::{Attach, Attached};
 
 pub(crate) fn attach(args: &AttachArgs, context: &Context) -> ExitCode {
@@ -19,7 +19,7 @@ pub(crate) fn attach(args: &AttachArgs, context: &Context) -> ExitCode {
 }
 
 fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
-    let root = ProcRoot::system();
+    let root = context.proc_root();
     let process = match (&args.target, args.pid) {
         (_, Some(pid)) => target::by_pid(&root, Pid(pid), context)?,
         (Some(name), None) => target::open(&root, name, context)?,

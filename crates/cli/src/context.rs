@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use vmatlas_proc::ProcRoot;
 use vmatlas_view::{Lang, Style};
 
 /// When to colour.
@@ -23,6 +24,8 @@ pub(crate) enum Color {
 pub(crate) struct Context {
     pub(crate) lang: Lang,
     pub(crate) color: Color,
+    /// Whether PROCMAP_QUERY may be used.
+    may_query: bool,
 }
 
 /// A stream that text goes to.
@@ -33,9 +36,14 @@ pub(crate) enum Stream {
 }
 
 impl Context {
-    pub(crate) fn new(lang: Option<Lang>, color: Color) -> Context {
+    pub(crate) fn new(lang: Option<Lang>, color: Color, may_query: bool) -> Context {
         let get = |name: &str| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
-        Context { lang: lang.unwrap_or_else(|| Lang::from_environment(get)), color }
+        Context { lang: lang.unwrap_or_else(|| Lang::from_environment(get)), color, may_query }
+    }
+
+    /// The /proc that commands read.
+    pub(crate) fn proc_root(&self) -> ProcRoot {
+        if self.may_query { ProcRoot::system() } else { ProcRoot::system().without_query() }
     }
 
     /// The look of text on this stream.

@@ -182,7 +182,7 @@ fn make(name: &str, args: &LabArgs, audience: &mut dyn Audience, context: &Conte
 fn all(args: &LabArgs, look: &Look) -> Result<ExitCode> {
     let mut reports = Vec::new();
     for info in vmatlas_lab::EXPERIMENTS {
-        let context = Context { lang: look.lang, color: crate::context::Color::Never };
+        let context = Context::new(Some(look.lang), crate::context::Color::Never, true);
         reports.push(make(info.name, args, &mut Nobody, &context)?);
     }
     if args.json {

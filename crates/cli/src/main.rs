@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     // The lab's subject: nothing may be allocated for it, so it comes before everything.
     vmatlas_lab::child_if_asked();
     let cli = Cli::parse();
-    let context = Context::new(cli.lang, cli.color);
+    let context = Context::new(cli.lang, cli.color, !cli.no_procmap_query);
     let result = match cli.command {
         Command::Show(args) => show::run(args, &context),
         Command::Pages(args) => pages::run(&args, &context),

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use vmatlas_event::{Addr, AddrRange, PageInfo, Pid, VmaRow};
 use vmatlas_model::kind::Kind;
 use vmatlas_proc::read::{frames::Visited, pages, whole::Space};
-use vmatlas_proc::{Budget, ProcError, ProcRoot, Process};
+use vmatlas_proc::{Budget, ProcError, Process};
 use vmatlas_view::pages::{Grouper, JsonWriter, PagesRow, Reading, Run, TextOptions, TextWriter};
 use vmatlas_view::picture::frames::{self as picture, Collector};
 use vmatlas_view::show::{MapView, Options};
@@ -90,7 +90,7 @@ fn parse_part(text: &str) -> Result<Part, String> {
 }
 
 pub(crate) fn run(args: &PagesArgs, context: &Context) -> Result<ExitCode> {
-    let root = ProcRoot::system();
+    let root = context.proc_root();
     // With -p the first word is no target but the part.
     let (process, part) = match (&args.target, args.pid) {
         (part, Some(pid)) => {

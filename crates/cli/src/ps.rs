@@ -25,7 +25,7 @@ const OWN_SUM_MOST: Bytes = Bytes(256 << 20);
 
 pub(crate) fn run(args: PsArgs, context: &Context) -> Result<ExitCode> {
     let (by, sort, limit) = (args.by, args.sort, args.limit);
-    let view = read(&ProcRoot::system(), &args)?;
+    let view = read(&context.proc_root(), &args)?;
     if args.json {
         output::print(|out| write_json(&view, out, by, sort, limit))?;
         return Ok(ExitCode::SUCCESS);
@@ -239,9 +239,11 @@ impl SharesOf {
                     ErrorKind::NoSuchProcess => return Err(Ended),
                     // A kernel may lack the file (CONFIG_PROC_PAGE_MONITOR).
                     ErrorKind::Gone if self.root.process(row.pid).is_err() => return Err(Ended),
-                    ErrorKind::Gone | ErrorKind::Unsupported | ErrorKind::Malformed | ErrorKind::Io => {
-                        Missing::Unknown
-                    }
+                    ErrorKind::Gone
+                    | ErrorKind::Unsupported
+                    | ErrorKind::Malformed
+                    | ErrorKind::TimedOut
+                    | ErrorKind::Io => Missing::Unknown,
                 };
                 (row.pss, row.uss) = (Err(why), Err(why));
             }

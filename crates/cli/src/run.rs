@@ -4,7 +4,7 @@ use crate::args::RunArgs;
 use crate::context::Context;
 use crate::watcher::{Failure, Patience, Watcher};
 use std::process::ExitCode;
-use vmatlas_proc::{ProcKernel, ProcRoot};
+use vmatlas_proc::ProcKernel;
 use vmatlas_trace::{Launch, Tracer};
 
 pub(crate) fn run(args: &RunArgs, context: &Context) -> ExitCode {
@@ -25,7 +25,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     watcher.spaces.distrust(vmatlas_sys::read_implies_exec());
     let tracer = Tracer::start(&launch).map_err(failure)?;
     watcher.root(tracer.pid());
-    let mut kernel = ProcKernel::new(ProcRoot::system());
+    let mut kernel = ProcKernel::new(context.proc_root());
     let end = tracer.run(&launch, &mut kernel, &mut watcher).map_err(failure)?;
     let program = args.command.first().map(|p| p.as_encoded_bytes()).unwrap_or_default();
     Ok(watcher.finish(program, end.shell_status()))

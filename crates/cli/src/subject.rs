@@ -66,7 +66,7 @@ fn view_of(saved: &Saved, wanted: Wanted) -> MapView {
         .zip(classify(&saved.rows, &evidence))
         .map(|(vma, verdict)| ShowRow::new(vma.clone(), verdict))
         .collect();
-    if let Some(pages) = saved.pages.as_ref().filter(|_| wanted.pages) {
+    if let Some(pages) = saved.pages.as_ref().filter(|_| wanted.pages.is_some()) {
         rows.iter_mut().zip(pages).for_each(|(row, pages)| row.pages = *pages);
     }
     for (row, dumped) in rows.iter_mut().zip(saved.dumped.iter().flatten()) {
@@ -75,7 +75,7 @@ fn view_of(saved: &Saved, wanted: Wanted) -> MapView {
     for (row, fields) in rows.iter_mut().zip(saved.smaps.iter().flatten()) {
         row.smaps = Some(Box::new(more::plain(fields.clone(), None)));
     }
-    let pages_why = match (wanted.pages, &saved.pages) {
+    let pages_why = match (wanted.pages.is_some(), &saved.pages) {
         (false, _) => Some("not-read"),
         (true, None) => Some("not-recorded"),
         (true, Some(_)) => None,

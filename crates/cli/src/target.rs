@@ -60,6 +60,7 @@ pub(crate) fn explain(error: &ProcError, context: &Context) -> anyhow::Error {
         ErrorKind::Gone => texts::GONE,
         ErrorKind::Zombie => texts::ZOMBIE,
         ErrorKind::KernelThread => texts::KERNEL_THREAD,
+        ErrorKind::TimedOut => texts::TIMED_OUT,
         ErrorKind::NotPermitted if vmatlas_sys::effective_uid() == 0 => texts::NOT_PERMITTED_ROOT,
         ErrorKind::NotPermitted => texts::NOT_PERMITTED,
         ErrorKind::Unsupported | ErrorKind::Malformed | ErrorKind::Io => {

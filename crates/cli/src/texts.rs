@@ -53,6 +53,12 @@ vmatlas_view::texts! {
     /// No memory of its own.
     KERNEL_THREAD: "{pid} is a kernel thread: it has no memory map of its own",
         "{pid} はカーネルスレッドです: 自分のメモリマップはありません";
+    /// The third way to read pages.
+    ONLY_SMAPS: "this kernel has no pagemap: reading smaps, which holds the process for about 9 ms per GiB of small pages (--no-resident leaves it out)",
+        "このカーネルには pagemap がありません。smaps を読みますが、その間プロセスは小さいページ 1 GiB あたり約 9 ms 待たされます (--no-resident で省略できます)";
+    /// It does not answer.
+    TIMED_OUT: "process {pid} did not answer in time: its memory is locked by a task that sleeps, or belongs to a server that does not answer (FUSE, NFS, userfaultfd); try again, or see what its tasks wait for: cat /proc/{pid}/task/*/wchan",
+        "プロセス {pid} が時間内に応答しません: メモリのロックを眠っているタスクが持っているか、応答しないサーバー (FUSE, NFS, userfaultfd) のメモリです。もう一度試すか、タスクが何を待っているか確認してください: cat /proc/{pid}/task/*/wchan";
     /// Not ours to read.
     NOT_PERMITTED: "not permitted to read process {pid}: it belongs to another user or is protected; run as root (sudo), or give CAP_SYS_PTRACE",
         "プロセス {pid} を読む権限がありません: ほかのユーザーのプロセスか、保護されています。root (sudo) で実行するか、CAP_SYS_PTRACE を与えてください";

@@ -396,3 +396,22 @@ fn the_picture_is_svg() {
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
     assert!(complaint(&["show", &me(), "--svg", "/nowhere/map.svg"]).contains("/nowhere/map.svg"));
 }
+
+/// Checks that the fallbacks of kernels without PROCMAP_QUERY and PAGEMAP_SCAN show the same map and pages.
+#[test]
+fn older_kernels_show_the_same() {
+    let sleeper = sleeper();
+    sleeper.signal(19).unwrap();
+    let pid = sleeper.pid().to_string();
+    let vmas = |words: &[&str]| {
+        let mut shown = json(&[&["show", &pid, "--json"], words].concat());
+        let vmas = shown["vmas"].as_array_mut().unwrap();
+        // Entries of pagemap do not tell the page of zeros.
+        vmas.iter_mut()
+            .for_each(|vma| vma.as_object_mut().unwrap().retain(|key, _| !key.starts_with("zero")));
+        shown["vmas"].clone()
+    };
+    let usual = vmas(&[]);
+    assert_eq!(vmas(&["--no-procmap-query"]), usual);
+    assert_eq!(vmas(&["--no-procmap-query", "--method", "pagemap-entries"]), usual);
+}

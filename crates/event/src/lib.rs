@@ -15,6 +15,7 @@ mod ids;
 mod op;
 mod page;
 mod pages;
+mod recording;
 mod row;
 mod sink;
 
@@ -31,5 +32,6 @@ pub use ids::{MmId, MonoNs, Pid, Seq, StackId, StartTime, TaskId, Tid};
 pub use op::{ForkKind, Op, OpKind, SnapshotReason};
 pub use page::{PageInfo, PageState};
 pub use pages::{FrameCounts, PageCounts, Share};
+pub use recording::{EventSource, Keyframe, SpaceState};
 pub use row::{Dev, Name, Sharing, VmaRow};
 pub use sink::{Kernel, KernelError, Next, Sink};

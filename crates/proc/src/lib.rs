@@ -16,6 +16,7 @@ pub use read::cgroup::{Cgroup, Cgroups, Members};
 pub use read::error::{ErrorKind, ProcError};
 pub use read::frames::{Frames, NoFrames};
 pub use read::kernel::ProcKernel;
+pub use read::memory::Memory;
 pub use read::process::{Process, Thread};
 pub use read::residency::Residency;
 pub use read::root::{Candidate, ProcRoot};

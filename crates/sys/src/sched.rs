@@ -27,3 +27,30 @@ pub fn bind(cpu: usize) -> Result<(), Errno> {
     let ret = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&mask), mask.as_ptr()) };
     check(ret).map(|_| ())
 }
+
+/// While this lives, the calling thread's sleeps end when they should and not up to 50 us later (PR_SET_TIMERSLACK).
+#[derive(Debug)]
+pub struct ExactSleep {
+    /// What it was, in nanoseconds.
+    before: libc::c_int,
+    /// It is the calling thread's own.
+    not_send: std::marker::PhantomData<*const ()>,
+}
+
+/// Makes the calling thread's sleeps exact; nothing happens where the kernel does not allow it.
+pub fn exact_sleep() -> ExactSleep {
+    // SAFETY: takes numbers, returns a number.
+    let before = unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) };
+    // SAFETY: takes numbers.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+    ExactSleep { before, not_send: std::marker::PhantomData }
+}
+
+impl Drop for ExactSleep {
+    fn drop(&mut self) {
+        if let Ok(before @ 1..) = libc::c_ulong::try_from(self.before) {
+            // SAFETY: takes numbers.
+            unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, before) };
+        }
+    }
+}

@@ -52,11 +52,15 @@ crate::texts! {
     /// Rows were filtered.
     SHOWN: "{n} of {all} VMAs shown", "{all} 領域のうち {n} を表示";
     /// The map changed while it was read.
-    TORN: "the map changed while it was read: {n} lines overlapped, the later ones are shown",
-        "読み取り中にメモリマップが変わりました: {n} 行が重なり、あとの行を表示しています";
+    TORN: "the map changed while it was read: each line is true at its own instant, {n} overlapped earlier ones and are shown in their place",
+        "読み取り中にメモリマップが変わりました: 各行はそれぞれの時点で正しく、前の行と重なった {n} 行はあとの行を表示しています";
+    /// What a reading cost: the last line.
+    COST: "read in {time}, longest hold {hold}, {how}", "読み取り {time}、最長の占有 {hold}、{how}";
+    /// The same without pages.
+    COST_OF_MAP: "read in {time}", "読み取り {time}";
     /// Residency by the older interface.
-    ZERO_PAGES_COUNTED: "this kernel cannot tell the shared zero page apart: resident sizes may be too large",
-        "このカーネルではゼロページを見分けられないため、常駐サイズは大きめに出ることがあります";
+    ZERO_PAGES_COUNTED: "entries of pagemap cannot tell the shared zero page apart: resident sizes may be too large",
+        "pagemap のエントリーではゼロページを見分けられないため、常駐サイズは大きめに出ることがあります";
     /// What a change did: nothing.
     NO_CHANGE: "no change", "変化なし";
     /// What a change did: a VMA became larger.

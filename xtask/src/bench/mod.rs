@@ -5,7 +5,9 @@
 mod machine;
 mod pairs;
 mod ps;
+mod reader;
 mod rows;
+mod stall;
 mod subject;
 mod table;
 
@@ -28,6 +30,9 @@ struct Options {
 
 /// Measures the rows that are named, or all, and fails when one does not hold what is asked of it.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
+    if let ["stall", rest @ ..] = args {
+        return stall::run(rest);
+    }
     let options = options(args)?;
     let machine = Machine::here();
     println!("{}", machine.line());
@@ -63,7 +68,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         format!("{}\n{}\n\n{}", machine.line(), table::control_line(&control), table::markdown(&measured));
     println!("\n{text}");
     if options.write {
-        write(&text)?;
+        write_between(&table::ROWS, &text)?;
     }
     let missed: Vec<&str> = measured.iter().filter(|m| !m.holds()).map(|m| m.name.as_str()).collect();
     if !missed.is_empty() {
@@ -93,14 +98,15 @@ fn options(args: &[&str]) -> Result<Options> {
     Ok(options)
 }
 
-/// Puts the table into docs/BENCHMARKS.md, between its two marks.
-fn write(table: &str) -> Result<()> {
+/// Puts a table into docs/BENCHMARKS.md, between its two marks.
+fn write_between(marks: &table::Marks, table: &str) -> Result<()> {
     let path = root().join("docs/BENCHMARKS.md");
     let old = match fs::read_to_string(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         text => Some(text.with_context(|| path.display().to_string())?),
     };
-    let new = table::into_document(old.as_deref(), table).context("docs/BENCHMARKS.md has not both marks")?;
+    let new = table::into_document(marks, old.as_deref(), table)
+        .context("docs/BENCHMARKS.md has not both marks")?;
     fs::write(&path, new).with_context(|| path.display().to_string())?;
     println!("wrote docs/BENCHMARKS.md");
     Ok(())

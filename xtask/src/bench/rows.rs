@@ -18,6 +18,7 @@ pub(super) fn all() -> Result<Vec<Row>> {
         run_without_calls(&programs),
         untraced_call(&programs),
     ];
+    rows.extend(super::reader::rows(&programs)?);
     rows.extend(memory_of_a_million(&programs));
     rows.extend(model(&programs));
     rows.extend(pairs_on_one_cpu(&programs));
@@ -39,7 +40,7 @@ pub(super) fn control() -> Row {
 }
 
 /// The first number a command prints.
-fn number_of(command: &mut Command) -> Result<f64> {
+pub(super) fn number_of(command: &mut Command) -> Result<f64> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     if !output.status.success() {
         bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));

@@ -2,9 +2,9 @@
 
 use crate::root;
 use anyhow::{Context, Result, bail};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// Release builds of everything that is measured, and a folder for what they write.
 pub(super) struct Programs {
@@ -15,6 +15,8 @@ pub(super) struct Programs {
     pub(super) floor: PathBuf,
     /// Reads a maps file (crates/proc/examples/read_maps.rs).
     pub(super) read_maps: PathBuf,
+    /// Reads the pages of each VMA (crates/proc/examples/read_pages.rs).
+    pub(super) read_pages: PathBuf,
     /// Applies calls to the model alone (crates/model/examples/model_speed.rs).
     pub(super) model_speed: PathBuf,
     pub(super) scratch: PathBuf,
@@ -46,6 +48,7 @@ impl Programs {
             subject: release.join("vmatlas-subject"),
             floor: release.join("examples/ptrace_floor"),
             read_maps: release.join("examples/read_maps"),
+            read_pages: release.join("examples/read_pages"),
             model_speed: release.join("examples/model_speed"),
             scratch,
         })
@@ -53,32 +56,45 @@ impl Programs {
 }
 
 /// A program that has printed `ready` and waits until its input ends, which it does when this is dropped.
-pub(super) struct Sleeper(Child);
+pub(super) struct Sleeper {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
 
 impl Sleeper {
     pub(super) fn start(program: &Path, args: &[&str]) -> Result<Sleeper> {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
-        let mut line = String::new();
-        if let Some(stdout) = child.stdout.as_mut() {
-            BufReader::new(stdout).read_line(&mut line)?;
-        }
-        let sleeper = Sleeper(child);
-        if line.trim() != "ready" {
+        let stdout = BufReader::new(child.stdout.take().context("stdout is piped")?);
+        let mut sleeper = Sleeper { child, stdout };
+        if sleeper.read_line()? != "ready" {
             bail!("{command:?} did not get ready");
         }
         Ok(sleeper)
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.0.id()
+        self.child.id()
+    }
+
+    /// The next line that it prints.
+    pub(super) fn read_line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        Ok(line.trim().to_owned())
+    }
+
+    /// Tells it something.
+    pub(super) fn write_line(&mut self, line: &str) -> Result<()> {
+        writeln!(self.child.stdin.as_mut().context("stdin is piped")?, "{line}")?;
+        Ok(())
     }
 }
 
 impl Drop for Sleeper {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
     }
 }

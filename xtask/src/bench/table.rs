@@ -2,8 +2,23 @@
 
 use super::pairs::{Asked, Measured};
 
-const BEGIN: &str = "<!-- bench:begin, written by `cargo xtask bench --write` -->";
-const END: &str = "<!-- bench:end -->";
+/// Where a table stands in the document.
+pub(super) struct Marks {
+    begin: &'static str,
+    end: &'static str,
+}
+
+/// The rows against peers.
+pub(super) const ROWS: Marks = Marks {
+    begin: "<!-- bench:begin, written by `cargo xtask bench --write` -->",
+    end: "<!-- bench:end -->",
+};
+
+/// What readers make their target wait.
+pub(super) const STALL: Marks = Marks {
+    begin: "<!-- stall:begin, written by `cargo xtask bench stall --write` -->",
+    end: "<!-- stall:end -->",
+};
 
 /// The table of the rows.
 pub(super) fn markdown(rows: &[Measured]) -> String {
@@ -31,13 +46,13 @@ pub(super) fn control_line(control: &Measured) -> String {
 }
 
 /// The document with the table between its marks; a new document when there is none, `None` when a mark is missing.
-pub(super) fn into_document(old: Option<&str>, table: &str) -> Option<String> {
-    let block = format!("{BEGIN}\n{}\n{END}", table.trim_end());
+pub(super) fn into_document(marks: &Marks, old: Option<&str>, table: &str) -> Option<String> {
+    let block = format!("{}\n{}\n{}", marks.begin, table.trim_end(), marks.end);
     let Some(old) = old else {
         return Some(format!("# Benchmarks\n\n{block}\n"));
     };
-    let (before, rest) = old.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
+    let (before, rest) = old.split_once(marks.begin)?;
+    let (_, after) = rest.split_once(marks.end)?;
     Some(format!("{before}{block}{after}"))
 }
 
@@ -96,12 +111,12 @@ mod tests {
     /// Checks that only what is between the marks is replaced, and that a document without them is left alone.
     #[test]
     fn the_document_keeps_its_prose() {
-        let new = into_document(None, "T1\n").unwrap();
+        let new = into_document(&ROWS, None, "T1\n").unwrap();
         assert!(new.starts_with("# Benchmarks\n"));
         let prose = format!("Before.\n{}After.\n", new.strip_prefix("# Benchmarks\n").unwrap());
-        let changed = into_document(Some(&prose), "T2").unwrap();
+        let changed = into_document(&ROWS, Some(&prose), "T2").unwrap();
         assert!(changed.starts_with("Before.\n") && changed.ends_with("After.\n"));
         assert!(changed.contains("T2") && !changed.contains("T1"));
-        assert_eq!(into_document(Some("no marks"), "T"), None);
+        assert_eq!(into_document(&ROWS, Some("no marks"), "T"), None);
     }
 }

@@ -12,8 +12,8 @@ use vmatlas_model::kind::runtime_hints;
 use vmatlas_model::rss::{CgroupFigures, KernelFigures, RssRow, Sheet};
 use vmatlas_proc::parse::smaps::{self, Field};
 use vmatlas_proc::parse::status::Status;
-use vmatlas_proc::read::frames;
 use vmatlas_proc::read::whole::Space;
+use vmatlas_proc::read::{deadline, frames};
 use vmatlas_proc::{Budget, Cgroup, Cgroups, ProcError, Process};
 use vmatlas_view::rss::RssView;
 
@@ -21,7 +21,7 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
     let fail = |error| explain(&error, context);
     let space = Space::of(process).map_err(fail)?;
     let before = process.status().map_err(fail)?;
-    let mut map = show::read(process, Wanted::PAGES, context)?;
+    let mut map = show::read(process, Wanted::pages(), context)?;
     let after = process.status().map_err(fail)?;
     let rollup = match args.rollup {
         true => Some(rollup(process).map_err(fail)?),
@@ -34,7 +34,11 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
         cost.insert("rollup_us".into(), json!(rollup.took.as_micros() as u64));
     }
     let frames = match args.pss {
-        true => Some(frames::read(process, &vmas, Budget::default()).map_err(fail)?),
+        true => {
+            let vmas = vmas.clone();
+            let read = move |process: &Process| frames::read(process, &vmas, Budget::default());
+            Some(deadline::run(process, deadline::LIMIT, read).map_err(fail)?)
+        }
         false => None,
     };
     if let (Some(cost), Some(frames)) = (map.cost.as_object_mut(), &frames) {

@@ -12,11 +12,10 @@ use crate::{output, target};
 use anyhow::{Result, anyhow};
 use std::process::ExitCode;
 use vmatlas_event::Pid;
-use vmatlas_proc::ProcRoot;
 use vmatlas_view::rss::{Options, RssView};
 
 pub(crate) fn run(args: &RssArgs, context: &Context) -> Result<ExitCode> {
-    let root = ProcRoot::system();
+    let root = context.proc_root();
     if args.tree.is_some() || args.cgroup.is_some() {
         return family::run(&root, args, context);
     }

@@ -16,7 +16,7 @@ use vmatlas_view::show::ShowRow;
 
 /// `subject` is the same source, as other commands take it.
 pub(super) fn read(source: &Saved, subject: &Subject, args: &RssArgs, context: &Context) -> Result<RssView> {
-    let map = subject::read(subject, Wanted::PAGES, context)?;
+    let map = subject::read(subject, Wanted::pages(), context)?;
     let smaps = source.smaps.as_deref().unwrap_or_default();
     // The kernel's page of old system calls is no VMA: it has no pages to count, where pages are counted at all.
     let no_pages = |row: &ShowRow| {

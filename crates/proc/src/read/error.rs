@@ -20,6 +20,8 @@ pub enum ErrorKind {
     KernelThread,
     /// This kernel (or its configuration) cannot be asked that.
     Unsupported,
+    /// It did not answer in time: its mmap lock is held, or its memory or a file of it waits for somebody.
+    TimedOut,
     /// The text is not what the kernel writes.
     Malformed,
     /// Another error of reading.
@@ -89,6 +91,7 @@ impl ProcError {
             ErrorKind::Zombie => "has ended (zombie)",
             ErrorKind::KernelThread => "is a kernel thread",
             ErrorKind::Unsupported => "not supported by this kernel",
+            ErrorKind::TimedOut => "did not answer in time",
             ErrorKind::Malformed => "unexpected text",
             ErrorKind::Io => "cannot be read",
         };
@@ -107,6 +110,7 @@ impl From<&ProcError> for KernelError {
             }
             ErrorKind::NotPermitted => KernelError::NotPermitted,
             ErrorKind::Unsupported => KernelError::Unsupported,
+            ErrorKind::TimedOut => KernelError::Other(Errno(libc_numbers::ETIMEDOUT)),
             ErrorKind::Malformed | ErrorKind::Io => KernelError::Other(Errno(libc_numbers::EIO)),
         }
     }
@@ -118,10 +122,12 @@ pub(crate) mod libc_numbers {
     pub(crate) const ENOENT: i32 = 2;
     pub(crate) const ESRCH: i32 = 3;
     pub(crate) const EIO: i32 = 5;
+    pub(crate) const EFAULT: i32 = 14;
     pub(crate) const ENFILE: i32 = 23;
     pub(crate) const EMFILE: i32 = 24;
     pub(crate) const EACCES: i32 = 13;
     pub(crate) const ENOTTY: i32 = 25;
     pub(crate) const ENAMETOOLONG: i32 = 36;
     pub(crate) const ENOSYS: i32 = 38;
+    pub(crate) const ETIMEDOUT: i32 = 110;
 }

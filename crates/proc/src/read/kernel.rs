@@ -26,7 +26,8 @@ pub struct ProcKernel {
 impl ProcKernel {
     /// Over this /proc.
     pub fn new(root: ProcRoot) -> ProcKernel {
-        ProcKernel { root, open: FxHashMap::default(), reader: MapsReader::new(), no_query: false }
+        let no_query = !root.may_query();
+        ProcKernel { root, open: FxHashMap::default(), reader: MapsReader::new(), no_query }
     }
 
     fn task_file(&self, tid: Tid, name: &str) -> PathBuf {

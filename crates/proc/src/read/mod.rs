@@ -3,10 +3,13 @@
 pub mod backing;
 pub mod cgroup;
 pub mod cmdline;
+pub mod deadline;
 pub mod error;
 pub mod frames;
 pub mod kernel;
+pub mod memory;
 pub mod pages;
+mod parallel;
 pub mod process;
 pub mod processes;
 pub mod residency;

@@ -4,24 +4,28 @@ use crate::parse::smaps::{self, SmapsFields};
 use crate::parse::stat::{self, Stat};
 use crate::parse::status::{self, Status};
 use crate::parse::{ParseError, decimal};
+use crate::read::deadline::Beat;
 use crate::read::error::{ErrorKind, ProcError};
 use crate::read::root::ProcRoot;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use vmatlas_event::{Addr, Dev, Pid, StartTime, Tid};
 use vmatlas_sys::PidFd;
 
 /// A process that was opened: a reused PID is noticed, by its start time and by a pidfd.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Process {
     root: ProcRoot,
     pid: Pid,
     started: StartTime,
-    pidfd: Option<PidFd>,
+    pidfd: Option<Arc<PidFd>>,
     /// Where its memory can be read: a zombie leader's files are empty, a living thread's are not.
     dir: PathBuf,
+    /// Shared by all clones.
+    beat: Beat,
 }
 
 /// A thread and where its stack pointer is.
@@ -46,7 +50,7 @@ impl Process {
     pub(crate) fn open(root: ProcRoot, pid: Pid) -> Result<Process, ProcError> {
         let dir = root.path().join(pid.to_string());
         // The pidfd comes first: what is read after it belongs to this very process, or reading says that it is gone.
-        let pidfd = if root.is_live() { PidFd::open(pid).ok() } else { None };
+        let pidfd = if root.is_live() { PidFd::open(pid).ok().map(Arc::new) } else { None };
         let stat = match read_stat(pid, &dir) {
             Err(error) if error.kind() == ErrorKind::Gone => return Err(root.no_such(pid)),
             answer => answer?,
@@ -54,7 +58,7 @@ impl Process {
         if stat.is_kernel_thread() {
             return Err(ProcError::new(ErrorKind::KernelThread, pid));
         }
-        let mut process = Process { root, pid, started: stat.started, pidfd, dir };
+        let mut process = Process { root, pid, started: stat.started, pidfd, dir, beat: Beat::default() };
         if stat.is_zombie() {
             // The leader has ended; other threads may live on, and their files show the same address space.
             match process.living_thread() {
@@ -91,7 +95,9 @@ impl Process {
     /// By kind, the file's path with it.
     pub fn open_file(&self, name: &str) -> Result<File, ProcError> {
         let path = self.dir.join(name);
-        File::open(&path).map_err(|e| self.io(&path, e))
+        let file = File::open(&path).map_err(|e| self.io(&path, e))?;
+        self.beat.tick();
+        Ok(file)
     }
 
     /// The whole text of a small file of it.
@@ -105,6 +111,7 @@ impl Process {
         File::open(&path)
             .and_then(|f| f.take(LIMIT).read_to_end(&mut text))
             .map_err(|e| self.io(&path, e))?;
+        self.beat.tick();
         Ok(text)
     }
 
@@ -166,11 +173,23 @@ impl Process {
     /// [`ErrorKind::Gone`] when it is not.
     pub fn still_there(&self) -> Result<(), ProcError> {
         let gone = || ProcError::new(ErrorKind::Gone, self.pid);
-        if self.pidfd.as_ref().is_some_and(PidFd::has_ended) && !self.leader_has_ended() {
+        if self.pidfd.as_ref().is_some_and(|fd| fd.has_ended()) && !self.leader_has_ended() {
             return Err(gone());
         }
         let stat = read_stat(self.pid, &self.root.path().join(self.pid.to_string()))?;
         if stat.started == self.started { Ok(()) } else { Err(gone()) }
+    }
+
+    /// The task that system calls about its memory should name: a zombie leader has none any more.
+    pub(crate) fn memory_id(&self) -> Pid {
+        let tid =
+            self.leader_has_ended().then(|| decimal(self.dir.file_name()?.as_encoded_bytes())).flatten();
+        tid.and_then(|tid| i32::try_from(tid).ok()).map_or(self.pid, Pid)
+    }
+
+    /// Counts the calls about it that came back.
+    pub(crate) fn beat(&self) -> &Beat {
+        &self.beat
     }
 
     /// Why its map reads as empty: an empty map is no map.

@@ -13,6 +13,8 @@ use vmatlas_event::Pid;
 pub struct ProcRoot {
     path: PathBuf,
     live: bool,
+    /// Whether PROCMAP_QUERY is not to be used.
+    no_query: bool,
 }
 
 /// A process that a name could mean.
@@ -27,12 +29,23 @@ pub struct Candidate {
 impl ProcRoot {
     /// The system's own.
     pub fn system() -> ProcRoot {
-        ProcRoot { path: PathBuf::from("/proc"), live: true }
+        ProcRoot { path: PathBuf::from("/proc"), live: true, no_query: false }
     }
 
     /// Another folder laid out like /proc; processes in it cannot be signalled, asked or scanned.
     pub fn at(path: impl Into<PathBuf>) -> ProcRoot {
-        ProcRoot { path: path.into(), live: false }
+        ProcRoot { path: path.into(), live: false, no_query: true }
+    }
+
+    /// The same without PROCMAP_QUERY, as on kernels before 6.11: what it answers is then found otherwise.
+    #[must_use]
+    pub fn without_query(self) -> ProcRoot {
+        ProcRoot { no_query: true, ..self }
+    }
+
+    /// Whether PROCMAP_QUERY may be tried.
+    pub fn may_query(&self) -> bool {
+        !self.no_query
     }
 
     /// The folder.

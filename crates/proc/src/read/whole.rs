@@ -4,10 +4,12 @@
 //! /proc/PID/pagemap does: it stays with the address space that it was opened for, and reads as empty once that is gone.
 //! The address space that a child of vfork(2) leaves lives on in its parent; there the place of the stack tells.
 
+use crate::read::deadline;
 use crate::read::error::{ErrorKind, ProcError};
 use crate::read::process::Process;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use vmatlas_event::Addr;
 
 /// The address space that a process had at one moment, to ask later whether it still has it.
@@ -15,7 +17,7 @@ use vmatlas_event::Addr;
 pub struct Space<'a> {
     process: &'a Process,
     /// `None` where there is none: what reads pages will say why.
-    pagemap: Option<File>,
+    pagemap: Option<Arc<File>>,
     stack: Option<Addr>,
 }
 
@@ -26,6 +28,7 @@ impl<'a> Space<'a> {
     /// By kind, when the process cannot be read at all.
     pub fn of(process: &'a Process) -> Result<Space<'a>, ProcError> {
         let pagemap = process.open_file("pagemap").ok().filter(|_| process.root().is_live());
+        let pagemap = pagemap.map(Arc::new);
         Ok(Space { process, pagemap, stack: process.stat()?.start_stack })
     }
 
@@ -36,18 +39,20 @@ impl<'a> Space<'a> {
     pub fn is_still(&self) -> Result<bool, ProcError> {
         self.process.still_there()?;
         let same_stack = self.process.stat()?.start_stack == self.stack;
-        Ok(same_stack && self.pagemap.as_ref().is_none_or(is_alive))
+        Ok(same_stack && self.pagemap.as_ref().is_none_or(|pagemap| is_alive(pagemap)))
     }
 
-    /// As [`is_still`](Space::is_still), for who cannot begin anew.
+    /// As [`is_still`](Space::is_still), for who cannot begin anew, and with a deadline: the answer needs a lock that a
+    /// task of the process may hold for ever.
     ///
     /// # Errors
-    /// [`ErrorKind::Gone`] when the process has ended or executed another program.
+    /// [`ErrorKind::Gone`] when the process has ended or executed another program; those of [`deadline::run`].
     pub fn still(&self) -> Result<(), ProcError> {
-        match self.is_still()? {
-            true => Ok(()),
-            false => Err(ProcError::new(ErrorKind::Gone, self.process.pid())),
-        }
+        let space = (self.pagemap.clone(), self.stack);
+        let is_still = deadline::run(self.process, deadline::LIMIT, move |process| {
+            Space { process, pagemap: space.0, stack: space.1 }.is_still()
+        })?;
+        if is_still { Ok(()) } else { Err(ProcError::new(ErrorKind::Gone, self.process.pid())) }
     }
 }
 

@@ -4,6 +4,7 @@ use super::Player;
 #[cfg(doc)]
 use super::REFUSED;
 use crate::errno::check;
+use crate::mem::Arena;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use vmatlas_event::{Addr, Bytes, Errno};
 
@@ -23,8 +24,8 @@ pub enum FaultMode {
 
 /// A descriptor of userfaultfd(2); closing it unregisters everything.
 ///
-/// Nobody answers it. It is for faults of user mode alone, so a system call that meets a registered page gets EFAULT
-/// instead of waiting for ever.
+/// Nobody answers it. Unless it was made by [`Userfault::block`] it is for faults of user mode alone, so a system call
+/// that meets a registered page gets EFAULT instead of waiting for ever.
 #[derive(Debug)]
 pub struct Userfault(OwnedFd);
 
@@ -34,7 +35,11 @@ impl Userfault {
     /// # Errors
     /// ENOSYS or EPERM where there is none for us.
     pub fn open() -> Result<Userfault, Errno> {
-        let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | UFFD_USER_MODE_ONLY;
+        Userfault::open_with(UFFD_USER_MODE_ONLY)
+    }
+
+    fn open_with(flags: i32) -> Result<Userfault, Errno> {
+        let flags = flags | libc::O_CLOEXEC | libc::O_NONBLOCK;
         // SAFETY: takes a number.
         let fd = check(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) })?;
         // SAFETY: a descriptor that was just made for us and that nobody else owns.
@@ -43,6 +48,20 @@ impl Userfault {
         // SAFETY: struct uffdio_api is three numbers.
         check(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), UFFDIO_API, api.as_mut_ptr()) }))?;
         Ok(Userfault(fd))
+    }
+
+    /// Has every access to missing pages of an arena wait, system calls and other processes included, until the
+    /// descriptor is closed: for tests of reads that must not wait for ever.
+    ///
+    /// # Errors
+    /// EPERM where only faults of user mode may be handled, else the kernel's error.
+    pub fn block(arena: &Arena) -> Result<Userfault, Errno> {
+        let it = Userfault::open_with(0)?;
+        let range = arena.range();
+        let mut args = [range.start().0, range.len().0, 1, 0];
+        // SAFETY: struct uffdio_register is four numbers; no reference into the arena exists.
+        check(i64::from(unsafe { libc::ioctl(it.0.as_raw_fd(), UFFDIO_REGISTER, args.as_mut_ptr()) }))?;
+        Ok(it)
     }
 
     /// Registers pages of the playground.

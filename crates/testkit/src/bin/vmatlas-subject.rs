@@ -3,6 +3,8 @@
 //! `vmatlas-subject vmas N` makes about N VMAs, prints `ready` and sleeps until its input ends ·
 //! `pairs N` calls mmap and munmap N times each and prints nanoseconds per call ·
 //! `calls N` makes N system calls that are none of memory and prints nanoseconds per call ·
+//! `stall GIB` has so much resident in small pages, prints `ready`, and for each line `MS` of its input maps, touches and
+//! unmaps memory for so long; prints the worst and the 99.9th percentile microseconds and the rounds per second ·
 //! `spin MS` computes for about that long without any call.
 
 #![forbid(unsafe_code)]
@@ -11,7 +13,7 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use vmatlas_event::{Addr, Bytes, Errno, MapFlags, ProtArg};
-use vmatlas_sys::mem::Arena;
+use vmatlas_sys::mem::{Arena, Touch, touch};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -20,9 +22,10 @@ fn main() -> ExitCode {
         (Some("vmas"), Some(n)) => vmas(n),
         (Some("pairs"), Some(n)) => pairs(n),
         (Some("calls"), Some(n)) => calls(n),
+        (Some("stall"), Some(gib)) => stall(gib),
         (Some("spin"), Some(ms)) => spin(Duration::from_millis(ms)),
         _ => {
-            eprintln!("usage: vmatlas-subject vmas|pairs|calls|spin N");
+            eprintln!("usage: vmatlas-subject vmas|pairs|calls|stall|spin N");
             return ExitCode::from(2);
         }
     };
@@ -55,6 +58,42 @@ fn pairs(n: u64) -> Result<(), Errno> {
         arena.unmap(arena.range().start(), LEN)?;
     }
     println!("{:.1}", start.elapsed().as_nanos() as f64 / (2 * n) as f64);
+    Ok(())
+}
+
+fn stall(gib: u64) -> Result<(), Errno> {
+    const NOHUGEPAGE: i32 = 15;
+    const MOST: usize = 8 << 20;
+    let page = vmatlas_sys::page_size().bytes();
+    let arena = Arena::new(Bytes(gib << 30), ProtArg(3), MapFlags(0x4002))?;
+    arena.advise(arena.range().start(), arena.range().len(), NOHUGEPAGE)?;
+    touch(arena.range(), 0, arena.range().len().0 / page, Touch::Write)?;
+    // Filled now, so that nothing of ours is touched for the first time while it is measured.
+    let mut latencies = vec![u32::MAX; MOST];
+    println!("ready");
+    for line in std::io::stdin().lines() {
+        let Some(ms) = line.ok().and_then(|ms| ms.parse().ok()) else { return Err(Errno(22)) };
+        let (time, start) = (Duration::from_millis(ms), Instant::now());
+        let (mut rounds, mut before) = (0, Duration::ZERO);
+        while before < time && rounds < MOST {
+            let small = Arena::new(Bytes(16 * page), ProtArg(3), MapFlags(2))?;
+            touch(small.range(), 0, 1, Touch::Write)?;
+            small.unmap(small.range().start(), small.range().len())?;
+            let now = start.elapsed();
+            latencies[rounds] = u32::try_from((now - before).as_nanos()).unwrap_or(u32::MAX);
+            rounds += 1;
+            before = now;
+        }
+        let seen = &mut latencies[..rounds];
+        seen.sort_unstable();
+        let us = |index: usize| seen.get(index).map_or(f64::NAN, |ns| f64::from(*ns) / 1e3);
+        println!(
+            "{:.1} {:.1} {:.0}",
+            us(rounds - 1),
+            us(rounds * 999 / 1000),
+            rounds as f64 / before.as_secs_f64()
+        );
+    }
     Ok(())
 }
 

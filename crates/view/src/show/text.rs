@@ -6,6 +6,7 @@ use crate::escape;
 use crate::style::Paint;
 use crate::texts;
 use crate::units::{count, size};
+use serde_json::Value;
 use std::fmt::{self, Write};
 use vmatlas_event::PageCounts;
 
@@ -30,7 +31,26 @@ impl MapView {
             writeln!(out, "\n{}", texts::SHOWN.fill(options.lang, &values))?;
         }
         writeln!(out)?;
-        self.write_totals(out, &rows, options)
+        self.write_totals(out, &rows, options)?;
+        self.write_cost(out, options)
+    }
+
+    /// One faint line: what the reading cost the reader and the process.
+    fn write_cost(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
+        let us = |name: &str| self.cost.get(name).and_then(Value::as_u64);
+        let Some(maps) = us("maps_us") else { return Ok(()) };
+        let ms = |us: u64| format!("{:.1} ms", us as f64 / 1e3);
+        let time = ms(maps + us("pages_us").unwrap_or(0) + us("frames_us").unwrap_or(0));
+        let how = self.cost.get("pages_method").and_then(Value::as_str);
+        let line = match (us("pages_longest_hold_us").max(us("frames_longest_hold_us")), how) {
+            (Some(hold), Some(how)) => {
+                let values: [(&str, &dyn fmt::Display); 3] =
+                    [("time", &time), ("hold", &ms(hold)), ("how", &how)];
+                texts::COST.fill(options.lang, &values)
+            }
+            _ => texts::COST_OF_MAP.fill(options.lang, &[("time", &time)]),
+        };
+        writeln!(out, "\n{}", options.style.paint(Paint::Faint, &line))
     }
 
     /// Writes what stands above the map.
