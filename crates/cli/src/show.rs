@@ -36,6 +36,9 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         policies: args.smaps && args.map_count,
     };
     let view = subject::read(&subject, wanted, context)?;
+    if let (true, false, Subject::Saved(source)) = (args.smaps, view.has_smaps, &subject) {
+        return Err(anyhow!(texts::SMAPS_NOT_SAVED.fill(context.lang, &[("path", &source.path.display())])));
+    }
     let filter = Filter {
         kinds: args.kind,
         prot: args.prot,

@@ -103,6 +103,10 @@ vmatlas_view::texts! {
     SYSTEM: "{what}: {why}", "{what}: {why}";
     /// The process's files could not be read otherwise.
     CANNOT_READ: "process {pid} cannot be read: {why}", "プロセス {pid} を読めません: {why}";
+    /// An option that what was saved cannot answer.
+    LIVING_ONLY: "{option} asks the kernel, and this was saved: it needs a living process", "{option} はカーネルに問い合わせるため、動作中のプロセスが必要です (指定されたのは保存済みのデータです)";
+    /// smaps that were not saved.
+    SMAPS_NOT_SAVED: "--smaps: there is no smaps in {path}", "--smaps: {path} に smaps はありません";
     /// No such cgroup.
     NO_CGROUP: "there is no memory cgroup {path} here; give a folder below /sys/fs/cgroup, or a path as in /proc/PID/cgroup",
         "メモリ cgroup {path} はここにありません。/sys/fs/cgroup 以下のフォルダーか /proc/PID/cgroup のパスを指定してください";

@@ -123,7 +123,9 @@ fn a_line_opens() {
     let pid = subject.pid().to_string();
     let opened = text(&["rss", &pid, "--line", "image"]);
     assert!(opened.contains("libc.so") && !opened.contains("[stack]"), "{opened}");
-    assert!(text(&["rss", &pid, "--line", "aio"]).contains("there is no AIO ring in this process"));
+    let absent = vmatlas(&["rss", &pid, "--line", "aio"]);
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("no memory of kind 'AIO ring'"));
 }
 
 /// Checks that a family counts each frame once: a parent with 8 MiB of which its child has written one half.

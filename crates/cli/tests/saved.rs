@@ -115,6 +115,34 @@ fn no_source_is_one_line() {
     }
 }
 
+/// Checks that what a saved source cannot answer is refused in one line, never passed over in silence.
+#[test]
+fn questions_to_the_kernel_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = dir.path().join("maps");
+    fs::write(&maps, fs::read("/proc/self/maps").unwrap()).unwrap();
+    let maps = maps.to_str().unwrap();
+    for words in [
+        &["rss", maps, "--rollup"][..],
+        &["rss", maps, "--pss"],
+        &["show", maps, "--smaps"],
+        &["rss", maps, "--line", "aio"],
+    ] {
+        let output = vmatlas(words);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{words:?}: {text}");
+        assert!(output.stdout.is_empty());
+    }
+    for words in [
+        &["show", maps, "--map-count", "--kind", "heap"][..],
+        &["show", maps, "--map-count", "--columns", "all"],
+        &["rss", maps, "--line", "heap", "--json"],
+        &["rss", "--tree", "1", "--pss"],
+    ] {
+        assert_eq!(vmatlas(words).status.code(), Some(2), "{words:?}");
+    }
+}
+
 /// Checks figures beyond all memory: a saved text can hold any number, and every view of it must come to an end.
 #[test]
 fn numbers_beyond_all_memory_are_shown() {

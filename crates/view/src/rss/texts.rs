@@ -222,7 +222,7 @@ crate::texts! {
     /// More sets of processes than are listed anywhere.
     MORE_SETS: "and {n} more (--json has the {most} largest)", "ほか {n} 行 (--json は大きい順に {most} 行まで)";
     /// No such line.
-    NO_LINE: "there is no {kind} in this process", "このプロセスに {kind} はありません";
+    NO_LINE: "this process has no memory of kind '{kind}'", "このプロセスに種類が「{kind}」のメモリはありません";
 }
 
 #[cfg(test)]
