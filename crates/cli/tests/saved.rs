@@ -143,6 +143,42 @@ fn questions_to_the_kernel_are_refused() {
     }
 }
 
+/// Checks that what smaps and the entries of pagemap do not tell is `null` with a reason, and no 0.
+#[test]
+fn what_is_not_told_is_not_zero() {
+    let sleeper = Tracee::start(Command::new("sleep").arg("60").stdout(Stdio::null())).unwrap();
+    let pid = sleeper.pid().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let smaps = dir.path().join("smaps");
+    let stack = |json: Value| {
+        json["vmas"].as_array().unwrap().iter().find(|v| v["kind"] == "main-stack").cloned().unwrap()
+    };
+    let settled =
+        || fs::read_to_string(format!("/proc/{pid}/smaps")).is_ok_and(|text| text.contains("[stack]"));
+    assert!(wait_until(settled, Duration::from_secs(10)));
+    fs::write(&smaps, fs::read(format!("/proc/{pid}/smaps")).unwrap()).unwrap();
+    let saved = stack(show(smaps.to_str().unwrap()));
+    assert_eq!((&saved["zero"], &saved["zero_why"]), (&Value::Null, &"unknown".into()));
+    assert!(saved["huge"].is_u64());
+    let output = vmatlas(&["show", &pid, "--method", "pagemap-entries", "--json"]);
+    let entries = stack(serde_json::from_slice(&output.stdout).unwrap());
+    for key in ["zero", "huge", "hugetlb"] {
+        assert_eq!(
+            (&entries[key], &entries[format!("{key}_why")]),
+            (&Value::Null, &"unknown".into()),
+            "{key}"
+        );
+    }
+    assert!(entries["resident"].as_u64().unwrap() > 0);
+    let output = vmatlas(&["rss", smaps.to_str().unwrap(), "--json"]);
+    let sheet: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&sheet["sum"]["zero"], &sheet["sum"]["zero_why"]), (&Value::Null, &"unknown".into()));
+    let output = vmatlas(&["rss", &pid, "--json"]);
+    let sheet: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&sheet["sum"]["pss"], &sheet["sum"]["pss_why"]), (&Value::Null, &"not-read".into()));
+    assert!(sheet["sum"]["zero"].is_u64());
+}
+
 /// Checks figures beyond all memory: a saved text can hold any number, and every view of it must come to an end.
 #[test]
 fn numbers_beyond_all_memory_are_shown() {

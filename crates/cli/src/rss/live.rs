@@ -41,6 +41,9 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
         }
         false => None,
     };
+    if let Some(frames) = &frames {
+        map.frames_why = frames.why.map(show::more::missing);
+    }
     if let (Some(cost), Some(frames)) = (map.cost.as_object_mut(), &frames) {
         cost.insert("frames_us".into(), json!(frames.cost.time.as_micros() as u64));
     }

@@ -130,6 +130,7 @@ fn header(process: &Process, maps: &Maps, residency: Option<&Residency>) -> Resu
         leader_ended: process.leader_has_ended(),
         torn: maps.torn,
         zero_pages_counted: residency.is_some_and(Residency::counts_zero_pages),
+        zero_pages_unknown: residency.is_some_and(|read| read.cost.method != Method::PagemapScan),
         source: None,
     })
 }
