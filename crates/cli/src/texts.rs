@@ -66,7 +66,7 @@ vmatlas_view::texts! {
     NOT_PERMITTED_ROOT: "not permitted to read process {pid}, even as root: it is protected, or this root lacks CAP_SYS_PTRACE (a container)",
         "root でもプロセス {pid} を読めません: 保護されているか、この root に CAP_SYS_PTRACE がありません (コンテナなど)";
     /// Before smaps is read.
-    READING_SMAPS: "reading smaps, which holds process {pid} for about {ms} ms", "smaps を読みます: プロセス {pid} を約 {ms} ms 止めます";
+    READING_SMAPS: "reading smaps, which holds process {pid} for about {ms} ms", "smaps を読みます: その間プロセス {pid} は約 {ms} ms 待たされます";
     /// A bad PID.
     BAD_PID: "{pid} is no PID", "{pid} は PID ではありません";
     /// The program cannot be found.

@@ -4,6 +4,7 @@ use super::text::amount;
 use super::texts;
 use crate::json::put_name;
 use crate::kind_text::kind_name;
+use crate::picture::wrap::wrap;
 use crate::style::Paint;
 use crate::table::{Align, Cell, write_table};
 use crate::units::{count, size};
@@ -118,7 +119,7 @@ impl FamilyView {
                     texts::SUM_ALONE.fill(lang, &[("sum", &size(sum)), ("why", &why_text(why, lang))])
                 }
             };
-            writeln!(out, "{text}")?;
+            lines(&text, columns).iter().try_for_each(|line| writeln!(out, "{line}"))?;
         }
         for (n, text) in [(self.gone, texts::GONE), (self.hidden, texts::HIDDEN_MEMBERS)] {
             if n > 0 {
@@ -279,7 +280,8 @@ impl FamilyView {
         let r = Align::Right;
         write_table(out, &[r, r, r, r, Align::Left, Align::Left, Align::Left], &rows, style, columns)?;
         more(out, copies.len() as u64, texts::MORE_LINES, lang, style)?;
-        writeln!(out, "{}", style.paint(Paint::Faint, texts::COPIED_NOTE.get(lang)))
+        let note = lines(texts::COPIED_NOTE.get(lang), columns);
+        note.iter().try_for_each(|line| writeln!(out, "{}", style.paint(Paint::Faint, line)))
     }
 
     fn write_shmem(&self, out: &mut dyn Write, lang: Lang, style: Style) -> fmt::Result {
@@ -377,6 +379,11 @@ impl FamilyView {
             "cost": self.cost,
         })
     }
+}
+
+/// A sentence in lines that fit the terminal.
+fn lines(text: &str, columns: Option<usize>) -> Vec<String> {
+    columns.map_or_else(|| vec![text.to_owned()], |columns| wrap(text, columns))
 }
 
 fn more(out: &mut dyn Write, all: u64, text: Text, lang: Lang, style: Style) -> fmt::Result {

@@ -4,6 +4,7 @@
 use super::text::{amount, heading};
 use super::{Options, RssView, signed, texts};
 use crate::kind_text::kind_name;
+use crate::picture::wrap::wrap;
 use crate::style::Paint;
 use crate::table::{Align, Cell, Table};
 use crate::units::size;
@@ -122,8 +123,10 @@ impl RssView {
         notes(out, &rows, options)?;
         let (least, most) = view.beyond();
         if most.0 > 0 {
-            let values: [(&str, &dyn Display); 2] = [("least", &size(least)), ("most", &size(most))];
-            paragraph(out, &texts::BEYOND.fill(lang, &values), options)?;
+            let (least, most) = (size(least), size(most));
+            let text = if least == most { texts::BEYOND_ONE } else { texts::BEYOND };
+            let values: [(&str, &dyn Display); 2] = [("least", &least), ("most", &most)];
+            paragraph(out, &text.fill(lang, &values), options)?;
             let free = self.inside.as_ref().and_then(|inside| inside.sum(None, |a| a.free_resident));
             if let Some(free) = free {
                 paragraph(out, &texts::BEYOND_FREE.fill(lang, &[("size", &size(free))]), options)?;
@@ -142,12 +145,57 @@ pub(super) fn note(label: &str, bytes: Option<Bytes>, remark: String) -> Vec<Cel
     vec![Cell::new(format!("  {label}")), amount(bytes), Cell::new(remark).paint(Paint::Faint)]
 }
 
+/// Writes labels, figures and remarks; a remark that does not fit goes on below itself.
 pub(super) fn notes(out: &mut dyn Write, rows: &[Vec<Cell>], options: &Options) -> fmt::Result {
+    const LEAST: usize = 24;
     let mut table = Table::new(&[Align::Left, Align::Right, Align::Left], options.style, None);
     rows.iter().for_each(|row| table.fit_row(row));
-    rows.iter().try_for_each(|row| table.row(out, row))
+    let before = |row: &[Cell]| table.place_of(row.len() - 1);
+    for row in rows {
+        let room = options.columns.and_then(|all| all.checked_sub(before(row))).filter(|room| *room >= LEAST);
+        let (Some(room), Some((remark, rest))) = (room, row.split_last()) else {
+            table.row(out, row)?;
+            continue;
+        };
+        let mut start = rest.to_vec();
+        let lines = wrap(&remark.text, room);
+        for line in lines.iter().map(String::as_str).chain(lines.is_empty().then_some("")) {
+            start.push(Cell::new(line).paint(remark.paint));
+            table.row(out, &start)?;
+            start = vec![Cell::new(""); rest.len()];
+        }
+    }
+    Ok(())
 }
 
+/// Writes a remark, in lines that fit.
 pub(super) fn paragraph(out: &mut dyn Write, text: &str, options: &Options) -> fmt::Result {
-    writeln!(out, "  {}", options.style.paint(Paint::Faint, text))
+    let lines =
+        options.columns.map_or_else(|| vec![text.to_owned()], |all| wrap(text, all.saturating_sub(2)));
+    lines.iter().try_for_each(|line| writeln!(out, "  {}", options.style.paint(Paint::Faint, line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::width;
+
+    /// Checks that remarks go on below themselves on a narrow terminal, in both languages, and stay whole elsewhere.
+    #[test]
+    fn remarks_fit_the_terminal() {
+        for lang in [crate::Lang::En, crate::Lang::Ja] {
+            let rows = [note("label", Some(Bytes(4096)), texts::HUGE_NOTE.get(lang).to_owned())];
+            let write = |columns| {
+                let options = Options { lang, columns, ..Options::default() };
+                let mut out = String::new();
+                notes(&mut out, &rows, &options).unwrap();
+                paragraph(&mut out, texts::BEYOND_ONE.get(lang), &options).unwrap();
+                out
+            };
+            assert_eq!(write(None).lines().count(), 2);
+            let narrow = write(Some(60));
+            assert!(narrow.lines().count() > 4 && narrow.lines().all(|line| width(line) <= 60), "{narrow}");
+            assert_eq!(write(Some(10)).lines().next(), write(None).lines().next());
+        }
+    }
 }

@@ -82,7 +82,7 @@ impl RssView {
             let label = Cell::new(kind_name(line.kind, lang)).paint(paint_of(line.kind));
             let known = evidence(line.kind, &line.amounts, lang);
             rows.push(columns.row(label, &line.amounts, sum.pages.resident, known));
-            rows.extend(self.parts(line.kind, &columns, options));
+            rows.extend(self.parts(line.kind, options));
         }
         let label = Cell::new(texts::SUM.get(lang)).paint(Paint::Heading);
         rows.push(columns.row(label, sum, sum.pages.resident, String::new()));
@@ -101,7 +101,7 @@ impl RssView {
     }
 
     /// What malloc says of a line, as rows below it.
-    fn parts(&self, kind: Kind, columns: &Columns, options: &Options) -> Vec<Vec<Cell>> {
+    fn parts(&self, kind: Kind, options: &Options) -> Vec<Vec<Cell>> {
         if kind == Kind::Anonymous {
             let mapped = self.inside.as_ref().and_then(|i| i.mapped).filter(|b| b.0 > 0);
             let label =
@@ -116,14 +116,19 @@ impl RssView {
         let Some(inside) = self.inside.as_ref().filter(|i| i.arenas.iter().any(|a| a.main == main)) else {
             return Vec::new();
         };
-        let part = |text: crate::Text, bytes: Option<Bytes>| {
-            let label = Cell::new(format!("  {}", text.get(options.lang))).paint(Paint::Faint);
-            columns.part(label, bytes, options.lang)
+        let label =
+            |text: crate::Text| Cell::new(format!("  {}", text.get(options.lang))).paint(Paint::Faint);
+        let figure = |bytes: Option<Bytes>| match bytes {
+            Some(_) => amount(bytes).paint(Paint::Faint),
+            None => Cell::new(texts::UNKNOWN.get(options.lang)).paint(Paint::Faint),
         };
+        // What malloc has given out or holds is address space, whether it was ever touched or not.
+        let of_size = |text, bytes| vec![label(text), figure(bytes)];
+        let of_resident = |text, bytes| vec![label(text), Cell::new(""), Cell::new(""), figure(bytes)];
         vec![
-            part(texts::USED, inside.sum(Some(main), |a| a.used)),
-            part(texts::FREE, inside.sum(Some(main), |a| Some(a.free? + a.top?))),
-            part(texts::FREE_RESIDENT, inside.sum(Some(main), |a| a.free_resident)),
+            of_size(texts::USED, inside.sum(Some(main), |a| a.used)),
+            of_size(texts::FREE, inside.sum(Some(main), |a| Some(a.free? + a.top?))),
+            of_resident(texts::FREE_RESIDENT, inside.sum(Some(main), |a| a.free_resident)),
         ]
     }
 
@@ -204,15 +209,6 @@ impl Columns {
         cells.extend(self.locked.then(|| amount(amounts.locked)));
         cells.push(Cell::new(known).paint(Paint::Faint));
         cells
-    }
-
-    /// A row below a line, with one figure in the column of resident sizes.
-    fn part(&self, label: Cell, bytes: Option<Bytes>, lang: crate::Lang) -> Vec<Cell> {
-        let figure = match bytes {
-            Some(bytes) => Cell::new(size(bytes)),
-            None => Cell::new(texts::UNKNOWN.get(lang)),
-        };
-        vec![label, Cell::new(""), Cell::new(""), figure.paint(Paint::Faint)]
     }
 }
 

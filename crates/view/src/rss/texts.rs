@@ -40,19 +40,19 @@ crate::texts! {
     /// Inside malloc: free and resident.
     FREE_RESIDENT: "free but resident", "空きだが常駐";
     /// Inside malloc: free.
-    FREE: "free in malloc", "malloc内の空き";
+    FREE: "free in malloc", "malloc 内の空き";
     /// Heading: beside the kernel's.
     KERNEL: "Beside the kernel's own figures", "カーネル自身の数値との比較";
     /// Equal.
     EQUAL: "equal", "一致";
     /// Remainder against the walk.
-    REMAINDER: "remainder {size}", "残り {size}";
+    REMAINDER: "remainder {size}", "差 {size}";
     /// The process went on.
     MOVED: "the process went on: VmRSS moved by {size} meanwhile", "読み取り中も動作: その間に VmRSS が {size} 変化";
     /// The counter's error.
     COUNTER_ERROR: "the counter is kept per processor and summed late", "カウンターはCPUごとに保持され、遅れて合計される";
     /// What is not read.
-    ROLLUP_NOT_READ: "not read (--rollup; it holds the process about 9 ms per GiB)", "未取得 (--rollup で取得; 1 GiB あたり約 9 ms プロセスを止めます)";
+    ROLLUP_NOT_READ: "not read (--rollup; it holds the process about 9 ms per GiB)", "未取得 (--rollup で取得; 1 GiB あたり約 9 ms プロセスを待たせます)";
     /// No page is known.
     NO_PAGES: "what is resident is not recorded in this file", "このファイルには常駐の記録がありません";
     /// A saved source.
@@ -81,7 +81,7 @@ crate::texts! {
     HUGE_NOTE: "resident as a whole once one byte is touched; what was never touched of it is unknown without a recording",
         "1 バイト触れると全体が常駐する。触れられていない量は記録なしでは不明";
     /// Free in malloc and resident, over all arenas.
-    TRIM: "free in malloc, whole pages", "malloc内の空き (ページ単位)";
+    TRIM: "free in malloc, whole pages", "malloc 内の空き (ページ単位)";
     /// What would give them back.
     TRIM_NOTE: "malloc_trim(3) gives them back", "malloc_trim(3) で返却できる";
     /// Lazily freed.
@@ -93,7 +93,7 @@ crate::texts! {
     /// Peak of malloc's caches.
     CACHED: "in thread caches of malloc (counted as used)", "malloc のスレッドキャッシュ内 (使用中に数える)";
     /// Blocks from mmap directly.
-    MALLOC_MAPPED: "malloc, large blocks", "mallocの大きなブロック";
+    MALLOC_MAPPED: "malloc, large blocks", "malloc の大きなブロック";
     /// Heading: profiler.
     PROFILER: "Beside a profiler's {size}", "プロファイラーの {size} との比較";
     /// Profiler: can.
@@ -105,6 +105,9 @@ crate::texts! {
     /// Profiler: beyond.
     BEYOND: "heaps hold {least} to {most} more than it counts: free blocks, the allocator's own data, garbage not yet collected, or what it did not see",
         "ヒープには計測値より {least}〜{most} 多くあります: 空きブロック、アロケータ自身のデータ、未回収のゴミ、または計測されなかったもの";
+    /// Profiler: beyond, where no line may be counted in part.
+    BEYOND_ONE: "heaps hold {most} more than it counts: free blocks, the allocator's own data, garbage not yet collected, or what it did not see",
+        "ヒープには計測値より {most} 多くあります: 空きブロック、アロケータ自身のデータ、未回収のゴミ、または計測されなかったもの";
     /// Profiler: beyond, of which free.
     BEYOND_FREE: "of that, {size} is free in malloc and resident", "そのうち {size} は malloc 内で空きかつ常駐";
     /// Profiler: it counts more.
@@ -117,7 +120,7 @@ crate::texts! {
     /// Column of the process.
     PROCESS_COLUMN: "THIS PROCESS", "このプロセス";
     /// All.
-    CHARGED: "charged in all", "課金合計";
+    CHARGED: "charged in all", "計上の合計";
     /// Of no file.
     ANONYMOUS: "anonymous", "無名";
     /// Page cache.
@@ -131,19 +134,19 @@ crate::texts! {
     /// Reasons.
     WHY_DIFFERENT: "why they differ:", "違いの理由:";
     /// Reason.
-    R_MEMBERS: "the cgroup has {n} more processes", "この cgroup にはほかに {n} プロセスある";
+    R_MEMBERS: "the cgroup has {n} more processes", "この cgroup にはほかに {n} 個のプロセスがある";
     /// Reason.
     R_CACHE: "{size} of page cache is mapped by nobody", "ページキャッシュのうち {size} は誰にもマップされていない";
     /// Reason.
     R_MAYBE: "page cache counts there also where nobody maps it", "誰もマップしていないページキャッシュも数える";
     /// Reason.
-    R_KERNEL: "{size} of kernel memory is charged, which no RSS counts", "RSS に含まれないカーネルメモリ {size} も課金される";
+    R_KERNEL: "{size} of kernel memory is charged, which no RSS counts", "RSS に含まれないカーネルメモリ {size} も計上される";
     /// Reason.
     R_ELSEWHERE: "{size} of the files and shared memory mapped here is charged to another cgroup that touched it first",
-        "ここにマップされたファイル・共有メモリのうち {size} は、先に触れた別の cgroup に課金されている";
+        "ここにマップされたファイル・共有メモリのうち {size} は、先に触れた別の cgroup に計上されている";
     /// Reason.
     R_ANON: "{size} of the anonymous memory is charged elsewhere: it was there before the process came into this cgroup",
-        "無名メモリのうち {size} は別の cgroup に課金されている: この cgroup に移る前からあった";
+        "無名メモリのうち {size} は別の cgroup に計上されている: この cgroup に移る前に獲得したもの";
     /// Arenas: heading.
     ARENAS: "glibc's malloc arenas", "glibc の malloc アリーナ";
     /// Column.
@@ -214,7 +217,7 @@ crate::texts! {
     COPIED_NOTE: "COPIED: parent and child have different pages at the same address, because one of them wrote (copy-on-write), or both touched it first after the fork",
         "コピー済み: 親と子が同じアドレスに別のページを持つ。どちらかが書いた (コピーオンライト) か、fork のあとで両方が初めて触れた";
     /// Heading.
-    CHARGED_TO_IT: "Charged to the cgroup", "この cgroup への課金";
+    CHARGED_TO_IT: "Charged to the cgroup", "この cgroup への計上";
     /// Row.
     SHMEM_UNMAPPED: "  of that, mapped by no process (tmpfs files, memfds)", "  そのうちどのプロセスもマップしていない (tmpfs, memfd)";
     /// More lines.

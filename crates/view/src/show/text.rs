@@ -75,11 +75,13 @@ impl MapView {
         for line in h.source.iter().flat_map(|source| source.lines(lang)) {
             writeln!(out, "{line}")?;
         }
-        let n = count(self.rows.len() as u64);
+        // What the kernel prints there for old system calls is no VMA, and does not count against the limit.
+        let vmas = self.rows.iter().filter(|row| row.vma.special() != Some(b"vsyscall")).count() as u64;
+        let n = count(vmas);
         let mut facts = vec![match h.max_map_count {
             Some(max) => {
                 let text = texts::VMAS_OF.fill(lang, &[("n", &n), ("max", &count(max))]);
-                match super::map_count::percent(self.rows.len() as u64, max) {
+                match super::map_count::percent(vmas, max) {
                     Some(percent) if percent >= ALMOST_FULL => {
                         style.paint(Paint::Failed, &format!("{text} ({percent} %)"))
                     }
