@@ -166,7 +166,8 @@ fn hidden_frames_are_hidden() {
     assert_eq!(family["members"].as_array().unwrap().len(), 2);
     let sheet = json(&["rss", &subject.pid().to_string(), "--pss", "--json"]);
     assert_eq!(sheet["sum"]["pss"], Value::Null);
-    assert!(sheet["sum"]["pss_why"].is_string());
+    assert_eq!(sheet["sum"]["pss_why"], "hidden");
+    assert!(text(&["rss", &subject.pid().to_string(), "--pss"]).contains("PSS and USS are hidden"));
 }
 
 /// Checks that what cannot be meant is refused with one line.

@@ -5,6 +5,7 @@
 //! still its parent's. Frames are known to root alone; without them there is no family sheet, only sums that count
 //! shared pages several times.
 
+use super::sets::Sets;
 use rustc_hash::FxHashMap;
 use vmatlas_event::{Addr, Bytes};
 
@@ -46,57 +47,6 @@ pub struct FamilyPages {
     /// The anonymous pages of each member that others may have inherited or did inherit, by address.
     anonymous: Vec<FxHashMap<u64, u64>>,
     copies: Vec<Copies>,
-}
-
-/// Sets of members, each with a small number; adding a member to a set gives another. A set is kept as another one and
-/// the member that came last, so that sets of hundreds of members (the workers of a database) take no more than others.
-#[derive(Debug, Default)]
-struct Sets {
-    /// The set without its newest member, and that member.
-    nodes: Vec<(Option<u32>, u32)>,
-    with: FxHashMap<(Option<u32>, u32), u32>,
-}
-
-impl Sets {
-    /// The set with one more member, which must be the newest: members come one after the other.
-    fn with(&mut self, set: Option<u32>, member: u32) -> u32 {
-        match set.and_then(|id| self.nodes.get(id as usize)) {
-            Some((_, newest)) if *newest == member => return set.unwrap_or_default(),
-            _ => {}
-        }
-        let nodes = &mut self.nodes;
-        *self.with.entry((set, member)).or_insert_with(|| {
-            nodes.push((set, member));
-            nodes.len() as u32 - 1
-        })
-    }
-
-    /// The set without this member, which must be the newest of all.
-    fn without(&self, set: u32, member: u32) -> Option<u32> {
-        match self.nodes.get(set as usize) {
-            Some((rest, newest)) if *newest == member => *rest,
-            _ => Some(set),
-        }
-    }
-
-    /// Takes out all sets with this member, which must be the newest of all.
-    fn forget(&mut self, member: u32) {
-        while let Some(last) = self.nodes.pop_if(|(_, newest)| *newest == member) {
-            self.with.remove(&last);
-        }
-    }
-
-    /// Ascending.
-    fn members(&self, set: u32) -> Vec<usize> {
-        let mut members = Vec::new();
-        let mut at = Some(set);
-        while let Some((rest, member)) = at.and_then(|id| self.nodes.get(id as usize)) {
-            members.push(*member as usize);
-            at = *rest;
-        }
-        members.reverse();
-        members
-    }
 }
 
 /// Memory that the same members map.
@@ -244,7 +194,7 @@ impl FamilyPages {
     pub fn finish(self) -> Family {
         let bytes = |pages: u64| Bytes(pages.saturating_mul(self.page.0));
         // Pages, and the anonymous among them, by their set.
-        let mut own = vec![(0u64, 0u64); self.sets.nodes.len()];
+        let mut own = vec![(0u64, 0u64); self.sets.len()];
         let mut shmem = 0;
         for (set, class) in self.frames.values() {
             if let Some((all, anonymous)) = own.get_mut(*set as usize) {
@@ -257,13 +207,13 @@ impl FamilyPages {
         let (mut shared, mut shared_sets) = (0, 0);
         // A set has a larger number than the one that it was made of, so each is passed on when it is complete.
         let mut with_larger: Vec<u64> = own.iter().map(|(pages, _)| *pages).collect();
-        for (id, (rest, member)) in self.sets.nodes.iter().enumerate().rev() {
-            let member = *member as usize;
+        for (id, rest, member) in self.sets.each_from_the_last() {
+            let member = member as usize;
             let (pages, in_all) = (own[id].0, with_larger[id]);
             all[member] += in_all;
             match rest {
                 Some(rest) => {
-                    with_larger[*rest as usize] += in_all;
+                    with_larger[rest as usize] += in_all;
                     shared += pages;
                     shared_sets += u64::from(pages > 0);
                 }

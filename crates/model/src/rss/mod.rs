@@ -9,6 +9,7 @@ mod family;
 mod inside;
 mod kernel;
 mod profiler;
+mod sets;
 
 use crate::kind::{Confidence, Kind, Verdict};
 pub use cgroup::{CgroupFigures, Reason};

@@ -14,6 +14,7 @@ use vmatlas_model::rss::Difference;
 
 /// Names of the kernel, the same in every language.
 const ROLLUP: &str = "smaps_rollup (Rss)";
+const ROLLUP_PSS: &str = "smaps_rollup (Pss)";
 const COUNTER: &str = "status (VmRSS)";
 
 impl RssView {
@@ -40,6 +41,7 @@ impl RssView {
             }
             None => note(ROLLUP, None, texts::ROLLUP_NOT_READ.get(lang).to_owned()),
         });
+        rows.extend(kernel.pss.map(|pss| note(ROLLUP_PSS, Some(pss), String::new())));
         if let Some(d) = self.sheet.against_counter() {
             let counter = || texts::COUNTER_ERROR.get(lang).to_owned();
             let why = moved.unwrap_or_else(counter);

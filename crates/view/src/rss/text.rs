@@ -3,7 +3,7 @@
 use super::{Options, RssView, evidence, percent, texts};
 use crate::escape;
 use crate::kind_text::kind_name;
-use crate::show::paint_of;
+use crate::show::{Missing, paint_of};
 use crate::style::Paint;
 use crate::table::{Align, Cell, Table, write_table};
 use crate::units::{count, size};
@@ -90,6 +90,14 @@ impl RssView {
         let mut table = Table::new(&aligns, options.style, options.columns);
         rows.iter().for_each(|row| table.fit_row(row));
         rows.iter().try_for_each(|row| table.row(out, row))?;
+        let frames = match self.map.frames_why {
+            Some(Missing::Hidden) => Some(texts::PSS_HIDDEN),
+            Some(Missing::Unknown) => Some(texts::PSS_UNKNOWN),
+            _ => None,
+        };
+        if let Some(text) = frames {
+            writeln!(out, "{}", options.style.paint(Paint::Faint, text.get(lang)))?;
+        }
         if sum.unread > 0 {
             let text = match sum.unread == sum.vmas {
                 true => texts::NO_PAGES.get(lang).to_owned(),

@@ -59,6 +59,12 @@ crate::texts! {
     NOT_RECORDED: "not recorded", "記録なし";
     /// Not all pages were read.
     UNREAD: "{n} VMAs have no page tables to read", "{n} 領域は読めるページテーブルがありません";
+    /// Frames were asked for and are hidden.
+    PSS_HIDDEN: "PSS and USS are hidden: page frames are shown to root alone (--rollup has the PSS of your own processes)",
+        "PSS と USS は非公開です: ページフレームは root だけが見られます (自分のプロセスの PSS は --rollup で読めます)";
+    /// Frames were asked for and the kernel has none to tell.
+    PSS_UNKNOWN: "PSS and USS are unknown: this kernel tells nothing of page frames",
+        "PSS と USS は不明です: このカーネルではページフレームの情報が得られません";
     /// Heading: outside.
     OUTSIDE: "Not in RSS", "RSS に含まれないもの";
     /// Page tables.
