@@ -185,3 +185,53 @@ fn what_is_not_there_is_refused() {
     }
     assert_eq!(vmatlas(&["rss", "--tree", "1", "--line", "heap"]).status.code(), Some(2));
 }
+
+/// Checks that in a PID namespace with the /proc of another one, whose numbers are not ours, nothing is read by number:
+/// the memory of quite another process would be told.
+#[test]
+fn numbers_of_another_namespace_are_not_used() {
+    if !need_root("making a PID namespace") || !need(Capability::Tool("unshare")) {
+        return;
+    }
+    let sleeper = Tracee::start(Command::new("sleep").arg("60").stdout(Stdio::null())).unwrap();
+    let settled = || {
+        std::fs::read_to_string(format!("/proc/{}/smaps", sleeper.pid()))
+            .is_ok_and(|text| text.contains("[heap]"))
+    };
+    assert!(vmatlas_testkit::wait_until(settled, std::time::Duration::from_secs(10)));
+    let pid = sleeper.pid().to_string();
+    let binary = vmatlas_testkit::vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas"));
+    let output = Command::new("unshare")
+        .args(["--pid", "--fork"])
+        .arg(binary)
+        .args(["rss", &pid, "--json"])
+        .output()
+        .unwrap();
+    let sheet: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(number(&sheet["sum"]["resident"]) > 0);
+    assert_eq!(
+        (&sheet["malloc"]["arenas"], &sheet["malloc"]["unknown_why"]),
+        (&Value::Array(Vec::new()), &"unsupported".into())
+    );
+}
+
+/// Checks that malloc is looked into also where the first thread has ended and another one lives.
+#[test]
+fn malloc_of_a_zombie_leader() {
+    if !has_python() {
+        return;
+    }
+    // Python ends its threads with the first one, so that one is ended by the system call alone (exit, 60).
+    const PROGRAM: &str = "import ctypes, threading, time\n\
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n\
+        print('ready', flush=True); ctypes.CDLL(None).syscall(60, 0)";
+    let mut command = Command::new("python3");
+    let mut python = Tracee::start(command.args(["-c", PROGRAM]).stdout(Stdio::piped())).unwrap();
+    assert_eq!(python.read_line().unwrap(), "ready");
+    let stat = format!("/proc/{}/stat", python.pid());
+    let is_zombie = || std::fs::read_to_string(&stat).is_ok_and(|text| text.contains(") Z "));
+    assert!(vmatlas_testkit::wait_until(is_zombie, std::time::Duration::from_secs(10)));
+    let sheet = json(&["rss", &python.pid().to_string(), "--json"]);
+    let main = &sheet["malloc"]["arenas"][0];
+    assert!(main["main"] == true && number(&main["system"]) > 0, "{}", sheet["malloc"]);
+}

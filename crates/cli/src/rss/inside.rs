@@ -7,11 +7,17 @@ use vmatlas_proc::malloc::{
 };
 use vmatlas_proc::read::walk::{Budget, walk};
 use vmatlas_proc::saved::{CoreMemory, Saved};
-use vmatlas_proc::{ProcError, Process};
+use vmatlas_proc::{ErrorKind, ProcError, Process};
 
 /// Looks into the process's malloc; `None` where it has none of glibc's, or has not used it.
 pub(super) fn look(process: &Process, rows: &[VmaRow]) -> Result<Option<Inside>, ProcError> {
-    let report = malloc::look(process, rows, Limits::default())?;
+    let report = match malloc::look(process, rows, Limits::default()) {
+        // Its memory cannot be asked for by a number that is another process here; its pages can.
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            return Ok(Some(Inside { trouble: Some("unsupported".to_owned()), ..Inside::default() }));
+        }
+        answer => answer?,
+    };
     match report.presence {
         Presence::Found => {}
         Presence::Unused | Presence::NotFound(Unknown::NotFound) => return Ok(None),

@@ -177,6 +177,8 @@ crate::texts! {
     UNKNOWN: "unknown", "不明";
     /// Unknown with its reason.
     UNKNOWN_WHY: "unknown: {why}", "不明: {why}";
+    /// Arenas that were not found, with the reason.
+    MISSING_ARENAS: "arenas may be missing here: {why}", "ここにないアリーナがあるかもしれません: {why}";
     /// Heading: runtimes.
     ASK: "Ask the runtime itself", "ランタイム自身に聞く";
     /// Title: a tree.
