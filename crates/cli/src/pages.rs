@@ -96,7 +96,10 @@ pub(crate) fn run(args: &PagesArgs, context: &Context) -> Result<ExitCode> {
         (part, Some(pid)) => {
             let part = part.as_ref().map(|word| parse_part(&word.to_string_lossy()));
             let part = part.transpose().map_err(|why| anyhow!(why))?;
-            (target::by_pid(&root, Pid(pid), context)?, part.or(args.part))
+            if part.is_some() && args.part.is_some() {
+                return Err(anyhow!(texts::ONE_PART.get(context.lang)));
+            }
+            (target::by_pid(&root, Pid(pid), context)?, part)
         }
         (Some(name), None) => (target::open(&root, name, context)?, args.part),
         (None, None) => return Err(anyhow!("PID|NAME")),
@@ -122,11 +125,7 @@ pub(crate) fn run(args: &PagesArgs, context: &Context) -> Result<ExitCode> {
     };
     // A pager needs the whole text; who asks for more lines than that is given them as they come.
     let is_long = args.limit.is_some_and(|limit| limit > 10 * MOST_RUNS);
-    if args.no_pager || args.json || args.jsonl || is_long {
-        output::print(write)?;
-    } else {
-        output::page(context, write)?;
-    }
+    output::show(context, args.no_pager || args.json || args.jsonl || is_long, write)?;
     answer.map(|()| ExitCode::SUCCESS).map_err(|error| explain(&error, context))
 }
 
@@ -255,10 +254,7 @@ impl Session<'_> {
             let columns = context.columns(Stream::Stdout).unwrap_or(100);
             let lines = picture::terminal(&figure, lang, context.style(Stream::Stdout), columns);
             let write = |out: &mut dyn Write| lines.iter().try_for_each(|line| writeln!(out, "{line}"));
-            match self.args.no_pager {
-                true => output::print(write)?,
-                false => output::page(context, write)?,
-            }
+            output::show(context, self.args.no_pager, write)?;
         }
         Ok(ExitCode::SUCCESS)
     }

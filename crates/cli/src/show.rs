@@ -77,10 +77,6 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         true => view.write_map_count(out, &options),
         false => view.write_text(out, &options),
     };
-    if args.no_pager {
-        output::print(write)?;
-    } else {
-        output::page(context, write)?;
-    }
+    output::show(context, args.no_pager, write)?;
     Ok(ExitCode::SUCCESS)
 }

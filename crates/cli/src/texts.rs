@@ -107,6 +107,8 @@ vmatlas_view::texts! {
     LIVING_ONLY: "{option} asks the kernel, and this was saved: it needs a living process", "{option} はカーネルに問い合わせるため、動作中のプロセスが必要です (指定されたのは保存済みのデータです)";
     /// smaps that were not saved.
     SMAPS_NOT_SAVED: "--smaps: there is no smaps in {path}", "--smaps: {path} に smaps はありません";
+    /// Two parts of a process.
+    ONE_PART: "-p PID takes one address, range or kind, not two", "-p PID と一緒に指定できるアドレス・範囲・種類は 1 つだけです";
     /// No such cgroup.
     NO_CGROUP: "there is no memory cgroup {path} here; give a folder below /sys/fs/cgroup, or a path as in /proc/PID/cgroup",
         "メモリ cgroup {path} はここにありません。/sys/fs/cgroup 以下のフォルダーか /proc/PID/cgroup のパスを指定してください";

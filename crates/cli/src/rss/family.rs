@@ -51,11 +51,7 @@ pub(super) fn run(root: &ProcRoot, args: &RssArgs, context: &Context) -> Result<
     }
     let (style, columns) = (context.style(Stream::Stdout), context.columns(Stream::Stdout));
     let write = |out: &mut dyn std::fmt::Write| view.write_text(out, context.lang, style, columns);
-    if args.no_pager {
-        output::print(write)?
-    } else {
-        output::page(context, write)?
-    };
+    output::show(context, args.no_pager, write)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -55,10 +55,6 @@ fn show(view: &RssView, args: &RssArgs, context: &Context) -> Result<ExitCode> {
         columns: context.columns(Stream::Stdout),
         line: args.line,
     };
-    if args.no_pager {
-        output::print(|out| view.write_text(out, &options))?;
-    } else {
-        output::page(context, |out| view.write_text(out, &options))?;
-    }
+    output::show(context, args.no_pager, |out| view.write_text(out, &options))?;
     Ok(ExitCode::SUCCESS)
 }
