@@ -235,3 +235,34 @@ fn malloc_of_a_zombie_leader() {
     let main = &sheet["malloc"]["arenas"][0];
     assert!(main["main"] == true && number(&main["system"]) > 0, "{}", sheet["malloc"]);
 }
+
+/// Checks a child of vfork, which has the very memory of its parent: it is told once, and nothing of it is a copy.
+#[test]
+fn a_vfork_child_has_the_memory_of_its_parent() {
+    if !has_python() {
+        return;
+    }
+    // Forks as vfork does (clone: CLONE_VM 0x100, SIGCHLD 17), on a stack of its own, but both go on.
+    const PROGRAM: &str = "import ctypes, mmap\n\
+        libc = ctypes.CDLL(None); stack = ctypes.create_string_buffer(1 << 16)\n\
+        top = ctypes.c_void_p(ctypes.addressof(stack) + (1 << 16) - 64)\n\
+        libc.clone(libc.sleep, top, 0x100 | 17, ctypes.c_void_p(60))\n\
+        print('ready', flush=True); libc.sleep(60)";
+    let mut command = Command::new("python3");
+    let mut python = Tracee::start(command.args(["-c", PROGRAM]).stdout(Stdio::piped())).unwrap();
+    assert_eq!(python.read_line().unwrap(), "ready");
+    let pid = python.pid().to_string();
+    let family = json(&["rss", "--tree", &pid, "--json"]);
+    let members = family["members"].as_array().unwrap();
+    assert_eq!(members.len(), 2, "{family}");
+    assert_eq!(
+        (&members[0]["same_memory_as"], &members[1]["same_memory_as"]),
+        (&Value::Null, &members[0]["pid"])
+    );
+    assert_eq!(family["sum_of_rss"], members[0]["rss"]);
+    assert!(family["copies"].as_array().is_none_or(Vec::is_empty));
+    assert!(text(&["rss", "--tree", &pid]).contains("vfork"));
+    let child = vmatlas_event::Pid(i32::try_from(members[1]["pid"].as_i64().unwrap()).unwrap());
+    drop(python);
+    vmatlas_sys::kill(child, 9).unwrap_or_default();
+}

@@ -11,7 +11,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Instant;
-use vmatlas_event::{Bytes, Pid, VmaRow};
+use vmatlas_event::{Bytes, Pid, Tid, VmaRow};
 use vmatlas_model::rss::{FamilyPage, FamilyPages, PageClass};
 use vmatlas_proc::read::frames::{self, Page};
 use vmatlas_proc::read::whole;
@@ -134,24 +134,33 @@ impl Gathering {
     /// Reads one member. One that has ended, or that we may not read, is counted and passed over.
     fn take(&mut self, root: &ProcRoot, (pid, parent): (Pid, Option<Pid>), context: &Context) -> Result<()> {
         let parent = parent.and_then(|pid| self.view.members.iter().position(|m| m.pid == pid));
+        // Whose pages it may have inherited, or still uses (vfork(2), CLONE_VM): those of its parent, or of whom that has
+        // them from.
+        let owner = parent.and_then(|at| Some((at, self.view.members.get(at)?)));
+        let owner = owner.map(|(at, member)| member.same_memory.unwrap_or(at));
+        let owner_pid = owner.and_then(|at| self.view.members.get(at)).map(|member| member.pid);
+        let same_memory_as = |pid: Pid| {
+            vmatlas_sys::same_address_space(Tid(pid.0), Tid(owner_pid?.0)).ok().filter(|same| *same)
+        };
         let (pages, known) = (&mut self.pages, self.why);
         let mut begun = false;
         let read = root.process(pid).and_then(|process| {
-            let (map, why) = whole::read(&process, |process| {
+            let (map, why, same) = whole::read(&process, |process| {
+                let same = same_memory_as(process.pid()).is_some();
                 let map = show::read_map(process, Wanted::default())?;
                 if std::mem::replace(&mut begun, true) {
                     pages.forget_newest();
                 }
-                pages.member(parent);
+                pages.member(owner);
                 let why = match known {
-                    None => frames_of(pages, process, &map)?,
+                    None if !same => frames_of(pages, process, &map)?,
                     why => why,
                 };
-                Ok((map, why))
+                Ok((map, why, same))
             })?;
-            Ok((map, why, process.status()?))
+            Ok((map, why, same, process.status()?))
         });
-        let (map, why, status) = match read {
+        let (map, why, same, status) = match read {
             Ok(read) => read,
             Err(error) => {
                 if begun {
@@ -164,7 +173,8 @@ impl Gathering {
         let rows = self.pages.rows_of_newest();
         let vmas = rows.filter_map(|row| Some((row, vma(map.rows.get(row as usize)?)))).collect();
         let (name, rss, swap) = (map.header.name, status.vm_rss, status.vm_swap);
-        self.view.members.push(Member { pid, name, parent, rss, swap, vmas });
+        let same_memory = owner.filter(|_| same);
+        self.view.members.push(Member { pid, name, parent, same_memory, rss, swap, vmas });
         Ok(())
     }
 

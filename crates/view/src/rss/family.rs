@@ -26,6 +26,8 @@ pub struct Member {
     pub name: Vec<u8>,
     /// The member that forked it; `None` when that is not in the family.
     pub parent: Option<usize>,
+    /// The member whose very address space it has, not a copy of it (vfork(2), CLONE_VM): its pages are told there.
+    pub same_memory: Option<usize>,
     /// VmRSS.
     pub rss: Option<Bytes>,
     /// In swap.
@@ -78,7 +80,7 @@ const MOST: usize = 12;
 
 impl FamilyView {
     fn sum_of_rss(&self) -> Option<Bytes> {
-        self.members.iter().map(|m| m.rss).sum()
+        self.members.iter().filter(|m| m.same_memory.is_none()).map(|m| m.rss).sum()
     }
 
     /// Shared memory charged to the cgroup that no member maps: files in tmpfs, memfds that are open but not mapped.
@@ -153,17 +155,24 @@ impl FamilyView {
             head(crate::texts::NAME),
         ]];
         for (index, member) in self.members.iter().enumerate() {
-            let family = self.family.as_ref().ok();
+            let family = self.family.as_ref().ok().filter(|_| member.same_memory.is_none());
             let alone = family.and_then(|f| f.alone.get(index).copied());
             let shared = family.and_then(|f| f.with_others.get(index).copied());
             let depth = self.depth(index);
+            let same = member.same_memory.and_then(|owner| self.members.get(owner));
+            let same = same.map(|owner| texts::SAME_MEMORY.fill(lang, &[("pid", &owner.pid)]));
             rows.push(vec![
                 Cell::new(member.pid.to_string()),
                 amount(member.rss),
                 amount(alone),
                 amount(shared),
                 amount(member.swap),
-                Cell::new(format!("{:depth$}{}", "", escape::terminal(&member.name))),
+                Cell::new(format!(
+                    "{:depth$}{}{}",
+                    "",
+                    escape::terminal(&member.name),
+                    same.unwrap_or_default()
+                )),
             ]);
         }
         let aligns = [Align::Right, Align::Right, Align::Right, Align::Right, Align::Right, Align::Left];

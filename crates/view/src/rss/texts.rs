@@ -205,6 +205,8 @@ crate::texts! {
     ALONE: "ALONE", "専有";
     /// Column.
     WITH_OTHERS: "SHARED", "共有";
+    /// After a name: the address space of another member.
+    SAME_MEMORY: " (the very memory of {pid}: vfork)", " (PID {pid} と同じメモリ空間: vfork)";
     /// Heading.
     SHARED_BETWEEN: "Shared between", "共有しているプロセス";
     /// All members.

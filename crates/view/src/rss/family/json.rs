@@ -21,6 +21,9 @@ impl FamilyView {
                 put_name(&mut object, "name", &m.name);
                 let parent = m.parent.and_then(|p| self.members.get(p));
                 object.insert("parent".into(), parent.map_or(Value::Null, |p| p.pid.0.into()));
+                let same = m.same_memory.and_then(|p| self.members.get(p));
+                object.insert("same_memory_as".into(), same.map_or(Value::Null, |p| p.pid.0.into()));
+                let family = family.filter(|_| same.is_none());
                 object.insert("rss".into(), number(m.rss));
                 object.insert("swap".into(), number(m.swap));
                 object.insert("alone".into(), number(family.and_then(|f| f.alone.get(index).copied())));
