@@ -266,3 +266,45 @@ fn a_vfork_child_has_the_memory_of_its_parent() {
     drop(python);
     vmatlas_sys::kill(child, 9).unwrap_or_default();
 }
+
+/// Holds 48 MiB in three big blocks of malloc, and a shared mapping of 4 MiB twice, half of it touched at both places.
+const BLOCKS: &str = "
+import mmap, os, sys
+blocks = [bytearray(b'x' * (16 << 20)) for _ in range(3)]
+fd = os.memfd_create('twice')
+os.ftruncate(fd, 4 << 20)
+for view in (mmap.mmap(fd, 4 << 20), mmap.mmap(fd, 4 << 20)):
+    for at in range(0, 2 << 20, 4096): view[at] = 1
+    blocks.append(view)
+print('ready', flush=True)
+sys.stdin.read()
+";
+
+/// Checks that malloc's big blocks are found in memory of unknown use, and shared pages that are mapped again.
+#[test]
+fn big_blocks_and_pages_mapped_again_are_told() {
+    if !need(Capability::PagemapScan) || !has_python() {
+        return;
+    }
+    let mut command = Command::new("python3");
+    // Blocks of this size have mappings of their own, whatever was freed before.
+    command.env("MALLOC_MMAP_THRESHOLD_", "1048576").args(["-c", BLOCKS]);
+    let mut subject = Tracee::start(command.stdin(Stdio::piped()).stdout(Stdio::piped())).unwrap();
+    assert_eq!(subject.read_line().unwrap().trim(), "ready");
+    let pid = subject.pid().to_string();
+    let sheet = json(&["rss", &pid, "--json", "--profiler-total", "1"]);
+    assert_eq!(number(&sheet["mapped_again_most"]), 2 << 20);
+    if sheet["malloc"]["arenas"].as_array().is_none_or(Vec::is_empty) {
+        return;
+    }
+    let malloc = |key: &str| number(&sheet["malloc"][key]);
+    assert!(
+        malloc("mapped") >= 48 << 20 && malloc("mapped_found") <= malloc("mapped"),
+        "{}",
+        sheet["malloc"]
+    );
+    assert!(malloc("mapped_resident") >= 48 << 20, "{}", sheet["malloc"]);
+    assert!(number(&sheet["profiler"]["can_contain"]) >= malloc("mapped_resident"));
+    let text = text(&["rss", &pid]);
+    assert!(text.contains("malloc's big blocks") && text.contains("the same file pages again"), "{text}");
+}

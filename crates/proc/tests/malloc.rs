@@ -113,6 +113,8 @@ fn figures_are_those_of_malloc_info() {
         assert!(report.arenas.iter().all(|arena| arena.steady && arena.attached_threads == Ok(1)));
         let own = report.mapped.unwrap();
         assert_eq!((own.count, own.bytes.0), mapped);
+        let found: u64 = report.mapped_at.as_ref().unwrap().iter().map(|range| range.len().0).sum();
+        assert_eq!(found, mapped.1, "big chunks that were found");
         assert_eq!(report.thread_caches.of, Ok(arenas.len() as u64));
         assert!(report.thread_caches.chunks.unwrap().bytes < report.used().unwrap());
         if largest == "100000" {

@@ -98,13 +98,7 @@ pub struct ScanStep {
     pub next: Addr,
 }
 
-/// The kernel gathers so many runs at a time (one page table's entries) and walks on from there when more fit. Then it
-/// forgets to take back the place where it went on: a walk that comes to its end says that it ended there, and who goes
-/// on from that place counts pages twice. It never has to go on when it may not give more (seen on 6.18).
-const MOST_RUNS: usize = 512;
-
-/// Walks `range` and fills `runs` with present and swapped pages, stopping after `max_pages` of them, a full vector, or
-/// 512 runs.
+/// Walks `range` and fills `runs` with present and swapped pages, stopping after `max_pages` of them or a full vector.
 ///
 /// The kernel holds the target's mmap lock for reading meanwhile, so keep `max_pages` small: 4,096 take about 130 us.
 ///
@@ -118,13 +112,12 @@ pub fn pagemap_scan(
 ) -> Result<ScanStep, Errno> {
     const WANTED: u64 = PageTraits::PRESENT | PageTraits::SWAPPED;
     let scan = |traits: u64, runs: &mut [PageRun]| -> Result<ScanStep, Errno> {
-        let room = runs.len().min(MOST_RUNS);
         let mut arg = ScanArg {
             size: size_of::<ScanArg>() as u64,
             start: range.start().0,
             end: range.end().0,
             vec: runs.as_mut_ptr() as u64,
-            vec_len: room as u64,
+            vec_len: runs.len() as u64,
             max_pages,
             category_anyof_mask: WANTED,
             return_mask: traits,
@@ -133,7 +126,12 @@ pub fn pagemap_scan(
         // SAFETY: `arg` has the kernel's layout (asserted above); `runs` lives through the call and its length is given.
         let ret = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut arg) };
         let filled = check(i64::from(ret))? as usize;
-        Ok(ScanStep { runs: filled.min(room), next: Addr(arg.walk_end) })
+        let filled = filled.min(runs.len());
+        // The kernel collects 512 runs at a time. Where it went on after that and came to the end of the range, walk_end
+        // is left where the first 512 ended (fs/proc/task_mmu.c: do_pagemap_scan(), seen on 6.18), and runs that were
+        // reported already would come again.
+        let last = filled.checked_sub(1).and_then(|last| runs.get(last)).map_or(0, |run| run.end);
+        Ok(ScanStep { runs: filled, next: Addr(arg.walk_end.max(last)) })
     };
     let base = PageTraits::FILE | WANTED | PageTraits::PFNZERO | PageTraits::HUGE;
     match scan(base | PageTraits::GUARD, runs) {

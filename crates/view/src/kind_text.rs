@@ -78,6 +78,9 @@ pub fn why_text(why: &Why, lang: Lang) -> String {
         Why::BelowWritable => {
             ("inaccessible, directly below writable memory", "書き込み可能な領域のすぐ下のアクセス不可ページ")
         }
+        Why::GoOwn => {
+            ("Go without libraries: its runtime's own", "ライブラリのないGo: ランタイム自身のデータ")
+        }
         Why::GoArena => ("arenas at an address of Go's runtime", "Goランタイム特有のアドレスのアリーナ"),
         Why::JavaLow => ("below 32 GiB in a JVM", "JVMの32GiB未満の領域"),
         Why::JavaBig => ("large enough to be this JVM's heap", "このJVMのヒープと言える大きさ"),
@@ -96,6 +99,10 @@ pub fn why_text(why: &Why, lang: Lang) -> String {
         Why::MimallocAddress => ("an address that mimalloc asks for", "mimallocが要求するアドレス"),
         Why::AllocatorLibrary => {
             ("size of blocks of the loaded allocator", "読み込まれたアロケータのブロックサイズ")
+        }
+        Why::OpenBlas => ("whole work buffers of OpenBLAS", "OpenBLASの作業バッファーの整数倍"),
+        Why::JavaTables => {
+            ("in proportion to the Java heap: its tables", "Javaヒープに比例した大きさ: GCの表")
         }
         Why::Pymalloc => ("whole arenas of Python's allocator", "Pythonのアロケータのアリーナの整数倍"),
         Why::NoAccess => ("no access, nothing else known", "アクセス不可、他は不明"),

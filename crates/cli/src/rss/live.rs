@@ -28,7 +28,7 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
         false => None,
     };
     let vmas: Vec<VmaRow> = map.rows.iter().map(|row| row.vma.clone()).collect();
-    let inside = inside::look(process, &vmas).map_err(fail)?;
+    let inside = inside::look(process, &map.rows).map_err(fail)?;
     let kernel = kernel_figures(&before, &after, rollup.as_ref());
     if let (Some(cost), Some(rollup)) = (map.cost.as_object_mut(), &rollup) {
         cost.insert("rollup_us".into(), json!(rollup.took.as_micros() as u64));
@@ -41,11 +41,11 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
         }
         false => None,
     };
-    if let Some(frames) = &frames {
-        map.frames_why = frames.why.map(show::more::missing);
-    }
     if let (Some(cost), Some(frames)) = (map.cost.as_object_mut(), &frames) {
         cost.insert("frames_us".into(), json!(frames.cost.time.as_micros() as u64));
+    }
+    if let Some(frames) = &frames {
+        map.frames_why = frames.why.map(show::more::missing);
     }
     let cgroup = cgroup(process);
     space.still().map_err(fail)?;
@@ -60,7 +60,15 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
         locked: (after.vm_lck == Some(Bytes(0))).then_some(Bytes(0)),
     });
     let sheet = Sheet::new(rows, kernel);
-    Ok(RssView { map, sheet, inside, cgroup, profiler: args.profiler_total, hints: runtime_hints(&vmas) })
+    Ok(RssView {
+        map,
+        sheet,
+        inside,
+        cgroup,
+        profiler: args.profiler_total,
+        frames_asked: args.pss,
+        hints: runtime_hints(&vmas),
+    })
 }
 
 /// The process's memory cgroup, or why nothing is known of it.

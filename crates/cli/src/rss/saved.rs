@@ -41,9 +41,10 @@ pub(super) fn read(source: &Saved, subject: &Subject, args: &RssArgs, context: &
     let sheet = Sheet::new(rows, kernel);
     Ok(RssView {
         sheet,
-        inside: source.memory.as_ref().and_then(|memory| inside::look_at_core(memory, source)),
+        inside: source.memory.as_ref().and_then(|memory| inside::look_at_core(memory, source, &map.rows)),
         cgroup: Err("not-recorded"),
         profiler: args.profiler_total,
+        frames_asked: false,
         hints: runtime_hints(&source.rows),
         map,
     })

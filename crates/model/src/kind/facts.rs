@@ -51,6 +51,10 @@ pub(super) struct Facts<'a> {
     /// jemalloc, tcmalloc or mimalloc as a library; linked in they leave no file to see.
     pub(super) allocator: bool,
     pub(super) mimalloc: bool,
+    /// OpenBLAS, as numpy and scipy load it.
+    pub(super) openblas: bool,
+    /// The map of a core file: gcore(1) writes what cannot be accessed as readable.
+    pub(super) core: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -67,11 +71,14 @@ impl<'a> Facts<'a> {
             python: false,
             allocator: false,
             mimalloc: false,
+            openblas: false,
+            core: false,
         }
     }
 
     pub(super) fn gather(rows: &'a [VmaRow], evidence: &Evidence) -> Facts<'a> {
         let mut facts = Facts::empty();
+        facts.core = evidence.unlabelled.is_some();
         let told = evidence.exe.map(|(dev, inode)| FileKey::Id(dev, inode));
         let mut lowest = None;
         for row in rows {
@@ -113,7 +120,14 @@ impl<'a> Facts<'a> {
                 || begins(&[b"libnode.so", b"libv8.so"]);
         self.python |= begins(&[b"libpython", b"python3", b"python2"]) || name == b"python";
         self.mimalloc |= begins(&[b"libmimalloc"]);
+        // numpy brings its own: libscipy_openblas64_-....so.
+        self.openblas |= begins(&[b"libopenblas", b"libscipy_openblas"]);
         self.allocator |= is_allocator(name);
+    }
+
+    /// Whether a row is address space that is only kept.
+    pub(super) fn is_reserve(&self, row: &VmaRow) -> bool {
+        row.prot == Prot::NONE || (self.core && row.prot == Prot::READ)
     }
 
     /// Whether this file is mapped executable, and how.

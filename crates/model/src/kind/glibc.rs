@@ -18,7 +18,7 @@ pub(super) fn arenas(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
     let heap_max: u64 = if facts.narrow { 1 << 20 } else { 64 << 20 };
     let aligned = |addr: Addr| addr.0.is_multiple_of(heap_max);
     for at in 1..sheet.rows.len() {
-        let Some(reserve) = sheet.open_with(at, Prot::NONE) else { continue };
+        let Some(reserve) = sheet.open(at).filter(|row| facts.is_reserve(row)) else { continue };
         if !aligned(reserve.range.end()) || size(reserve) >= heap_max {
             continue;
         }
@@ -42,13 +42,15 @@ pub(super) fn arenas(sheet: &mut Sheet<'_>, facts: &Facts<'_>) {
         for used in first..at {
             sheet.claim(used, Kind::MallocArena, confidence, Why::ArenaLayout(from));
         }
-        sheet.claim(at, Kind::MallocArena, Confidence::Evidence, Why::ArenaReserve(heap));
+        let sure = if reserve.prot == Prot::NONE { Confidence::Evidence } else { Confidence::Guess };
+        sheet.claim(at, Kind::MallocArena, sure, Why::ArenaReserve(heap));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{kinds, verdicts};
+    use super::super::tests::{kinds, kinds_of, parse, verdicts};
+    use super::super::{Evidence, Unlabelled};
     use super::*;
     use Kind::{Anonymous, MallocArena, Reserved};
 
@@ -79,6 +81,16 @@ mod tests {
         ] {
             assert_eq!(kinds(text), [Anonymous, Reserved], "{text}");
         }
+    }
+
+    /// Checks that the reserve of an arena is known in a core file, where gcore(1) calls it readable.
+    #[test]
+    fn a_core_file_calls_reserves_readable() {
+        let text = "7f0000000000-7f0000021000 rw-p 0 00:00 0\n7f0000021000-7f0004000000 r--p 0 00:00 0\n";
+        assert_eq!(kinds(text), [Anonymous, Anonymous]);
+        let mut evidence = Evidence::none(vmatlas_event::PageSize::FOUR_KIB);
+        evidence.unlabelled = Some(Unlabelled::default());
+        assert_eq!(kinds_of(&parse(text), &evidence), [MallocArena, MallocArena]);
     }
 
     /// Checks that a 32-bit program's heaps of 1 MiB are found, and are none in a 64-bit one.

@@ -143,7 +143,7 @@ pub fn runtime_hints(rows: &[VmaRow]) -> Vec<RuntimeHint> {
     let facts = Facts::gather(rows, &Evidence::none(PageSize::FOUR_KIB));
     // Named memory is none of theirs, and Go's arenas lie where mimalloc's would be guessed.
     let mut sheet = Sheet::new(rows);
-    runtimes::go(&mut sheet);
+    runtimes::go(&mut sheet, &facts);
     runtimes::mimalloc(&mut sheet, &facts);
     for (row, verdict) in sheet.claimed() {
         let seen = match verdict.why {

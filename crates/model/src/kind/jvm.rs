@@ -58,6 +58,9 @@ pub(super) fn rest(sheet: &mut Sheet<'_>, facts: &Facts<'_>, low_heap: bool) {
     if !has_heap {
         big_heap(sheet);
     }
+    if low_heap {
+        tables(sheet);
+    }
 }
 
 fn heap_like(sheet: &Sheet<'_>, at: usize) -> bool {
@@ -89,6 +92,50 @@ fn metaspace_below(sheet: &mut Sheet<'_>, archive: usize) {
         }
         if span >= METASPACE_NODE {
             return;
+        }
+    }
+}
+
+/// What a G1 heap of this size has beside it: for 64 bytes of heap a byte of the marking bitmap
+/// (gc/shared/markBitMap.hpp: heap_map_factor()), for 512 bytes one of the card table, of the block offset table and of
+/// the card counts (gc/g1/g1CollectedHeap.cpp: initialize()). Each is reserved for the whole heap and committed with it,
+/// so the part in use and the rest stand in the same proportion as the heap's.
+fn tables(sheet: &mut Sheet<'_>) {
+    const PER_BYTE: [u64; 2] = [64, 512];
+    /// Rests of this size are no coincidence.
+    const LEAST_REST: u64 = 64 << 10;
+    let is_low = |verdict: &super::Verdict| verdict.why == Why::JavaLow;
+    let Some((first, _)) = sheet.claimed().find(|(_, verdict)| is_low(verdict)) else { return };
+    // Committed from its start; the rest; committed at its end, for archived objects.
+    let (mut used, mut rest, mut last) = (0u64, 0u64, 0u64);
+    let mut at = first;
+    while at == first || sheet.touches_previous(at) {
+        let Some(row) = sheet.rows.get(at) else { break };
+        let sum = match (row.prot == Prot::NONE, rest) {
+            (true, _) => &mut rest,
+            (false, 0) => &mut used,
+            (false, _) => &mut last,
+        };
+        *sum = sum.saturating_add(size(row));
+        at += 1;
+    }
+    for at in 1..sheet.rows.len() {
+        let Some(end) = sheet.open_with(at, Prot::NONE).map(size) else { continue };
+        let Some(begin) = sheet.open_with(at - 1, Prot::RW).map(size) else { continue };
+        let fits = |per: &u64| end == rest / per && end >= LEAST_REST && begin >= used / per;
+        let Some(per) = PER_BYTE.into_iter().find(fits).filter(|_| sheet.touches_previous(at)) else {
+            continue;
+        };
+        // The end of the table below may have merged with it, or memory of other use.
+        let sure = match begin - used / per <= last / 64 {
+            true => Confidence::Evidence,
+            false => Confidence::Guess,
+        };
+        sheet.claim(at - 1, Kind::ManagedHeap, sure, Why::JavaTables);
+        sheet.claim(at, Kind::ManagedHeap, Confidence::Evidence, Why::JavaTables);
+        let is_last = sheet.open_with(at + 1, Prot::RW).is_some_and(|row| size(row) == last / per);
+        if sheet.touches_previous(at + 1) && is_last {
+            sheet.claim(at + 1, Kind::ManagedHeap, Confidence::Evidence, Why::JavaTables);
         }
     }
 }
@@ -156,6 +203,30 @@ mod tests {
         assert_eq!((&whole[..2], &whole[2..6]), (&[ManagedHeap, ManagedHeap][..], &after[..]));
         let less = kinds(&map("7f0001001000"));
         assert_eq!((&less[..2], &less[2..6]), (&[Anonymous, Reserved][..], &after[..]));
+    }
+
+    /// Checks that tables in the proportion of the heap are its own, one with other memory before it as a guess.
+    #[test]
+    fn tables_stand_in_the_proportion_of_the_heap() {
+        // 48 MiB in use, 16 MiB kept: 768 and 256 KiB of bitmap, 96 and 32 KiB (too small to tell) of cards.
+        let map = |bitmap: &str| {
+            format!(
+                "c0000000-c3000000 rw-p 0 00:00 0\nc3000000-c4000000 ---p 0 00:00 0\n\
+                 {bitmap}-7f00000c0000 rw-p 0 00:00 0\n7f00000c0000-7f0000100000 ---p 0 00:00 0\n\
+                 7f0000200000-7f0000218000 rw-p 0 00:00 0\n7f0000218000-7f0000220000 ---p 0 00:00 0\n{JVM}"
+            )
+        };
+        let sure = |bitmap: &str| super::super::tests::verdicts(&map(bitmap))[2];
+        assert_eq!(
+            (sure("7f0000000000").why, sure("7f0000000000").confidence),
+            (Why::JavaTables, Confidence::Evidence)
+        );
+        assert_eq!(
+            (sure("7eff00000000").why, sure("7eff00000000").confidence),
+            (Why::JavaTables, Confidence::Guess)
+        );
+        assert_eq!(kinds(&map("7f0000001000"))[2..4], [Anonymous, Reserved]);
+        assert_eq!(kinds(&map("7f0000000000"))[4..6], [Anonymous, Reserved]);
     }
 
     /// Checks that ZGC's heap takes the address space kept after it.

@@ -222,7 +222,7 @@ pub fn classify(rows: &[VmaRow], evidence: &Evidence) -> Vec<Verdict> {
     unlabelled::heap(&mut sheet, &facts, evidence);
     // Go keeps goroutine stacks in its heap and the low addresses of a JVM are all its own, so both come before stack
     // pointers; so do arenas, which are known by their alignment, after what can look like one.
-    runtimes::go(&mut sheet);
+    runtimes::go(&mut sheet, &facts);
     let low_heap = jvm::low_heap(&mut sheet, &facts);
     runtimes::mimalloc(&mut sheet, &facts);
     glibc::arenas(&mut sheet, &facts);
@@ -230,6 +230,7 @@ pub fn classify(rows: &[VmaRow], evidence: &Evidence) -> Vec<Verdict> {
     jvm::rest(&mut sheet, &facts, low_heap);
     jit::code(&mut sheet, &facts);
     runtimes::v8(&mut sheet, &facts);
+    runtimes::go_own(&mut sheet, &facts);
     stacks::by_layout(&mut sheet);
     runtimes::allocators(&mut sheet, &facts);
     stacks::guards(&mut sheet);

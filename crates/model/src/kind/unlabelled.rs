@@ -64,6 +64,12 @@ pub(super) fn heap(sheet: &mut Sheet<'_>, facts: &Facts<'_>, evidence: &Evidence
     };
     if sheet.open_with(at, Prot::RW).is_some_and(|row| row.range.start().0 - end.0 <= BRK_GAP) {
         sheet.claim(at, Kind::Heap, Confidence::Guess, Why::AboveProgram);
+        // mlock(2), madvise(2) and prctl(2) split it.
+        let mut next = at + 1;
+        while sheet.touches_previous(next) && sheet.open_with(next, Prot::RW).is_some() {
+            sheet.claim(next, Kind::Heap, Confidence::Guess, Why::AboveProgram);
+            next += 1;
+        }
     }
 }
 
@@ -80,7 +86,7 @@ mod tests {
     use vmatlas_event::PageSize;
 
     const CORE: &str = "10000-11000 r-xp 0 00:00 0 /bin/a\n11000-12000 rw-p 0 00:00 0 /bin/a\n12000-13000 rw-p 0 00:00 0\n\
-        20000-41000 rw-p 0 00:00 0\n7f0000-7f2000 rw-p 0 00:00 0\n7f5000-7f6000 rw-p 0 00:00 0\n\
+        20000-31000 rw-p 0 00:00 0\n31000-41000 rw-p 0 00:00 0\n7f0000-7f2000 rw-p 0 00:00 0\n7f5000-7f6000 rw-p 0 00:00 0\n\
         7f7000-7fb000 r--p 0 00:00 0\n7fb000-7fd000 r-xp 0 00:00 0\n";
 
     /// Checks that the auxiliary vector stands in for labels, and that without it nothing is claimed.
@@ -92,7 +98,7 @@ mod tests {
         evidence.unlabelled = Some(told);
         assert_eq!(
             kinds_of(&parse(CORE), &evidence),
-            [Image, Image, Image, Heap, Anonymous, MainStack, Kernel, Kernel]
+            [Image, Image, Image, Heap, Heap, Anonymous, MainStack, Kernel, Kernel]
         );
         assert!(!kinds(CORE).iter().any(|kind| matches!(kind, Heap | MainStack | Kernel)));
         evidence.unlabelled =

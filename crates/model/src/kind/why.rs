@@ -51,6 +51,8 @@ pub enum Why {
     ArenaReserve(Addr),
     /// An address that Go's runtime asks for, whole arenas of 64 MiB.
     GoArena,
+    /// In a Go program that loads no library: what its runtime keeps beside the arenas.
+    GoOwn,
     /// Below 32 GiB in a JVM, where compressed pointers need the Java heap to be.
     JavaLow,
     /// Too big to be anything but the heap of this JVM.
@@ -61,6 +63,8 @@ pub enum Why {
     JavaClasses,
     /// A whole node of 64 MiB directly below the JVM's class archive: metaspace.
     JavaMetaspace,
+    /// A table that stands to its rest as the Java heap to its own: the collector's.
+    JavaTables,
     /// Executable memory without a file.
     Executable,
     /// Inaccessible memory around executable memory without a file.
@@ -71,6 +75,8 @@ pub enum Why {
     MimallocAddress,
     /// The process runs on another allocator and this has the size of its blocks.
     AllocatorLibrary,
+    /// The process runs OpenBLAS and this is a whole number of its work buffers.
+    OpenBlas,
     /// The process runs Python and this is a whole number of its arenas.
     Pymalloc,
     /// It cannot be accessed, and nothing else is known.

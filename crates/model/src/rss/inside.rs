@@ -23,10 +23,24 @@ pub struct Arena {
     pub largest_free: Option<Bytes>,
     /// The rest at its end.
     pub top: Option<Bytes>,
+    /// Whole pages inside free blocks and the rest at its end: what could be given back.
+    pub free_pages: Option<Bytes>,
     /// Whole resident pages inside free blocks and the rest at its end: memory that costs and is not used.
     pub free_resident: Option<Bytes>,
     /// Why figures are missing, in the words of the reader; `None` when none is.
     pub trouble: Option<String>,
+}
+
+impl Arena {
+    /// Free in all, the rest at its end included.
+    pub fn all_free(&self) -> Option<Bytes> {
+        Some(self.free? + self.top?)
+    }
+
+    /// Free in pages that hold something used too: they were touched, and only the used blocks' end gives them back.
+    pub fn fragments(&self) -> Option<Bytes> {
+        self.all_free()?.0.checked_sub(self.free_pages?.0).map(Bytes)
+    }
 }
 
 /// All arenas of a process.
@@ -38,6 +52,10 @@ pub struct Inside {
     pub cached: Option<Bytes>,
     /// Blocks that malloc took from mmap(2) directly: they lie outside of arenas.
     pub mapped: Option<Bytes>,
+    /// The part of it whose place was found in memory of unknown use.
+    pub mapped_found: Option<Bytes>,
+    /// What is resident of that part; `None` where that is not recorded.
+    pub mapped_resident: Option<Bytes>,
     /// Why the arenas may not be all of them; `None` when they are.
     pub trouble: Option<String>,
 }
@@ -84,5 +102,19 @@ mod tests {
         assert_eq!(Inside::default().sum(None, |a| a.used), None);
         let inside = Inside { arenas: vec![known], ..Inside::default() };
         assert_eq!(inside.sum(Some(false), |a| a.used), None);
+    }
+
+    /// Checks that what is free and no whole page is a fragment, and that it is unknown when one figure is.
+    #[test]
+    fn fragments_are_what_is_no_whole_page() {
+        let arena = Arena {
+            free: Some(Bytes(0x3000)),
+            top: Some(Bytes(0x800)),
+            free_pages: Some(Bytes(0x1000)),
+            ..Arena::default()
+        };
+        assert_eq!((arena.all_free(), arena.fragments()), (Some(Bytes(0x3800)), Some(Bytes(0x2800))));
+        assert_eq!(Arena { top: None, ..arena.clone() }.fragments(), None);
+        assert_eq!(Arena { free_pages: Some(Bytes(0x9000)), ..arena }.fragments(), None);
     }
 }

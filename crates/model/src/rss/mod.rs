@@ -4,6 +4,7 @@
 //! each kind, their sum, and how far the sum is from each figure of the kernel. What is not known stays `None` through
 //! every sum that needs it: a sheet never fills a hole with 0.
 
+mod again;
 mod cgroup;
 mod family;
 mod inside;
@@ -122,6 +123,9 @@ pub struct Sheet {
     pub sum: Amounts,
     /// What the kernel counts.
     pub kernel: KernelFigures,
+    /// The most that can be the same shared pages at several addresses: RSS counts each of them. `None` where pages are
+    /// not known.
+    pub mapped_again: Option<Bytes>,
 }
 
 impl Sheet {
@@ -134,7 +138,9 @@ impl Sheet {
     /// ```
     pub fn new<'a>(rows: impl IntoIterator<Item = RssRow<'a>>, kernel: KernelFigures) -> Sheet {
         let mut lines: Vec<Line> = Vec::new();
+        let mut again = again::Again::default();
         for row in rows {
+            again.add(&row);
             let kind = row.verdict.kind;
             let at = lines.iter().position(|line| line.kind == kind).unwrap_or_else(|| {
                 lines.push(Line { kind, amounts: Amounts::nothing() });
@@ -145,7 +151,8 @@ impl Sheet {
         lines.sort_by_key(|line| std::cmp::Reverse((line.amounts.pages.resident, line.amounts.size)));
         let mut sum = Amounts::nothing();
         lines.iter().for_each(|line| sum.add_all(&line.amounts));
-        Sheet { lines, sum, kernel }
+        let mapped_again = (sum.unread < sum.vmas).then(|| again.most());
+        Sheet { lines, sum, kernel, mapped_again }
     }
 
     /// The line of a kind; `None` when no VMA is of it.
@@ -169,8 +176,10 @@ impl Sheet {
     }
 
     /// What a profiler that counts this much can and cannot have counted.
-    pub fn profiler(&self, total: Bytes) -> ProfilerView {
-        ProfilerView::new(self, total)
+    ///
+    /// `of_malloc` is what malloc is known to have of memory whose use is not known by its kind.
+    pub fn profiler(&self, total: Bytes, of_malloc: Bytes) -> ProfilerView {
+        ProfilerView::new(self, total, of_malloc)
     }
 }
 

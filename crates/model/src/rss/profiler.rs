@@ -60,15 +60,17 @@ pub struct ProfilerView {
 }
 
 impl ProfilerView {
-    pub(super) fn new(sheet: &Sheet, total: Bytes) -> ProfilerView {
+    pub(super) fn new(sheet: &Sheet, total: Bytes, of_malloc: Bytes) -> ProfilerView {
         let resident = |wanted: Containment| {
             let lines = sheet.lines.iter().filter(|line| containment(line.kind) == wanted);
             lines.map(|line| line.amounts.pages.resident + line.amounts.pages.hugetlb).sum()
         };
+        let (can, part) = (resident(Containment::Can), resident(Containment::Part));
+        let of_malloc = of_malloc.min(part);
         ProfilerView {
             total,
-            can: resident(Containment::Can),
-            part: resident(Containment::Part),
+            can: can + of_malloc,
+            part: Bytes(part.0 - of_malloc.0),
             cannot: resident(Containment::Cannot),
         }
     }
@@ -101,9 +103,11 @@ mod tests {
             row(&vmas[1], Kind::Heap, 0x8000),
             row(&vmas[2], Kind::Anonymous, 0x4000),
         ];
-        let view = Sheet::new(rows, KernelFigures::default()).profiler(Bytes(0x6000));
+        let view = Sheet::new(rows, KernelFigures::default()).profiler(Bytes(0x6000), Bytes(0));
         assert_eq!((view.can, view.part, view.cannot), (Bytes(0x8000), Bytes(0x4000), Bytes(0x1000)));
         assert_eq!((view.beyond(), view.not_resident()), ((Bytes(0x2000), Bytes(0x6000)), Bytes(0)));
+        let known = Sheet::new(rows, KernelFigures::default()).profiler(Bytes(0x6000), Bytes(0x3000));
+        assert_eq!((known.can, known.part), (Bytes(0xb000), Bytes(0x1000)));
         let view = ProfilerView { total: Bytes(0x10_0000), ..view };
         assert_eq!((view.beyond(), view.not_resident()), ((Bytes(0), Bytes(0)), Bytes(0xf4000)));
     }

@@ -6,6 +6,8 @@ use vmatlas_event::{Addr, AddrRange, Prot, Sharing, VmaRow};
 pub(super) struct Areas {
     /// Private writable memory without a file, ascending, touching rows joined.
     writable: Vec<AddrRange>,
+    /// Where its rows start, ascending.
+    pub(super) starts: Vec<Addr>,
     /// Where the main arena and `mp_` may be: libc's writable data and bss, or those of every image.
     pub(super) data: Vec<AddrRange>,
 }
@@ -14,11 +16,12 @@ impl Areas {
     pub(super) fn new(rows: &[VmaRow]) -> Areas {
         let chunks = |row: &&VmaRow| is_writable(row) && !row.has_file() && row.special() != Some(b"stack");
         let writable = joined(rows.iter().filter(chunks).map(|row| row.range));
+        let starts = rows.iter().filter(chunks).map(|row| row.range.start()).collect();
         let mut data = data(rows, &|name| is_libc(name));
         if data.is_empty() {
             data = self::data(rows, &|name| name.starts_with(b"/"));
         }
-        Areas { writable, data }
+        Areas { writable, starts, data }
     }
 
     /// Whether chunks may lie in all of this.

@@ -20,6 +20,7 @@ mod heaps;
 mod layout;
 mod lists;
 mod live;
+mod mapped;
 mod memory;
 mod parameters;
 mod report;
@@ -86,6 +87,8 @@ fn arenas(
     let brk = memory.first().filter(|(index, _)| *index == 0 && contiguous);
     if let Some(start) = brk.and_then(|(_, heaps)| heaps.ranges.first()) {
         report.mapped = parameters::mapped(data, start.start().0);
+        let taken = Heaps::joined(memory.iter().map(|(_, heaps)| heaps)).ranges;
+        report.mapped_at = report.mapped.and_then(|told| mapped::find(reader, areas, &taken, told, page));
     }
     report
 }

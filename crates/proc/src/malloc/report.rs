@@ -89,6 +89,8 @@ pub struct GlibcReport {
     pub missing_arenas: Option<Unknown>,
     /// Big chunks, each with a mapping of its own.
     pub mapped: Figure<MappedChunks>,
+    /// Where those are that were found, ascending, touching ones joined.
+    pub mapped_at: Figure<Vec<AddrRange>>,
     /// Free chunks that threads keep for themselves.
     pub thread_caches: ThreadCaches,
     /// What looking cost.

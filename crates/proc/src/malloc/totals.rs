@@ -16,6 +16,7 @@ impl GlibcReport {
             arenas: Vec::new(),
             missing_arenas: None,
             mapped: Err(why),
+            mapped_at: Err(why),
             thread_caches: ThreadCaches { found: 0, of: Err(why), chunks: Err(why) },
             cost: MallocCost::default(),
         }
@@ -104,6 +105,9 @@ impl GlibcReport {
         }
         if self.mapped.is_err() {
             self.mapped = earlier.mapped;
+        }
+        if self.mapped_at.is_err() {
+            self.mapped_at = earlier.mapped_at;
         }
         if self.thread_caches.chunks.is_err() {
             self.thread_caches = earlier.thread_caches;

@@ -220,6 +220,24 @@ mod tests {
         arena.unmap(arena.range().start(), arena.range().len()).unwrap();
     }
 
+    /// Checks that no page is reported twice where one call finds more runs than the kernel collects at a time (512).
+    #[test]
+    fn more_runs_than_the_kernel_collects_come_once() {
+        const PAGES: u64 = 4 * 513;
+        let page = vmatlas_sys::page_size().bytes();
+        let arena = Arena::new(Bytes(PAGES * page), ProtArg(3), MapFlags(2 | 0x4000)).unwrap();
+        arena.advise(arena.range().start(), arena.range().len(), 15).unwrap();
+        let touched = (0..PAGES).step_by(3);
+        touched.clone().for_each(|index| assert_eq!(touch(arena.range(), index, 1, Touch::Write), Ok(1)));
+        let expected = Bytes(touched.count() as u64 * page);
+        assert_eq!(counts_of(&arena, Method::PagemapScan).resident, expected);
+        let pagemap = std::fs::File::open("/proc/self/pagemap").unwrap();
+        let mut runs = vec![PageRun::default(); 1024];
+        let step = vmatlas_sys::pagemap_scan(pagemap.as_fd(), arena.range(), 4096, &mut runs).unwrap();
+        assert_eq!((step.runs, step.next), (684, Addr(runs[683].end).max(step.next)));
+        arena.unmap(arena.range().start(), arena.range().len()).unwrap();
+    }
+
     /// Checks that many small VMAs are read in several slices, since each of them holds the target for a while.
     #[test]
     fn many_vmas_are_several_slices() {

@@ -2,10 +2,10 @@
 
 mod json;
 
+use super::sections::lines;
 use super::text::amount;
 use super::texts;
 use crate::kind_text::kind_name;
-use crate::picture::wrap::wrap;
 use crate::style::Paint;
 use crate::table::{Align, Cell, write_table};
 use crate::units::{count, size};
@@ -13,7 +13,7 @@ use crate::{Lang, Style, Text, escape};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Write};
-use vmatlas_event::{AddrRange, Bytes, Pid};
+use vmatlas_event::{AddrRange, Bytes, Limit, Pid};
 use vmatlas_model::kind::Kind;
 use vmatlas_model::rss::{CgroupFigures, Copies, Family, MOST_SETS};
 
@@ -122,7 +122,7 @@ impl FamilyView {
                     texts::SUM_ALONE.fill(lang, &[("sum", &size(sum)), ("why", &why_text(why, lang))])
                 }
             };
-            lines(&text, columns).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            lines(out, &text, columns, style, Paint::Plain)?;
         }
         for (n, text) in [(self.gone, texts::GONE), (self.hidden, texts::HIDDEN_MEMBERS)] {
             if n > 0 {
@@ -132,7 +132,7 @@ impl FamilyView {
         writeln!(out)?;
         self.write_members(out, lang, style, columns)?;
         if let Ok(family) = &self.family {
-            self.write_sharing(out, family, lang, style)?;
+            self.write_sharing(out, family, lang, style, columns)?;
             self.write_copies(out, family, lang, style, columns)?;
         }
         self.write_shmem(out, lang, style)
@@ -191,22 +191,26 @@ impl FamilyView {
         2 * depth
     }
 
-    fn write_sharing(&self, out: &mut dyn Write, family: &Family, lang: Lang, style: Style) -> fmt::Result {
+    fn write_sharing(
+        &self,
+        out: &mut dyn Write,
+        family: &Family,
+        lang: Lang,
+        style: Style,
+        columns: Option<usize>,
+    ) -> fmt::Result {
         let shared: Vec<_> = family.sharing.iter().filter(|s| s.members.len() > 1).collect();
         if shared.is_empty() {
             return Ok(());
         }
         writeln!(out, "\n{}", style.paint(Paint::Heading, texts::SHARED_BETWEEN.get(lang)))?;
-        let mut rows = Vec::new();
+        let head = |text: Text| Cell::new(text.get(lang)).paint(Paint::Faint);
+        let mut rows = vec![vec![head(texts::WITH_OTHERS), head(texts::SINCE_FORK), head(texts::MAPPED_BY)]];
         for entry in shared.iter().take(MOST) {
-            let note = match entry.anonymous {
-                Bytes(0) => String::new(),
-                bytes => texts::OF_IT_ANONYMOUS.fill(lang, &[("size", &size(bytes))]),
-            };
-            let who = self.who(&entry.members, lang);
-            rows.push(vec![amount(Some(entry.bytes)), Cell::new(who), Cell::new(note).paint(Paint::Faint)]);
+            let who = Cell::new(self.who(&entry.members, lang));
+            rows.push(vec![amount(Some(entry.bytes)), amount(Some(entry.anonymous)), who]);
         }
-        write_table(out, &[Align::Right, Align::Left, Align::Left], &rows, style, None)?;
+        write_table(out, &[Align::Right, Align::Right, Align::Left], &rows, style, columns)?;
         let rest = if family.shared_sets > MOST_SETS as u64 { texts::MORE_SETS } else { texts::MORE_LINES };
         more(out, family.shared_sets, rest, lang, style)
     }
@@ -290,8 +294,7 @@ impl FamilyView {
         let r = Align::Right;
         write_table(out, &[r, r, r, r, Align::Left, Align::Left, Align::Left], &rows, style, columns)?;
         more(out, copies.len() as u64, texts::MORE_LINES, lang, style)?;
-        let note = lines(texts::COPIED_NOTE.get(lang), columns);
-        note.iter().try_for_each(|line| writeln!(out, "{}", style.paint(Paint::Faint, line)))
+        lines(out, texts::COPIED_NOTE.get(lang), columns, style, Paint::Faint)
     }
 
     fn write_shmem(&self, out: &mut dyn Write, lang: Lang, style: Style) -> fmt::Result {
@@ -301,7 +304,8 @@ impl FamilyView {
             vec![Cell::new(format!("  {}", text.get(lang))), amount(bytes)]
         };
         let stat = &figures.memory.stat;
-        let rows = [
+        let limit = figures.memory.max.and_then(Limit::bytes);
+        let mut rows = vec![
             row(texts::CHARGED, figures.memory.current),
             row(texts::ANONYMOUS, stat.anon),
             row(texts::CACHE, stat.file),
@@ -309,13 +313,9 @@ impl FamilyView {
             row(texts::SHMEM_UNMAPPED, self.unmapped_shmem()),
             row(texts::KERNEL_MEMORY, stat.kernel.or(stat.pagetables)),
         ];
+        rows.extend(limit.map(|limit| row(texts::LIMIT, Some(limit))));
         write_table(out, &[Align::Left, Align::Right], &rows, style, None)
     }
-}
-
-/// A sentence in lines that fit the terminal.
-fn lines(text: &str, columns: Option<usize>) -> Vec<String> {
-    columns.map_or_else(|| vec![text.to_owned()], |columns| wrap(text, columns))
 }
 
 fn more(out: &mut dyn Write, all: u64, text: Text, lang: Lang, style: Style) -> fmt::Result {

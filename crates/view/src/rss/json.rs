@@ -77,7 +77,9 @@ fn arena(a: &Arena) -> Value {
         "free_blocks": a.free_blocks,
         "largest_free": bytes(a.largest_free),
         "top": bytes(a.top),
+        "free_pages": bytes(a.free_pages),
         "free_resident": bytes(a.free_resident),
+        "free_fragments": bytes(a.fragments()),
         "unknown_why": a.trouble,
     })
 }
@@ -124,6 +126,7 @@ impl RssView {
             "schema": "vmatlas/rss/1",
             "process": process,
             "lines": lines,
+            "mapped_again_most": bytes(self.sheet.mapped_again),
             "sum": amounts(&self.sheet.sum, &lack),
             "kernel": {
                 "rss_before": bytes(kernel.rss_before),
@@ -161,6 +164,8 @@ impl RssView {
                 "arenas": inside.arenas.iter().map(arena).collect::<Vec<_>>(),
                 "thread_caches": bytes(inside.cached),
                 "mapped": bytes(inside.mapped),
+                "mapped_found": bytes(inside.mapped_found),
+                "mapped_resident": bytes(inside.mapped_resident),
                 "unknown_why": inside.trouble,
             })
         })
@@ -168,7 +173,7 @@ impl RssView {
 
     fn profiler_json(&self) -> Value {
         self.profiler.map_or(Value::Null, |total| {
-            let view = self.sheet.profiler(total);
+            let view = self.sheet.profiler(total, self.of_malloc());
             let (least, most) = view.beyond();
             json!({
                 "total": view.total.0,

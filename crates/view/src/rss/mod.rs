@@ -29,8 +29,17 @@ pub struct RssView {
     pub cgroup: Result<CgroupFigures, &'static str>,
     /// What a profiler counts.
     pub profiler: Option<Bytes>,
+    /// Whether shares of physical pages (PSS, USS) were asked for.
+    pub frames_asked: bool,
     /// Runtimes that were recognised, and the command that makes each tell more.
     pub hints: Vec<RuntimeHint>,
+}
+
+impl RssView {
+    /// What is resident of malloc's big blocks in memory whose use is not known otherwise.
+    fn of_malloc(&self) -> Bytes {
+        self.inside.as_ref().and_then(|inside| inside.mapped_resident).unwrap_or_default()
+    }
 }
 
 /// How it is written.
@@ -60,14 +69,19 @@ fn percent(part: Bytes, whole: Bytes) -> Option<u64> {
 }
 
 /// How sure the kinds of a line are, as one short text.
-fn evidence(kind: Kind, amounts: &Amounts, lang: Lang) -> String {
+/// `mapped` is what malloc has of memory of unknown use.
+fn evidence(kind: Kind, amounts: &Amounts, mapped: Option<Bytes>, lang: Lang) -> String {
     let [named, evident, guess] = amounts.by_confidence;
     if kind == Kind::Anonymous {
-        return texts::PURPOSE_UNKNOWN.get(lang).to_owned();
+        let of_malloc = mapped.and_then(|mapped| percent(mapped, amounts.pages.resident)).filter(|p| *p > 0);
+        return match of_malloc {
+            Some(percent) => texts::OF_MALLOC.fill(lang, &[("percent", &percent)]),
+            None => texts::PURPOSE_UNKNOWN.get(lang).to_owned(),
+        };
     }
     match percent(guess, amounts.pages.resident) {
         Some(100) => texts::GUESS.get(lang).to_owned(),
-        Some(percent) if guess.0 > 0 => texts::PART_GUESS.fill(lang, &[("percent", &percent)]),
+        Some(percent) if percent > 0 => texts::PART_GUESS.fill(lang, &[("percent", &percent)]),
         _ if evident.0 == 0 && named.0 > 0 => texts::NAMED.get(lang).to_owned(),
         _ if evident.0 > 0 => texts::EVIDENT.get(lang).to_owned(),
         _ => String::new(),

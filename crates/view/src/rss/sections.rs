@@ -2,15 +2,15 @@
 //! profiler's total.
 
 use super::text::{amount, heading};
-use super::{Options, RssView, signed, texts};
+use super::{Options, RssView, percent, signed, texts};
 use crate::kind_text::kind_name;
 use crate::picture::wrap::wrap;
-use crate::style::Paint;
-use crate::table::{Align, Cell, Table};
+use crate::style::{Paint, Style};
+use crate::table::{Align, Cell, Table, width};
 use crate::units::size;
 use std::fmt::{self, Display, Write};
 use vmatlas_event::Bytes;
-use vmatlas_model::rss::Difference;
+use vmatlas_model::rss::{Arena, Difference};
 
 /// Names of the kernel, the same in every language.
 const ROLLUP: &str = "smaps_rollup (Rss)";
@@ -41,7 +41,11 @@ impl RssView {
             }
             None => note(ROLLUP, None, texts::ROLLUP_NOT_READ.get(lang).to_owned()),
         });
-        rows.extend(kernel.pss.map(|pss| note(ROLLUP_PSS, Some(pss), String::new())));
+        if let Some(pss) = kernel.pss {
+            let ours = self.sheet.sum.frames.map(|frames| size(frames.pss.bytes()));
+            let ours = ours.map_or(String::new(), |ours| texts::OWN_SUM.fill(lang, &[("size", &ours)]));
+            rows.push(note(ROLLUP_PSS, Some(pss), ours));
+        }
         if let Some(d) = self.sheet.against_counter() {
             let counter = || texts::COUNTER_ERROR.get(lang).to_owned();
             let why = moved.unwrap_or_else(counter);
@@ -60,6 +64,15 @@ impl RssView {
                 texts::HUGE_NOTE.get(lang).to_owned(),
             ));
         }
+        let locked = self.sheet.kernel.locked.filter(|b| b.0 > 0 && sum.locked.is_none());
+        rows.extend(
+            locked
+                .map(|b| note(texts::LOCKED_ALL.get(lang), Some(b), texts::LOCKED_NOTE.get(lang).to_owned())),
+        );
+        let twice = self.sheet.mapped_again.filter(|b| b.0 > 0);
+        rows.extend(
+            twice.map(|b| note(texts::AGAIN.get(lang), Some(b), texts::AGAIN_NOTE.get(lang).to_owned())),
+        );
         let lazy = self.sheet.kernel.lazy_free.or(sum.frames.map(|f| f.lazy_free));
         match lazy {
             Some(Bytes(0)) => {}
@@ -74,6 +87,12 @@ impl RssView {
             rows.extend(
                 trim.map(|b| note(texts::TRIM.get(lang), Some(b), texts::TRIM_NOTE.get(lang).to_owned())),
             );
+            let fragments = inside.sum(None, Arena::fragments);
+            let matters = |b: &Bytes| percent(*b, sum.pages.resident).is_some_and(|p| p > 0);
+            rows.extend(fragments.filter(matters).map(|b| {
+                let why = texts::TRIM_FRAGMENTS_NOTE.get(lang).to_owned();
+                note(texts::TRIM_FRAGMENTS.get(lang), Some(b), why)
+            }));
             rows.extend(inside.cached.map(|b| note(texts::CACHED.get(lang), Some(b), String::new())));
         }
         if rows.is_empty() {
@@ -106,7 +125,7 @@ impl RssView {
     pub(super) fn write_profiler(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
         let Some(total) = self.profiler else { return Ok(()) };
         let lang = options.lang;
-        let view = self.sheet.profiler(total);
+        let view = self.sheet.profiler(total, self.of_malloc());
         heading(out, &texts::PROFILER.fill(lang, &[("size", &size(total))]), options)?;
         let names = |wanted| -> String {
             let lines = self.sheet.lines.iter();
@@ -117,21 +136,29 @@ impl RssView {
             lines.map(|l| kind_name(l.kind, lang)).collect::<Vec<_>>().join(", ")
         };
         use vmatlas_model::rss::Containment::{Can, Cannot, Part};
+        let mut can = names(Can);
+        if self.of_malloc() > Bytes(0) {
+            can =
+                format!("{can}{}{}", if can.is_empty() { "" } else { ", " }, texts::MALLOC_MAPPED.get(lang));
+        }
         let rows = [
-            note(texts::CAN.get(lang), Some(view.can), names(Can)),
+            note(texts::CAN.get(lang), Some(view.can), can),
             note(texts::PART.get(lang), Some(view.part), names(Part)),
             note(texts::CANNOT.get(lang), Some(view.cannot), names(Cannot)),
         ];
         notes(out, &rows, options)?;
         let (least, most) = view.beyond();
         if most.0 > 0 {
-            let (least, most) = (size(least), size(most));
-            let text = if least == most { texts::BEYOND_ONE } else { texts::BEYOND };
-            let values: [(&str, &dyn Display); 2] = [("least", &least), ("most", &most)];
+            let values: [(&str, &dyn Display); 2] = [("least", &size(least)), ("most", &size(most))];
+            let text = if size(least) == size(most) { texts::BEYOND_ABOUT } else { texts::BEYOND };
             paragraph(out, &text.fill(lang, &values), options)?;
-            let free = self.inside.as_ref().and_then(|inside| inside.sum(None, |a| a.free_resident));
-            if let Some(free) = free {
-                paragraph(out, &texts::BEYOND_FREE.fill(lang, &[("size", &size(free))]), options)?;
+            let inside = self.inside.as_ref();
+            let pages = inside.and_then(|inside| inside.sum(None, |a| a.free_resident));
+            let fragments = inside.and_then(|inside| inside.sum(None, Arena::fragments));
+            if let Some((pages, fragments)) = pages.zip(fragments) {
+                let values: [(&str, &dyn Display); 2] =
+                    [("pages", &size(pages)), ("fragments", &size(fragments))];
+                paragraph(out, &texts::BEYOND_FREE.fill(lang, &values), options)?;
             }
         }
         if view.not_resident().0 > 0 {
@@ -147,57 +174,65 @@ pub(super) fn note(label: &str, bytes: Option<Bytes>, remark: String) -> Vec<Cel
     vec![Cell::new(format!("  {label}")), amount(bytes), Cell::new(remark).paint(Paint::Faint)]
 }
 
-/// Writes labels, figures and remarks; a remark that does not fit goes on below itself.
+/// Writes notes as a table; on a terminal their remarks take as many lines as they need.
 pub(super) fn notes(out: &mut dyn Write, rows: &[Vec<Cell>], options: &Options) -> fmt::Result {
-    const LEAST: usize = 24;
+    /// With less room than this, remarks go below their labels.
+    const NARROW: usize = 30;
     let mut table = Table::new(&[Align::Left, Align::Right, Align::Left], options.style, None);
     rows.iter().for_each(|row| table.fit_row(row));
-    let before = |row: &[Cell]| table.place_of(row.len() - 1);
+    let widest = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| width(&cell.text)).max().unwrap_or(0)
+    };
+    let used = widest(0) + widest(1) + 4;
     for row in rows {
-        let room = options.columns.and_then(|all| all.checked_sub(before(row))).filter(|room| *room >= LEAST);
-        let (Some(room), Some((remark, rest))) = (room, row.split_last()) else {
+        let (Some(columns), [label, figure, remark]) = (options.columns, row.as_slice()) else {
             table.row(out, row)?;
             continue;
         };
-        let mut start = rest.to_vec();
-        let lines = wrap(&remark.text, room);
-        for line in lines.iter().map(String::as_str).chain(lines.is_empty().then_some("")) {
-            start.push(Cell::new(line).paint(remark.paint));
-            table.row(out, &start)?;
-            start = vec![Cell::new(""); rest.len()];
+        let room = columns.saturating_sub(used);
+        if width(&remark.text) <= room {
+            table.row(out, row)?;
+        } else if room >= NARROW {
+            let mut start = [label.clone(), figure.clone()];
+            for line in wrap(&remark.text, room) {
+                let [label, figure] = std::mem::replace(&mut start, [Cell::new(""), Cell::new("")]);
+                table.row(out, &[label, figure, Cell::new(line).paint(remark.paint)])?;
+            }
+        } else {
+            table.row(out, &[label.clone(), figure.clone()])?;
+            for line in wrap(&remark.text, columns.saturating_sub(4)) {
+                writeln!(out, "    {}", options.style.paint(remark.paint, &line))?;
+            }
         }
     }
     Ok(())
 }
 
-/// Writes a remark, in lines that fit.
+/// Writes a sentence; `· ` before it makes it an item of a list.
 pub(super) fn paragraph(out: &mut dyn Write, text: &str, options: &Options) -> fmt::Result {
-    let lines =
-        options.columns.map_or_else(|| vec![text.to_owned()], |all| wrap(text, all.saturating_sub(2)));
-    lines.iter().try_for_each(|line| writeln!(out, "  {}", options.style.paint(Paint::Faint, line)))
+    let (mut mark, indent, text) = match text.strip_prefix("· ") {
+        Some(item) => ("· ", "  ", item),
+        None => ("", "", text),
+    };
+    let lines = match options.columns {
+        Some(columns) => wrap(text, columns.saturating_sub(2 + indent.len())),
+        None => vec![text.to_owned()],
+    };
+    for line in lines {
+        writeln!(out, "  {}", options.style.paint(Paint::Faint, &format!("{mark}{line}")))?;
+        mark = indent;
+    }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::width;
-
-    /// Checks that remarks go on below themselves on a narrow terminal, in both languages, and stay whole elsewhere.
-    #[test]
-    fn remarks_fit_the_terminal() {
-        for lang in [crate::Lang::En, crate::Lang::Ja] {
-            let rows = [note("label", Some(Bytes(4096)), texts::HUGE_NOTE.get(lang).to_owned())];
-            let write = |columns| {
-                let options = Options { lang, columns, ..Options::default() };
-                let mut out = String::new();
-                notes(&mut out, &rows, &options).unwrap();
-                paragraph(&mut out, texts::BEYOND_ONE.get(lang), &options).unwrap();
-                out
-            };
-            assert_eq!(write(None).lines().count(), 2);
-            let narrow = write(Some(60));
-            assert!(narrow.lines().count() > 4 && narrow.lines().all(|line| width(line) <= 60), "{narrow}");
-            assert_eq!(write(Some(10)).lines().next(), write(None).lines().next());
-        }
-    }
+/// Writes a text, in as many lines as a terminal needs.
+pub(super) fn lines(
+    out: &mut dyn Write,
+    text: &str,
+    columns: Option<usize>,
+    style: Style,
+    paint: Paint,
+) -> fmt::Result {
+    let lines = columns.map_or_else(|| vec![text.to_owned()], |columns| wrap(text, columns));
+    lines.iter().try_for_each(|line| writeln!(out, "{}", style.paint(paint, line)))
 }

@@ -1,15 +1,16 @@
 //! The sheet as text.
 
+use super::sections::lines;
 use super::{Options, RssView, evidence, percent, texts};
 use crate::kind_text::kind_name;
-use crate::show::{Missing, paint_of};
+use crate::show::paint_of;
 use crate::style::Paint;
-use crate::table::{Align, Cell, Table, write_table};
+use crate::table::{Align, Cell, Table, width, write_table};
 use crate::units::{count, size};
 use std::fmt::{self, Write};
 use vmatlas_event::Bytes;
 use vmatlas_model::kind::{Confidence, Kind, RuntimeHint};
-use vmatlas_model::rss::Amounts;
+use vmatlas_model::rss::{Amounts, Arena};
 
 impl RssView {
     /// Writes all of it, or one line opened, as text.
@@ -59,29 +60,26 @@ impl RssView {
         let sum = &self.sheet.sum;
         let columns = Columns {
             swap: sum.pages.swapped.0 > 0,
-            locked: sum.locked.or(self.sheet.kernel.locked).is_some_and(|locked| locked.0 > 0),
+            locked: sum.locked.is_some_and(|locked| locked.0 > 0),
             frames: sum.frames.is_some() && sum.unread < sum.vmas,
         };
         let mut rows = vec![columns.head(lang)];
         for line in &self.sheet.lines {
             let label = Cell::new(kind_name(line.kind, lang)).paint(paint_of(line.kind));
-            let known = evidence(line.kind, &line.amounts, lang);
+            let mapped = self.inside.as_ref().and_then(|inside| inside.mapped_resident);
+            let known = evidence(line.kind, &line.amounts, mapped, lang);
             rows.push(columns.row(label, &line.amounts, sum.pages.resident, known));
             rows.extend(self.parts(line.kind, options));
         }
         let label = Cell::new(texts::SUM.get(lang)).paint(Paint::Heading);
         rows.push(columns.row(label, sum, sum.pages.resident, String::new()));
-        let aligns = columns.aligns();
+        let mut aligns = columns.aligns();
+        narrow(&mut rows, &mut aligns, options.columns);
         let mut table = Table::new(&aligns, options.style, options.columns);
         rows.iter().for_each(|row| table.fit_row(row));
         rows.iter().try_for_each(|row| table.row(out, row))?;
-        let frames = match self.map.frames_why {
-            Some(Missing::Hidden) => Some(texts::PSS_HIDDEN),
-            Some(Missing::Unknown) => Some(texts::PSS_UNKNOWN),
-            _ => None,
-        };
-        if let Some(text) = frames {
-            writeln!(out, "{}", options.style.paint(Paint::Faint, text.get(lang)))?;
+        if self.frames_asked && !columns.frames {
+            lines(out, texts::PSS_HIDDEN.get(lang), options.columns, options.style, Paint::Faint)?;
         }
         if sum.unread > 0 {
             let text = match sum.unread == sum.vmas {
@@ -95,33 +93,37 @@ impl RssView {
 
     /// What malloc says of a line, as rows below it.
     fn parts(&self, kind: Kind, options: &Options) -> Vec<Vec<Cell>> {
+        let lang = options.lang;
+        let Some(inside) = &self.inside else { return Vec::new() };
+        let part = |text: crate::Text, bytes: Option<Bytes>, resident: Option<Cell>| {
+            let label = Cell::new(format!("  {}", text.get(lang))).paint(Paint::Faint);
+            let empty = || Cell::new("");
+            let size = known_or_not(bytes, lang).paint(Paint::Faint);
+            let resident = resident.unwrap_or_else(empty).paint(Paint::Faint);
+            vec![label, size, empty(), resident]
+        };
         if kind == Kind::Anonymous {
-            let mapped = self.inside.as_ref().and_then(|i| i.mapped).filter(|b| b.0 > 0);
-            let label =
-                Cell::new(format!("  {}", texts::MALLOC_MAPPED.get(options.lang))).paint(Paint::Faint);
-            return mapped.map(|b| vec![label, amount(Some(b)).paint(Paint::Faint)]).into_iter().collect();
+            // Of all that malloc counts, what lies in this line; where none was found, all of it without a place.
+            let found = inside.mapped_found.filter(|b| b.0 > 0);
+            let resident = found.and(inside.mapped_resident).map(|bytes| Cell::new(size(bytes)));
+            let mapped = found.or(inside.mapped).filter(|b| b.0 > 0);
+            return mapped.map(|b| part(texts::MALLOC_MAPPED, Some(b), resident)).into_iter().collect();
         }
         let main = match kind {
             Kind::Heap => true,
             Kind::MallocArena => false,
             _ => return Vec::new(),
         };
-        let Some(inside) = self.inside.as_ref().filter(|i| i.arenas.iter().any(|a| a.main == main)) else {
+        if !inside.arenas.iter().any(|a| a.main == main) {
             return Vec::new();
-        };
-        let label =
-            |text: crate::Text| Cell::new(format!("  {}", text.get(options.lang))).paint(Paint::Faint);
-        let figure = |bytes: Option<Bytes>| match bytes {
-            Some(_) => amount(bytes).paint(Paint::Faint),
-            None => Cell::new(texts::UNKNOWN.get(options.lang)).paint(Paint::Faint),
-        };
-        // What malloc has given out or holds is address space, whether it was ever touched or not.
-        let of_size = |text, bytes| vec![label(text), figure(bytes)];
-        let of_resident = |text, bytes| vec![label(text), Cell::new(""), Cell::new(""), figure(bytes)];
+        }
+        let sum = |pick: fn(&Arena) -> Option<Bytes>| inside.sum(Some(main), pick);
+        let in_memory = known_or_not(sum(|a| a.free_resident), lang);
         vec![
-            of_size(texts::USED, inside.sum(Some(main), |a| a.used)),
-            of_size(texts::FREE, inside.sum(Some(main), |a| Some(a.free? + a.top?))),
-            of_resident(texts::FREE_RESIDENT, inside.sum(Some(main), |a| a.free_resident)),
+            part(texts::USED, sum(|a| a.used), None),
+            part(texts::FREE, sum(Arena::all_free), None),
+            part(texts::FREE_PAGES, sum(|a| a.free_pages), Some(in_memory)),
+            part(texts::FRAGMENTS, sum(Arena::fragments), None),
         ]
     }
 
@@ -205,6 +207,29 @@ impl Columns {
     }
 }
 
+/// Leaves out columns until a terminal is wide enough: FILE, which is what RESIDENT has beyond ANON, then ANON, TOUCHED, %.
+fn narrow(rows: &mut [Vec<Cell>], aligns: &mut Vec<Align>, columns: Option<usize>) {
+    // The last by where it is then.
+    const LEFT_OUT: [usize; 4] = [6, 5, 2, 3];
+    let Some(columns) = columns else { return };
+    for index in LEFT_OUT {
+        let widest = |at: usize| rows.iter().filter_map(|row| Some(width(&row.get(at)?.text))).max();
+        let whole: usize = (0..aligns.len()).filter_map(widest).map(|width| width + 2).sum();
+        if whole <= columns + 2 || index >= aligns.len() {
+            return;
+        }
+        aligns.remove(index);
+        for row in rows.iter_mut().filter(|row| index < row.len()) {
+            row.remove(index);
+        }
+    }
+}
+
+/// A size, or that it is not known.
+fn known_or_not(bytes: Option<Bytes>, lang: crate::Lang) -> Cell {
+    Cell::new(bytes.map_or_else(|| texts::UNKNOWN.get(lang).to_owned(), size))
+}
+
 /// A size; zero faint, and a dash where it is not known.
 pub(super) fn amount(bytes: Option<Bytes>) -> Cell {
     match bytes {
@@ -216,4 +241,25 @@ pub(super) fn amount(bytes: Option<Bytes>) -> Cell {
 
 pub(super) fn heading(out: &mut dyn Write, text: &str, options: &Options) -> fmt::Result {
     writeln!(out, "\n{}", options.style.paint(Paint::Heading, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that a narrow terminal leaves out FILE first, and a wide one or a pipe nothing.
+    #[test]
+    fn narrow_terminals_get_fewer_columns() {
+        let row = || (0..8).map(|at| Cell::new(format!("column-{at}"))).collect::<Vec<Cell>>();
+        let left = |columns: Option<usize>| {
+            let (mut rows, mut aligns) = ([row(), row()[..4].to_vec()], vec![Align::Left; 8]);
+            narrow(&mut rows, &mut aligns, columns);
+            assert_eq!(rows[0].len(), aligns.len());
+            rows.map(|row| row.iter().map(|cell| cell.text.chars().last().unwrap()).collect::<String>())
+        };
+        assert_eq!(left(None), ["01234567", "0123"]);
+        assert_eq!(left(Some(8 * 8 + 7 * 2)), ["01234567", "0123"]);
+        assert_eq!(left(Some(8 * 8 + 7 * 2 - 1)), ["0123457", "0123"]);
+        assert_eq!(left(Some(10)), ["0137", "013"]);
+    }
 }

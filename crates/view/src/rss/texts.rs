@@ -37,12 +37,21 @@ crate::texts! {
     PEAK: "peak {size}", "最大 {size}";
     /// Inside malloc: heading of a part.
     USED: "used", "使用中";
-    /// Inside malloc: free and resident.
-    FREE_RESIDENT: "free but resident", "空きだが常駐";
+    /// Inside malloc: free, whole pages.
+    FREE_PAGES: "  in whole pages", "  うちページ単位";
+    /// Inside malloc: free, in pages that hold something used.
+    FRAGMENTS: "  in fragments", "  うち断片";
+    /// How the use of anonymous memory is known in part.
+    OF_MALLOC: "malloc's {percent} %", "malloc {percent} %";
     /// Inside malloc: free.
-    FREE: "free in malloc", "malloc 内の空き";
+    FREE: "free in malloc", "malloc内の空き";
     /// Heading: beside the kernel's.
     KERNEL: "Beside the kernel's own figures", "カーネル自身の数値との比較";
+    /// Our own PSS.
+    OWN_SUM: "our own sum: {size}", "自前の合計: {size}";
+    /// PSS was asked for and is not shown.
+    PSS_HIDDEN: "PSS and USS are hidden: page frames are shown to root alone (--rollup tells PSS)",
+        "PSS と USS は非公開: ページフレームは root だけが見られます (--rollup は PSS を表示)";
     /// Equal.
     EQUAL: "equal", "一致";
     /// Remainder against the walk.
@@ -59,12 +68,6 @@ crate::texts! {
     NOT_RECORDED: "not recorded", "記録なし";
     /// Not all pages were read.
     UNREAD: "{n} VMAs have no page tables to read", "{n} 領域は読めるページテーブルがありません";
-    /// Frames were asked for and are hidden.
-    PSS_HIDDEN: "PSS and USS are hidden: page frames are shown to root alone (--rollup has the PSS of your own processes)",
-        "PSS と USS は非公開です: ページフレームは root だけが見られます (自分のプロセスの PSS は --rollup で読めます)";
-    /// Frames were asked for and the kernel has none to tell.
-    PSS_UNKNOWN: "PSS and USS are unknown: this kernel tells nothing of page frames",
-        "PSS と USS は不明です: このカーネルではページフレームの情報が得られません";
     /// Heading: outside.
     OUTSIDE: "Not in RSS", "RSS に含まれないもの";
     /// Page tables.
@@ -86,10 +89,23 @@ crate::texts! {
     /// Huge surplus.
     HUGE_NOTE: "resident as a whole once one byte is touched; what was never touched of it is unknown without a recording",
         "1 バイト触れると全体が常駐する。触れられていない量は記録なしでは不明";
+    /// Locked, by the kernel's counter alone.
+    LOCKED_ALL: "locked (mlock)", "ロック済み (mlock)";
+    /// Which lines it lies in.
+    LOCKED_NOTE: "which VMAs: show --smaps, column locked", "対象の領域は show --smaps の locked 列";
+    /// The same pages at several addresses.
+    AGAIN: "the same file pages again, at most", "同じページの再マップ (最大)";
+    /// Why it matters.
+    AGAIN_NOTE: "shared memory mapped at several addresses: RSS counts a page at each, PSS once (--pss)",
+        "共有メモリを複数のアドレスにマップしている: RSS は各アドレスで、PSS は 1 回だけ数える (--pss)";
     /// Free in malloc and resident, over all arenas.
-    TRIM: "free in malloc, whole pages", "malloc 内の空き (ページ単位)";
+    TRIM: "free in malloc, whole pages", "malloc内の空き (ページ単位)";
     /// What would give them back.
     TRIM_NOTE: "malloc_trim(3) gives them back", "malloc_trim(3) で返却できる";
+    /// Free in malloc, in pages that hold something used.
+    TRIM_FRAGMENTS: "free in malloc, fragments", "malloc内の空き (断片)";
+    /// Why they stay.
+    TRIM_FRAGMENTS_NOTE: "used blocks in the same pages keep them in memory", "同じページに使用中のブロックがあり、返却できない";
     /// Lazily freed.
     LAZY: "freed lazily (MADV_FREE)", "遅延解放 (MADV_FREE)";
     /// Lazily freed note.
@@ -99,7 +115,7 @@ crate::texts! {
     /// Peak of malloc's caches.
     CACHED: "in thread caches of malloc (counted as used)", "malloc のスレッドキャッシュ内 (使用中に数える)";
     /// Blocks from mmap directly.
-    MALLOC_MAPPED: "malloc, large blocks", "malloc の大きなブロック";
+    MALLOC_MAPPED: "malloc's big blocks", "mallocの大ブロック";
     /// Heading: profiler.
     PROFILER: "Beside a profiler's {size}", "プロファイラーの {size} との比較";
     /// Profiler: can.
@@ -111,11 +127,12 @@ crate::texts! {
     /// Profiler: beyond.
     BEYOND: "heaps hold {least} to {most} more than it counts: free blocks, the allocator's own data, garbage not yet collected, or what it did not see",
         "ヒープには計測値より {least}〜{most} 多くあります: 空きブロック、アロケータ自身のデータ、未回収のゴミ、または計測されなかったもの";
-    /// Profiler: beyond, where no line may be counted in part.
-    BEYOND_ONE: "heaps hold {most} more than it counts: free blocks, the allocator's own data, garbage not yet collected, or what it did not see",
-        "ヒープには計測値より {most} 多くあります: 空きブロック、アロケータ自身のデータ、未回収のゴミ、または計測されなかったもの";
+    /// Profiler: beyond, by one figure.
+    BEYOND_ABOUT: "heaps hold about {most} more than it counts: free blocks, the allocator's own data, garbage not yet collected, or what it did not see",
+        "ヒープには計測値より約 {most} 多くあります: 空きブロック、アロケータ自身のデータ、未回収のゴミ、または計測されなかったもの";
     /// Profiler: beyond, of which free.
-    BEYOND_FREE: "of that, {size} is free in malloc and resident", "そのうち {size} は malloc 内で空きかつ常駐";
+    BEYOND_FREE: "of that, malloc holds free: {pages} in whole pages, {fragments} in fragments",
+        "そのうち malloc 内の空き: ページ単位で {pages}、断片で {fragments}";
     /// Profiler: it counts more.
     NOT_RESIDENT: "at least {size} of its figure is not resident: it counts what was asked for, touched or not",
         "計測値のうち少なくとも {size} は常駐していません: 触れたかどうかによらず要求量を数えるためです";
@@ -142,7 +159,8 @@ crate::texts! {
     /// Reason.
     R_MEMBERS: "the cgroup has {n} more processes", "この cgroup にはほかに {n} 個のプロセスがある";
     /// Reason.
-    R_CACHE: "{size} of page cache is mapped by nobody", "ページキャッシュのうち {size} は誰にもマップされていない";
+    R_CACHE: "{size} of page cache is mapped by nobody: files can be dropped, tmpfs and memfds cannot",
+        "ページキャッシュのうち {size} は誰にもマップされていない: ファイルは捨てられるが、tmpfs と memfd は捨てられない";
     /// Reason.
     R_MAYBE: "page cache counts there also where nobody maps it", "誰もマップしていないページキャッシュも数える";
     /// Reason.
@@ -177,14 +195,12 @@ crate::texts! {
     UNKNOWN: "unknown", "不明";
     /// Unknown with its reason.
     UNKNOWN_WHY: "unknown: {why}", "不明: {why}";
-    /// Arenas that were not found, with the reason.
-    MISSING_ARENAS: "arenas may be missing here: {why}", "ここにないアリーナがあるかもしれません: {why}";
     /// Heading: runtimes.
     ASK: "Ask the runtime itself", "ランタイム自身に聞く";
     /// Title: a tree.
-    TREE: "process {pid} and its descendants ({n} in all)", "プロセス {pid} とその子孫 (計 {n} プロセス)";
+    TREE: "process {pid} and its descendants, processes: {n}", "プロセス {pid} とその子孫: {n} プロセス";
     /// Title: a cgroup.
-    CGROUP_FAMILY: "cgroup {path} ({n} in all)", "cgroup {path} (計 {n} プロセス)";
+    CGROUP_FAMILY: "cgroup {path}, processes: {n}", "cgroup {path}: {n} プロセス";
     /// As one.
     AS_ONE: "resident {one} as one · the sum of their RSS is {sum}, which counts shared pages several times",
         "全体で常駐 {one} · RSS の合計は {sum} (共有ページを重複して数える)";
@@ -205,16 +221,16 @@ crate::texts! {
     ALONE: "ALONE", "専有";
     /// Column.
     WITH_OTHERS: "SHARED", "共有";
-    /// After a name: the address space of another member.
-    SAME_MEMORY: " (the very memory of {pid}: vfork)", " (PID {pid} と同じメモリ空間: vfork)";
     /// Heading.
     SHARED_BETWEEN: "Shared between", "共有しているプロセス";
     /// All members.
     ALL_OF_THEM: "all {n}", "全 {n} プロセス";
     /// More members.
     AND_MORE: "and {n} more", "ほか {n}";
-    /// Part of it.
-    OF_IT_ANONYMOUS: "of it {size} anonymous (since fork)", "うち無名 {size} (fork 以来)";
+    /// Column: the part that belongs to no file.
+    SINCE_FORK: "SINCE FORK", "fork以来";
+    /// Column: who maps it.
+    MAPPED_BY: "MAPPED BY", "マップしているプロセス";
     /// Heading.
     COPIED: "Inherited by fork and since then", "fork で受け継いだあと";
     /// Column.
@@ -232,6 +248,10 @@ crate::texts! {
     SHMEM_UNMAPPED: "  of that, mapped by no process (tmpfs files, memfds)", "  そのうちどのプロセスもマップしていない (tmpfs, memfd)";
     /// More lines.
     MORE_LINES: "and {n} more (--json has all)", "ほか {n} 行 (--json ですべて表示)";
+    /// After a name: the address space of another member.
+    SAME_MEMORY: " (the very memory of {pid}: vfork)", " (PID {pid} と同じメモリ空間: vfork)";
+    /// Arenas that were not found, with the reason.
+    MISSING_ARENAS: "arenas may be missing here: {why}", "ここにないアリーナがあるかもしれません: {why}";
     /// More sets of processes than are listed anywhere.
     MORE_SETS: "and {n} more (--json has the {most} largest)", "ほか {n} 行 (--json は大きい順に {most} 行まで)";
     /// No such line.
