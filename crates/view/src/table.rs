@@ -95,11 +95,6 @@ impl Table {
         }
     }
 
-    /// How many columns of the terminal stand before this column.
-    pub fn place_of(&self, index: usize) -> usize {
-        self.columns.iter().take(index).map(|(_, room)| room + BETWEEN).sum()
-    }
-
     /// Writes one row; nothing after its last cell that is not empty.
     ///
     /// # Errors
