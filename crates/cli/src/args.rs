@@ -114,7 +114,7 @@ pub(crate) struct ShowArgs {
     #[arg(long)]
     pub(crate) smaps: bool,
     /// How many of vm.max_map_count VMAs there are, of which kinds, and which neighbours look alike but are not merged
-    #[arg(long, conflicts_with_all = ["summary", "svg"])]
+    #[arg(long, conflicts_with_all = ["summary", "svg", "kind", "prot", "min_size", "name", "addr", "columns", "why_kind"])]
     pub(crate) map_count: bool,
     /// Order: address, or a column of sizes such as size, resident, swapped, private or pss (largest first)
     #[arg(long, value_name = "ORDER", default_value = "address", value_parser = parse_sort)]
@@ -139,16 +139,17 @@ pub(crate) struct RssArgs {
     #[arg(short, long, value_name = "PID", conflicts_with = "target")]
     pub(crate) pid: Option<i32>,
     /// A process and all its descendants as one: what they share, and what was copied since fork (root)
-    #[arg(long, value_name = "PID", conflicts_with_all = ["target", "pid", "cgroup", "line", "profiler_total", "rollup"])]
+    #[arg(long, value_name = "PID", conflicts_with_all = ["target", "pid", "cgroup", "line", "profiler_total", "rollup", "pss"])]
     pub(crate) tree: Option<i32>,
     /// The processes of a cgroup (a container) as one: a path below /sys/fs/cgroup, or as in /proc/PID/cgroup
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["target", "pid", "line", "profiler_total", "rollup"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["target", "pid", "line", "profiler_total", "rollup", "pss"])]
     pub(crate) cgroup: Option<OsString>,
     /// With proportional and unique sizes (PSS, USS), by our own sum; needs root, about 45 ms per GiB
     #[arg(long)]
     pub(crate) pss: bool,
-    /// Open one line: its VMAs, and what malloc says of it (heap, malloc-arena, image, ... as in --json)
-    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+    /// Open one line: its VMAs, and what malloc says of it (heap, malloc-arena, image, ... as in --json); not with --json,
+    /// which has the figures of malloc in any case ('vmatlas show --kind KIND --json' has the VMAs)
+    #[arg(long, value_name = "KIND", value_parser = parse_kind, conflicts_with_all = ["json", "profiler_total", "rollup", "pss"])]
     pub(crate) line: Option<Kind>,
     /// What a profiler counts: says which lines its figure can and cannot contain
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]

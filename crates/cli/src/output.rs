@@ -61,6 +61,15 @@ pub(crate) fn page(
     Ok(())
 }
 
+/// Writes a text to standard output, through a pager unless none is wanted.
+pub(crate) fn show(
+    context: &Context,
+    no_pager: bool,
+    write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result,
+) -> anyhow::Result<()> {
+    if no_pager { print(write) } else { page(context, write) }
+}
+
 /// Whether a pager took the text.
 fn text_to_pager(text: &str) -> bool {
     let Some(mut pager) = start_pager() else { return false };

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use vmatlas_event::{Addr, AddrRange, PageInfo, Pid, VmaRow};
 use vmatlas_model::kind::Kind;
-use vmatlas_proc::read::{frames::Visited, pages};
+use vmatlas_proc::read::{frames::Visited, pages, whole::Space};
 use vmatlas_proc::{Budget, ProcError, Process};
 use vmatlas_view::pages::{Grouper, JsonWriter, PagesRow, Reading, Run, TextOptions, TextWriter};
 use vmatlas_view::picture::frames::{self as picture, Collector};
@@ -96,17 +96,21 @@ pub(crate) fn run(args: &PagesArgs, context: &Context) -> Result<ExitCode> {
         (part, Some(pid)) => {
             let part = part.as_ref().map(|word| parse_part(&word.to_string_lossy()));
             let part = part.transpose().map_err(|why| anyhow!(why))?;
-            (target::by_pid(&root, Pid(pid), context)?, part.or(args.part))
+            if part.is_some() && args.part.is_some() {
+                return Err(anyhow!(texts::ONE_PART.get(context.lang)));
+            }
+            (target::by_pid(&root, Pid(pid), context)?, part)
         }
         (Some(name), None) => (target::open(&root, name, context)?, args.part),
         (None, None) => return Err(anyhow!("PID|NAME")),
     };
+    let space = Space::of(&process).map_err(|error| explain(&error, context))?;
     let view = show::read(&process, show::Wanted::default(), context)?;
     let rows = rows_of(&view, part);
     if rows.is_empty() {
         return Err(nothing_there(part, process.pid(), context));
     }
-    let session = Session { process: &process, view: &view, rows: &rows, args };
+    let session = Session { process: &process, space: &space, view: &view, rows: &rows, args };
     if args.svg.is_some() || args.picture {
         return session.picture(context);
     }
@@ -121,11 +125,7 @@ pub(crate) fn run(args: &PagesArgs, context: &Context) -> Result<ExitCode> {
     };
     // A pager needs the whole text; who asks for more lines than that is given them as they come.
     let is_long = args.limit.is_some_and(|limit| limit > 10 * MOST_RUNS);
-    if args.no_pager || args.json || args.jsonl || is_long {
-        output::print(write)?;
-    } else {
-        output::page(context, write)?;
-    }
+    output::show(context, args.no_pager || args.json || args.jsonl || is_long, write)?;
     answer.map(|()| ExitCode::SUCCESS).map_err(|error| explain(&error, context))
 }
 
@@ -168,6 +168,8 @@ fn nothing_there(part: Option<Part>, pid: Pid, context: &Context) -> anyhow::Err
 /// One reading of the pages of one process.
 struct Session<'a> {
     process: &'a Process,
+    /// What the map is of: pages of another program would be told as not present.
+    space: &'a Space<'a>,
     view: &'a MapView,
     rows: &'a [PagesRow],
     args: &'a PagesArgs,
@@ -185,6 +187,7 @@ impl Session<'_> {
             goes_on.get()
         };
         let visited = pages::visit(self.process, &vmas, Budget::default(), &mut take)?;
+        self.space.still()?;
         grouper.finish(&mut give);
         Ok(visited)
     }
@@ -251,10 +254,7 @@ impl Session<'_> {
             let columns = context.columns(Stream::Stdout).unwrap_or(100);
             let lines = picture::terminal(&figure, lang, context.style(Stream::Stdout), columns);
             let write = |out: &mut dyn Write| lines.iter().try_for_each(|line| writeln!(out, "{line}"));
-            match self.args.no_pager {
-                true => output::print(write)?,
-                false => output::page(context, write)?,
-            }
+            output::show(context, self.args.no_pager, write)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -38,11 +38,7 @@ pub(crate) fn run(args: PsArgs, context: &Context) -> Result<ExitCode> {
         sort,
         limit,
     };
-    if args.no_pager {
-        output::print(|out| write_text(&view, out, &options))?;
-    } else {
-        output::page(context, |out| write_text(&view, out, &options))?;
-    }
+    output::show(context, args.no_pager, |out| write_text(&view, out, &options))?;
     Ok(ExitCode::SUCCESS)
 }
 

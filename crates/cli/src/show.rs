@@ -36,6 +36,9 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         policies: args.smaps && args.map_count,
     };
     let view = subject::read(&subject, wanted, context)?;
+    if let (true, false, Subject::Saved(source)) = (args.smaps, view.has_smaps, &subject) {
+        return Err(anyhow!(texts::SMAPS_NOT_SAVED.fill(context.lang, &[("path", &source.path.display())])));
+    }
     let filter = Filter {
         kinds: args.kind,
         prot: args.prot,
@@ -74,10 +77,6 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         true => view.write_map_count(out, &options),
         false => view.write_text(out, &options),
     };
-    if args.no_pager {
-        output::print(write)?;
-    } else {
-        output::page(context, write)?;
-    }
+    output::show(context, args.no_pager, write)?;
     Ok(ExitCode::SUCCESS)
 }

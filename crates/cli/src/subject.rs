@@ -105,6 +105,7 @@ fn header(saved: &Saved) -> Header {
         leader_ended: false,
         torn: saved.torn,
         zero_pages_counted: false,
+        zero_pages_unknown: true,
         source: Some(Source {
             kind: match saved.kind {
                 SavedKind::Maps => SourceKind::Maps,

@@ -43,7 +43,8 @@ vmatlas_view::texts! {
     AMBIGUOUS: "'{name}' means {n} processes; give one of these PIDs: {pids}",
         "'{name}' は {n} 個のプロセスに当てはまります。次の PID から 1 つ選んでください: {pids}";
     /// Ended while being read.
-    GONE: "process {pid} ended while it was read", "プロセス {pid} は読み取り中に終了しました";
+    GONE: "process {pid} ended, or executed another program, while it was read",
+        "プロセス {pid} は読み取り中に終了したか、別のプログラムを実行しました";
     /// Only its exit status is left.
     ZOMBIE: "process {pid} has ended (zombie): it has no memory any more; its parent has not collected its status",
         "プロセス {pid} は終了しています (ゾンビ): もうメモリはありません。親プロセスが終了ステータスを回収していません";
@@ -63,7 +64,7 @@ vmatlas_view::texts! {
     NOT_PERMITTED_ROOT: "not permitted to read process {pid}, even as root: it is protected, or this root lacks CAP_SYS_PTRACE (a container)",
         "root でもプロセス {pid} を読めません: 保護されているか、この root に CAP_SYS_PTRACE がありません (コンテナなど)";
     /// Before smaps is read.
-    READING_SMAPS: "reading smaps, which holds process {pid} for about {ms} ms", "smaps を読みます: プロセス {pid} を約 {ms} ms 止めます";
+    READING_SMAPS: "reading smaps, which holds process {pid} for about {ms} ms", "smaps を読みます: その間プロセス {pid} は約 {ms} ms 待たされます";
     /// A bad PID.
     BAD_PID: "{pid} is no PID", "{pid} は PID ではありません";
     /// The program cannot be found.
@@ -100,6 +101,12 @@ vmatlas_view::texts! {
     SYSTEM: "{what}: {why}", "{what}: {why}";
     /// The process's files could not be read otherwise.
     CANNOT_READ: "process {pid} cannot be read: {why}", "プロセス {pid} を読めません: {why}";
+    /// An option that what was saved cannot answer.
+    LIVING_ONLY: "{option} asks the kernel, and this was saved: it needs a living process", "{option} はカーネルに問い合わせるため、動作中のプロセスが必要です (指定されたのは保存済みのデータです)";
+    /// smaps that were not saved.
+    SMAPS_NOT_SAVED: "--smaps: there is no smaps in {path}", "--smaps: {path} に smaps はありません";
+    /// Two parts of a process.
+    ONE_PART: "-p PID takes one address, range or kind, not two", "-p PID と一緒に指定できるアドレス・範囲・種類は 1 つだけです";
     /// No such cgroup.
     NO_CGROUP: "there is no memory cgroup {path} here; give a folder below /sys/fs/cgroup, or a path as in /proc/PID/cgroup",
         "メモリ cgroup {path} はここにありません。/sys/fs/cgroup 以下のフォルダーか /proc/PID/cgroup のパスを指定してください";

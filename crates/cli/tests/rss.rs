@@ -123,7 +123,9 @@ fn a_line_opens() {
     let pid = subject.pid().to_string();
     let opened = text(&["rss", &pid, "--line", "image"]);
     assert!(opened.contains("libc.so") && !opened.contains("[stack]"), "{opened}");
-    assert!(text(&["rss", &pid, "--line", "aio"]).contains("there is no AIO ring in this process"));
+    let absent = vmatlas(&["rss", &pid, "--line", "aio"]);
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("no memory of kind 'AIO ring'"));
 }
 
 /// Checks that a family counts each frame once: a parent with 8 MiB of which its child has written one half.
@@ -164,7 +166,8 @@ fn hidden_frames_are_hidden() {
     assert_eq!(family["members"].as_array().unwrap().len(), 2);
     let sheet = json(&["rss", &subject.pid().to_string(), "--pss", "--json"]);
     assert_eq!(sheet["sum"]["pss"], Value::Null);
-    assert!(sheet["sum"]["pss_why"].is_string());
+    assert_eq!(sheet["sum"]["pss_why"], "hidden");
+    assert!(text(&["rss", &subject.pid().to_string(), "--pss"]).contains("PSS and USS are hidden"));
 }
 
 /// Checks that what cannot be meant is refused with one line.
@@ -181,6 +184,87 @@ fn what_is_not_there_is_refused() {
         assert!(said.contains(says), "{said}");
     }
     assert_eq!(vmatlas(&["rss", "--tree", "1", "--line", "heap"]).status.code(), Some(2));
+}
+
+/// Checks that in a PID namespace with the /proc of another one, whose numbers are not ours, nothing is read by number:
+/// the memory of quite another process would be told.
+#[test]
+fn numbers_of_another_namespace_are_not_used() {
+    if !need_root("making a PID namespace") || !need(Capability::Tool("unshare")) {
+        return;
+    }
+    let sleeper = Tracee::start(Command::new("sleep").arg("60").stdout(Stdio::null())).unwrap();
+    let settled = || {
+        std::fs::read_to_string(format!("/proc/{}/smaps", sleeper.pid()))
+            .is_ok_and(|text| text.contains("[heap]"))
+    };
+    assert!(vmatlas_testkit::wait_until(settled, std::time::Duration::from_secs(10)));
+    let pid = sleeper.pid().to_string();
+    let binary = vmatlas_testkit::vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas"));
+    let output = Command::new("unshare")
+        .args(["--pid", "--fork"])
+        .arg(binary)
+        .args(["rss", &pid, "--json"])
+        .output()
+        .unwrap();
+    let sheet: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(number(&sheet["sum"]["resident"]) > 0);
+    assert_eq!(
+        (&sheet["malloc"]["arenas"], &sheet["malloc"]["unknown_why"]),
+        (&Value::Array(Vec::new()), &"unsupported".into())
+    );
+}
+
+/// Checks that malloc is looked into also where the first thread has ended and another one lives.
+#[test]
+fn malloc_of_a_zombie_leader() {
+    if !has_python() {
+        return;
+    }
+    // Python ends its threads with the first one, so that one is ended by the system call alone (exit, 60).
+    const PROGRAM: &str = "import ctypes, threading, time\n\
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n\
+        print('ready', flush=True); ctypes.CDLL(None).syscall(60, 0)";
+    let mut command = Command::new("python3");
+    let mut python = Tracee::start(command.args(["-c", PROGRAM]).stdout(Stdio::piped())).unwrap();
+    assert_eq!(python.read_line().unwrap(), "ready");
+    let stat = format!("/proc/{}/stat", python.pid());
+    let is_zombie = || std::fs::read_to_string(&stat).is_ok_and(|text| text.contains(") Z "));
+    assert!(vmatlas_testkit::wait_until(is_zombie, std::time::Duration::from_secs(10)));
+    let sheet = json(&["rss", &python.pid().to_string(), "--json"]);
+    let main = &sheet["malloc"]["arenas"][0];
+    assert!(main["main"] == true && number(&main["system"]) > 0, "{}", sheet["malloc"]);
+}
+
+/// Checks a child of vfork, which has the very memory of its parent: it is told once, and nothing of it is a copy.
+#[test]
+fn a_vfork_child_has_the_memory_of_its_parent() {
+    if !has_python() {
+        return;
+    }
+    // Forks as vfork does (clone: CLONE_VM 0x100, SIGCHLD 17), on a stack of its own, but both go on.
+    const PROGRAM: &str = "import ctypes, mmap\n\
+        libc = ctypes.CDLL(None); stack = ctypes.create_string_buffer(1 << 16)\n\
+        top = ctypes.c_void_p(ctypes.addressof(stack) + (1 << 16) - 64)\n\
+        libc.clone(libc.sleep, top, 0x100 | 17, ctypes.c_void_p(60))\n\
+        print('ready', flush=True); libc.sleep(60)";
+    let mut command = Command::new("python3");
+    let mut python = Tracee::start(command.args(["-c", PROGRAM]).stdout(Stdio::piped())).unwrap();
+    assert_eq!(python.read_line().unwrap(), "ready");
+    let pid = python.pid().to_string();
+    let family = json(&["rss", "--tree", &pid, "--json"]);
+    let members = family["members"].as_array().unwrap();
+    assert_eq!(members.len(), 2, "{family}");
+    assert_eq!(
+        (&members[0]["same_memory_as"], &members[1]["same_memory_as"]),
+        (&Value::Null, &members[0]["pid"])
+    );
+    assert_eq!(family["sum_of_rss"], members[0]["rss"]);
+    assert!(family["copies"].as_array().is_none_or(Vec::is_empty));
+    assert!(text(&["rss", "--tree", &pid]).contains("vfork"));
+    let child = vmatlas_event::Pid(i32::try_from(members[1]["pid"].as_i64().unwrap()).unwrap());
+    drop(python);
+    vmatlas_sys::kill(child, 9).unwrap_or_default();
 }
 
 /// Holds 48 MiB in three big blocks of malloc, and a shared mapping of 4 MiB twice, half of it touched at both places.

@@ -114,3 +114,96 @@ fn no_source_is_one_line() {
         assert!(text.contains(target), "{text}");
     }
 }
+
+/// Checks that what a saved source cannot answer is refused in one line, never passed over in silence.
+#[test]
+fn questions_to_the_kernel_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = dir.path().join("maps");
+    fs::write(&maps, fs::read("/proc/self/maps").unwrap()).unwrap();
+    let maps = maps.to_str().unwrap();
+    for words in [
+        &["rss", maps, "--rollup"][..],
+        &["rss", maps, "--pss"],
+        &["show", maps, "--smaps"],
+        &["rss", maps, "--line", "aio"],
+    ] {
+        let output = vmatlas(words);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{words:?}: {text}");
+        assert!(output.stdout.is_empty());
+    }
+    for words in [
+        &["show", maps, "--map-count", "--kind", "heap"][..],
+        &["show", maps, "--map-count", "--columns", "all"],
+        &["rss", maps, "--line", "heap", "--json"],
+        &["rss", "--tree", "1", "--pss"],
+    ] {
+        assert_eq!(vmatlas(words).status.code(), Some(2), "{words:?}");
+    }
+}
+
+/// Checks that what smaps and the entries of pagemap do not tell is `null` with a reason, and no 0.
+#[test]
+fn what_is_not_told_is_not_zero() {
+    let sleeper = Tracee::start(Command::new("sleep").arg("60").stdout(Stdio::null())).unwrap();
+    let pid = sleeper.pid().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let smaps = dir.path().join("smaps");
+    let stack = |json: Value| {
+        json["vmas"].as_array().unwrap().iter().find(|v| v["kind"] == "main-stack").cloned().unwrap()
+    };
+    let settled =
+        || fs::read_to_string(format!("/proc/{pid}/smaps")).is_ok_and(|text| text.contains("[stack]"));
+    assert!(wait_until(settled, Duration::from_secs(10)));
+    fs::write(&smaps, fs::read(format!("/proc/{pid}/smaps")).unwrap()).unwrap();
+    let saved = stack(show(smaps.to_str().unwrap()));
+    assert_eq!((&saved["zero"], &saved["zero_why"]), (&Value::Null, &"unknown".into()));
+    assert!(saved["huge"].is_u64());
+    let output = vmatlas(&["show", &pid, "--method", "pagemap-entries", "--json"]);
+    let entries = stack(serde_json::from_slice(&output.stdout).unwrap());
+    for key in ["zero", "huge", "hugetlb"] {
+        assert_eq!(
+            (&entries[key], &entries[format!("{key}_why")]),
+            (&Value::Null, &"unknown".into()),
+            "{key}"
+        );
+    }
+    assert!(entries["resident"].as_u64().unwrap() > 0);
+    let output = vmatlas(&["rss", smaps.to_str().unwrap(), "--json"]);
+    let sheet: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&sheet["sum"]["zero"], &sheet["sum"]["zero_why"]), (&Value::Null, &"unknown".into()));
+    let output = vmatlas(&["rss", &pid, "--json"]);
+    let sheet: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&sheet["sum"]["pss"], &sheet["sum"]["pss_why"]), (&Value::Null, &"not-read".into()));
+    assert!(sheet["sum"]["zero"].is_u64());
+}
+
+/// Checks figures beyond all memory: a saved text can hold any number, and every view of it must come to an end.
+#[test]
+fn numbers_beyond_all_memory_are_shown() {
+    const MOST: u64 = u64::MAX >> 10;
+    let keys = "Size Rss Pss Shared_Clean Shared_Dirty Private_Clean Private_Dirty Referenced Anonymous LazyFree \
+        AnonHugePages Shared_Hugetlb Private_Hugetlb Swap SwapPss Locked";
+    let fields: String = keys.split_whitespace().map(|key| format!("{key}: {MOST} kB\n")).collect();
+    let rows = (1..2000u64).map(|i| {
+        let head = format!("{:x}-{:x} rw-p 00000000 00:00 0", i << 40, (i + 1) << 40);
+        format!("{head:<73}[heap]\n{fields}")
+    });
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("smaps"), rows.collect::<String>()).unwrap();
+    fs::write(dir.path().join("status"), "Name:\tx\nTgid:\t7\nVmRSS:\t1 kB\n").unwrap();
+    let (folder, svg) = (dir.path().to_str().unwrap(), dir.path().join("picture.svg"));
+    for words in [
+        &["show", folder][..],
+        &["show", folder, "--smaps", "--columns", "all", "--json"],
+        &["show", folder, "--map-count"],
+        &["show", folder, "--svg", svg.to_str().unwrap()],
+        &["rss", folder, "--profiler-total", "1TiB"],
+        &["rss", folder, "--json"],
+        &["rss", folder, "--line", "heap"],
+    ] {
+        let output = vmatlas(words);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}

@@ -47,6 +47,11 @@ impl Share {
         Share((page << 12) / count.max(1))
     }
 
+    /// So many whole bytes; the largest share there is when they are more than it can hold.
+    pub fn of_bytes(bytes: Bytes) -> Share {
+        Share(bytes.0.saturating_mul(1 << 12))
+    }
+
     /// Whole bytes.
     pub fn bytes(self) -> Bytes {
         Bytes(self.0 >> 12)
@@ -54,8 +59,9 @@ impl Share {
 }
 
 impl std::ops::AddAssign for Share {
+    /// Saturates, as [`Bytes`] do: what was saved of a process can hold any number.
     fn add_assign(&mut self, other: Share) {
-        self.0 += other.0;
+        self.0 = self.0.saturating_add(other.0);
     }
 }
 

@@ -140,3 +140,40 @@ pub fn pagemap_scan(
         answer => answer,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mem::{Arena, Touch, touch};
+    use std::os::fd::AsFd;
+    use vmatlas_event::{Bytes, MapFlags, ProtArg};
+
+    /// Checks more runs than the kernel gathers at a time: each is told once, however large the vector is.
+    #[test]
+    fn each_run_is_told_once() {
+        let page = crate::page_size().bytes();
+        let pagemap = std::fs::File::open("/proc/self/pagemap").unwrap();
+        for pages in [511, 512, 513, 700, 1024, 1300] {
+            let arena = Arena::new(Bytes(4096 * page), ProtArg(3), MapFlags(2 | 0x4000)).unwrap();
+            arena.advise(arena.range().start(), arena.range().len(), 15).unwrap();
+            for index in 0..pages {
+                assert_eq!(touch(arena.range(), 2 * index, 1, Touch::Write), Ok(1));
+            }
+            let (mut told, mut at) = (Vec::new(), arena.range().start());
+            let mut runs = vec![PageRun::default(); 4096];
+            while at < arena.range().end() {
+                let range = AddrRange::new(at, arena.range().end()).unwrap();
+                let step = match pagemap_scan(pagemap.as_fd(), range, 1 << 20, &mut runs) {
+                    Err(Errno(libc::ENOTTY)) => return,
+                    answer => answer.unwrap(),
+                };
+                told.extend(runs[..step.runs].iter().map(|run| run.start));
+                at = step.next;
+            }
+            let expected: Vec<u64> =
+                (0..pages).map(|index| arena.range().start().0 + 2 * index * page).collect();
+            assert_eq!(told, expected, "{pages} runs");
+            arena.unmap(arena.range().start(), arena.range().len()).unwrap();
+        }
+    }
+}

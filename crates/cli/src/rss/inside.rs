@@ -8,13 +8,19 @@ use vmatlas_proc::malloc::{
 };
 use vmatlas_proc::read::walk::{Budget, walk};
 use vmatlas_proc::saved::{CoreMemory, Saved};
-use vmatlas_proc::{ProcError, Process};
+use vmatlas_proc::{ErrorKind, ProcError, Process};
 use vmatlas_view::show::ShowRow;
 
 /// Looks into the process's malloc; `None` where it has none of glibc's, or has not used it.
 pub(super) fn look(process: &Process, map: &[ShowRow]) -> Result<Option<Inside>, ProcError> {
     let rows: Vec<VmaRow> = map.iter().map(|row| row.vma.clone()).collect();
-    let report = malloc::look(process, &rows, Limits::default())?;
+    let report = match malloc::look(process, &rows, Limits::default()) {
+        // Its memory cannot be asked for by a number that is another process here; its pages can.
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            return Ok(Some(Inside { trouble: Some("unsupported".to_owned()), ..Inside::default() }));
+        }
+        answer => answer?,
+    };
     match report.presence {
         Presence::Found => {}
         Presence::Unused | Presence::NotFound(Unknown::NotFound) => return Ok(None),

@@ -12,12 +12,14 @@ use vmatlas_model::kind::runtime_hints;
 use vmatlas_model::rss::{CgroupFigures, KernelFigures, RssRow, Sheet};
 use vmatlas_proc::parse::smaps::{self, Field};
 use vmatlas_proc::parse::status::Status;
+use vmatlas_proc::read::whole::Space;
 use vmatlas_proc::read::{deadline, frames};
 use vmatlas_proc::{Budget, Cgroup, Cgroups, ProcError, Process};
 use vmatlas_view::rss::RssView;
 
 pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Result<RssView> {
     let fail = |error| explain(&error, context);
+    let space = Space::of(process).map_err(fail)?;
     let before = process.status().map_err(fail)?;
     let mut map = show::read(process, Wanted::pages(), context)?;
     let after = process.status().map_err(fail)?;
@@ -42,6 +44,11 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
     if let (Some(cost), Some(frames)) = (map.cost.as_object_mut(), &frames) {
         cost.insert("frames_us".into(), json!(frames.cost.time.as_micros() as u64));
     }
+    if let Some(frames) = &frames {
+        map.frames_why = frames.why.map(show::more::missing);
+    }
+    let cgroup = cgroup(process);
+    space.still().map_err(fail)?;
     let mut per_row = frames.map(|f| f.per_row.into_iter());
     let rows = map.rows.iter().map(|row| RssRow {
         vma: &row.vma,
@@ -57,7 +64,7 @@ pub(super) fn read(process: &Process, args: &RssArgs, context: &Context) -> Resu
         map,
         sheet,
         inside,
-        cgroup: cgroup(process),
+        cgroup,
         profiler: args.profiler_total,
         frames_asked: args.pss,
         hints: runtime_hints(&vmas),

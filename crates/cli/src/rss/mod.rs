@@ -8,7 +8,7 @@ mod saved;
 use crate::args::RssArgs;
 use crate::context::{Context, Stream};
 use crate::subject::{self, Subject};
-use crate::{output, target};
+use crate::{output, target, texts};
 use anyhow::{Result, anyhow};
 use std::process::ExitCode;
 use vmatlas_event::Pid;
@@ -26,8 +26,21 @@ pub(crate) fn run(args: &RssArgs, context: &Context) -> Result<ExitCode> {
     };
     let view = match &subject {
         Subject::Live(process) => live::read(process, args, context)?,
-        Subject::Saved(source) => saved::read(source, &subject, args, context)?,
+        Subject::Saved(source) => {
+            for (asked, option) in [(args.rollup, "--rollup"), (args.pss, "--pss")] {
+                if asked {
+                    return Err(anyhow!(texts::LIVING_ONLY.fill(context.lang, &[("option", &option)])));
+                }
+            }
+            saved::read(source, &subject, args, context)?
+        }
     };
+    if let Some(kind) = args.line
+        && view.sheet.line(kind).is_none()
+    {
+        let what = vmatlas_view::kind_text::kind_name(kind, context.lang);
+        return Err(anyhow!(vmatlas_view::rss::texts::NO_LINE.fill(context.lang, &[("kind", &what)])));
+    }
     show(&view, args, context)
 }
 
@@ -42,10 +55,6 @@ fn show(view: &RssView, args: &RssArgs, context: &Context) -> Result<ExitCode> {
         columns: context.columns(Stream::Stdout),
         line: args.line,
     };
-    if args.no_pager {
-        output::print(|out| view.write_text(out, &options))?;
-    } else {
-        output::page(context, |out| view.write_text(out, &options))?;
-    }
+    output::show(context, args.no_pager, |out| view.write_text(out, &options))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -53,7 +53,7 @@ pub(super) fn read(source: &Saved, subject: &Subject, args: &RssArgs, context: &
 /// The shares that smaps tells; `None` where it is too old to tell all of them.
 fn frames(fields: &SmapsFields) -> Option<FrameCounts> {
     Some(FrameCounts {
-        pss: Share(fields.get(Field::Pss)?.0 << 12),
+        pss: Share::of_bytes(fields.get(Field::Pss)?),
         private: fields.sum(&[Field::PrivateClean, Field::PrivateDirty])?,
         shared: fields.sum(&[Field::SharedClean, Field::SharedDirty])?,
         referenced: fields.get(Field::Referenced)?,

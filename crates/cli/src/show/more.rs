@@ -14,11 +14,16 @@ fn add_cost(cost: &mut Value, part: Value) {
     }
 }
 
-pub(super) fn frames(read: Frames, view: &mut MapView) {
-    view.frames_why = read.why.map(|why| match why {
+/// Why frames are not told, as it is shown.
+pub(crate) fn missing(why: NoFrames) -> Missing {
+    match why {
         NoFrames::Hidden => Missing::Hidden,
         NoFrames::Unknown => Missing::Unknown,
-    });
+    }
+}
+
+pub(super) fn frames(read: Frames, view: &mut MapView) {
+    view.frames_why = read.why.map(missing);
     for (row, (counts, mapped)) in view.rows.iter_mut().zip(read.per_row.into_iter().zip(read.mapped)) {
         row.frames = counts;
         row.mapped = mapped.map(|m| Mapped { private: m.alone, shared: m.shared });

@@ -9,7 +9,8 @@ use serde_json::json;
 use vmatlas_event::Bytes;
 use vmatlas_model::kind::{Evidence, classify};
 use vmatlas_proc::read::snapshot::Maps;
-use vmatlas_proc::read::{backing, deadline, frames, residency, whole};
+use vmatlas_proc::read::whole::{self, Space};
+use vmatlas_proc::read::{backing, deadline, frames, residency};
 use vmatlas_proc::{Budget, ErrorKind, MapsReader, Method, ProcError, Process, Residency};
 use vmatlas_view::show::{Header, MapView, Missing, ShowRow};
 
@@ -36,10 +37,11 @@ impl Wanted {
 /// A process that does not answer is left; where only smaps can tell its pages, says so and reads that.
 pub(crate) fn read(process: &Process, wanted: Wanted, context: &Context) -> Result<MapView> {
     let fail = |error| explain(&error, context);
+    let space = Space::of(process).map_err(fail)?;
     let answer = deadline::run(process, deadline::LIMIT, move |process| read_map(process, wanted));
     let answer = match (answer, wanted.pages) {
         (Err(error), Some(budget)) if error.kind() == ErrorKind::Unsupported && budget.method.is_none() => {
-            eprintln!("vmatlas: {}", texts::ONLY_SMAPS.get(context.lang));
+            crate::complain(context, texts::ONLY_SMAPS.get(context.lang));
             let pages = Some(Budget { method: Some(Method::Smaps), ..budget });
             let wanted = Wanted { pages, frames: false, ..wanted };
             deadline::run(process, deadline::LIMIT, move |process| read_map(process, wanted))
@@ -50,27 +52,29 @@ pub(crate) fn read(process: &Process, wanted: Wanted, context: &Context) -> Resu
     if wanted.smaps {
         let ms = more::smaps_hold_ms(&view, wanted.policies);
         let values: [(&str, &dyn std::fmt::Display); 2] = [("pid", &process.pid()), ("ms", &ms)];
-        eprintln!("vmatlas: {}", texts::READING_SMAPS.fill(context.lang, &values));
+        crate::complain(context, &texts::READING_SMAPS.fill(context.lang, &values));
         more::smaps(process, wanted.policies, &mut view).map_err(fail)?;
+        space.still().map_err(fail)?;
     }
     Ok(view)
 }
 
 /// The same without smaps and without a deadline, for a caller that goes on when it fails.
 pub(crate) fn read_map(process: &Process, wanted: Wanted) -> Result<MapView, ProcError> {
-    let (maps, residency, frames) = whole::read(process, |process| {
-        let maps = MapsReader::new().read(process)?;
-        let (residency, frames) = match wanted.pages {
-            // smaps tells sums, not the pages whose frames could be looked up.
-            Some(budget) if wanted.frames && budget.method != Some(Method::Smaps) => {
-                let frames = frames::read(process, &maps.rows, budget)?;
-                (Some(frames.pages.clone()), Some(frames))
-            }
-            Some(budget) => (Some(residency::read(process, &maps.rows, budget)?), None),
-            None => (None, None),
-        };
-        Ok((maps, residency, frames))
-    })?;
+    whole::read(process, |process| read_once(process, wanted))
+}
+
+fn read_once(process: &Process, wanted: Wanted) -> Result<MapView, ProcError> {
+    let maps = MapsReader::new().read(process)?;
+    let (residency, frames) = match wanted.pages {
+        // smaps tells sums, not the pages whose frames could be looked up.
+        Some(budget) if wanted.frames && budget.method != Some(Method::Smaps) => {
+            let frames = frames::read(process, &maps.rows, budget)?;
+            (Some(frames.pages.clone()), Some(frames))
+        }
+        Some(budget) => (Some(residency::read(process, &maps.rows, budget)?), None),
+        None => (None, None),
+    };
     let header = header(process, &maps, residency.as_ref())?;
     let evidence = evidence(process, &header);
     let verdicts = classify(&maps.rows, &evidence);
@@ -126,6 +130,7 @@ fn header(process: &Process, maps: &Maps, residency: Option<&Residency>) -> Resu
         leader_ended: process.leader_has_ended(),
         torn: maps.torn,
         zero_pages_counted: residency.is_some_and(Residency::counts_zero_pages),
+        zero_pages_unknown: residency.is_some_and(|read| read.cost.method != Method::PagemapScan),
         source: None,
     })
 }

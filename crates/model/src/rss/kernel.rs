@@ -41,8 +41,14 @@ impl KernelFigures {
     /// How much VmRSS moved while we read: what the process itself changed meanwhile, at least.
     pub fn moved(&self) -> Option<i64> {
         let (before, after) = self.rss_before.zip(self.rss_after)?;
-        Some(after.0 as i64 - before.0 as i64)
+        Some(signed(after, before))
     }
+}
+
+/// One less the other; as far as it can be told where a saved figure is beyond all memory.
+fn signed(a: Bytes, b: Bytes) -> i64 {
+    let size = i64::try_from(a.0.abs_diff(b.0)).unwrap_or(i64::MAX);
+    if a < b { -size } else { size }
 }
 
 /// A figure of the kernel beside ours.
@@ -57,11 +63,25 @@ pub struct Difference {
 impl Difference {
     /// The kernel's less ours: positive when the kernel counts more.
     pub fn signed(self) -> i64 {
-        self.kernel.0 as i64 - self.ours.0 as i64
+        signed(self.kernel, self.ours)
     }
 
     /// How large it is.
     pub fn size(self) -> Bytes {
         Bytes(self.kernel.0.abs_diff(self.ours.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks signs, and that figures beyond all memory have a difference too.
+    #[test]
+    fn differences_have_a_sign() {
+        let difference = |kernel, ours| Difference { kernel: Bytes(kernel), ours: Bytes(ours) }.signed();
+        assert_eq!((difference(3, 1), difference(1, 3), difference(2, 2)), (2, -2, 0));
+        assert_eq!((difference(u64::MAX, 1), difference(0, u64::MAX)), (i64::MAX, -i64::MAX));
+        assert_eq!(difference(u64::MAX, 1 << 63), i64::MAX);
     }
 }

@@ -10,10 +10,11 @@ mod family;
 mod inside;
 mod kernel;
 mod profiler;
+mod sets;
 
 use crate::kind::{Confidence, Kind, Verdict};
 pub use cgroup::{CgroupFigures, Reason};
-pub use family::{Copies, Family, FamilyPage, FamilyPages, PageClass, SharedBy, TooManyPages};
+pub use family::{Copies, Family, FamilyPage, FamilyPages, MOST_SETS, PageClass, SharedBy, TooManyPages};
 pub use inside::{Arena, Inside, overlap};
 pub use kernel::{Difference, KernelFigures};
 pub use profiler::{Containment, ProfilerView, containment};

@@ -84,7 +84,7 @@ impl ProfilerView {
 
     /// How much of the profiler's figure cannot be resident at all: it counts what was asked for, not what was touched.
     pub fn not_resident(&self) -> Bytes {
-        Bytes(self.total.0.saturating_sub(self.can.0 + self.part.0))
+        Bytes(self.total.0.saturating_sub((self.can + self.part).0))
     }
 }
 

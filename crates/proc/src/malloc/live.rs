@@ -24,9 +24,9 @@ impl ResidentMemory {
     /// Walks the pages of the writable private rows: all that malloc and its variables can be in.
     ///
     /// # Errors
-    /// Those of [`walk`], and Unsupported for a /proc that is not the machine's own.
+    /// Those of [`walk`], and Unsupported for a /proc that is not the machine's own, or has the numbers of another PID namespace.
     pub fn of(process: &Process, rows: &[VmaRow]) -> Result<ResidentMemory, ProcError> {
-        if !process.root().is_live() {
+        if !(process.root().is_live() && process.root().has_our_numbers()) {
             return Err(ProcError::new(ErrorKind::Unsupported, process.pid()));
         }
         let wanted: Vec<VmaRow> = rows
@@ -45,7 +45,7 @@ impl ResidentMemory {
                 }
             }
         })?;
-        Ok(ResidentMemory { pid: process.pid(), runs })
+        Ok(ResidentMemory { pid: process.memory_id(), runs })
     }
 }
 

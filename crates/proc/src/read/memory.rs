@@ -61,7 +61,8 @@ impl Memory {
     /// A reader for the memory of these rows, which must be in address order; each read takes at most [`LIMIT`].
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for a copy of /proc, where there is no memory.
+    /// [`ErrorKind::Unsupported`] for a copy of /proc, where there is no memory, and for one with the numbers of another
+    /// PID namespace.
     pub fn new(process: &Process, rows: &[VmaRow]) -> Result<Memory, ProcError> {
         Memory::with_limit(process, rows, LIMIT)
     }
@@ -71,7 +72,7 @@ impl Memory {
     /// # Errors
     /// As [`Memory::new`].
     pub fn with_limit(process: &Process, rows: &[VmaRow], limit: Duration) -> Result<Memory, ProcError> {
-        if !process.root().is_live() {
+        if !(process.root().is_live() && process.root().has_our_numbers()) {
             return Err(ProcError::new(ErrorKind::Unsupported, process.pid()));
         }
         let mut known: Vec<AddrRange> = Vec::new();

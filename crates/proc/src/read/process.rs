@@ -50,7 +50,9 @@ impl Process {
     pub(crate) fn open(root: ProcRoot, pid: Pid) -> Result<Process, ProcError> {
         let dir = root.path().join(pid.to_string());
         // The pidfd comes first: what is read after it belongs to this very process, or reading says that it is gone.
-        let pidfd = if root.is_live() { PidFd::open(pid).ok().map(Arc::new) } else { None };
+        // A /proc of another PID namespace has other numbers: by ours another process would be watched.
+        let ours = root.is_live() && root.has_our_numbers();
+        let pidfd = if ours { PidFd::open(pid).ok().map(Arc::new) } else { None };
         let stat = match read_stat(pid, &dir) {
             Err(error) if error.kind() == ErrorKind::Gone => return Err(root.no_such(pid)),
             answer => answer?,

@@ -256,6 +256,16 @@ mod tests {
         arena.unmap(arena.range().start(), arena.range().len()).unwrap();
     }
 
+    /// Checks that a budget which no call can keep is kept as well as can be, and does not make a walk endless.
+    #[test]
+    fn an_impossible_budget_comes_to_an_end() {
+        let me = ProcRoot::system().process(vmatlas_sys::self_pid()).unwrap();
+        let rows = MapsReader::new().read(&me).unwrap().rows;
+        let budget = Budget::of_hold(std::time::Duration::from_nanos(1));
+        let residency = read(&me, &rows, budget).unwrap();
+        assert!(residency.cost.calls < 20_000, "{} calls", residency.cost.calls);
+    }
+
     /// Checks that a huge reservation costs a few calls, not one for each 16 MiB of it.
     #[test]
     fn a_terabyte_reservation_is_a_few_calls() {

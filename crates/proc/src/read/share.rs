@@ -13,6 +13,7 @@ use crate::read::residency::is_hugetlb;
 use crate::read::root::ProcRoot;
 use crate::read::snapshot::MapsReader;
 use crate::read::walk::{Budget, walk};
+use crate::read::whole;
 use rustc_hash::FxHashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -74,6 +75,10 @@ impl ShareReader {
     /// # Errors
     /// By kind.
     pub fn read(&mut self, process: &Process) -> Result<Shares, ProcError> {
+        whole::read(process, |process| self.read_once(process))
+    }
+
+    fn read_once(&mut self, process: &Process) -> Result<Shares, ProcError> {
         let maps = self.maps.read(process)?;
         let rows = maps.rows;
         let mut runs: Vec<PageRun> = Vec::new();
@@ -111,7 +116,6 @@ impl ShareReader {
             }
             rest = rest.get(group.len()..).unwrap_or_default();
         }
-        process.still_there()?;
         let vmas = rows.iter().filter(|row| row.special() != Some(b"vsyscall")).count() as u64;
         Ok(Shares {
             pss: (!hidden).then(|| pss.bytes()),

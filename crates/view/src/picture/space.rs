@@ -46,13 +46,13 @@ impl Part<'_> {
 
     /// What is mapped, the joints between VMAs left out.
     fn mapped(&self) -> u64 {
-        self.rows.iter().map(|row| row.vma.range.len().0).sum()
+        self.rows.iter().map(|row| row.vma.range.len()).sum::<Bytes>().0
     }
 
     fn resident(&self) -> Option<u64> {
         let known = self.rows.iter().filter_map(|row| row.pages);
         let has = self.rows.iter().any(|row| row.pages.is_some());
-        has.then(|| known.map(|p| p.resident.0 + p.hugetlb.0).sum())
+        has.then(|| known.map(|p| p.resident + p.hugetlb).sum::<Bytes>().0)
     }
 
     fn label(&self, lang: Lang) -> String {

@@ -54,13 +54,13 @@ crate::texts! {
         "/proc が hidepid 付きでマウントされています: ほかのユーザーのプロセスは非公開か、一覧に出ません。root (sudo) で実行してください";
     /// Large processes.
     TOO_LARGE: "PSS of those over {size} ({n}) was not read; --rollup does, and holds each for about 9 ms per GiB",
-        "{size} を超えるプロセス ({n}) の PSS は読んでいません。--rollup で読めますが、対象を 1 GiB あたり約 9 ms 止めます";
+        "{size} を超えるプロセス ({n}) の PSS は読んでいません。--rollup で読めますが、対象を 1 GiB あたり約 9 ms 待たせます";
     /// Frame counts are hidden.
     NEEDS_ROOT: "PSS needs root; --rollup reads that of your own processes, and holds each for about 9 ms per GiB",
-        "PSS には root が必要です。--rollup なら自分のプロセスの PSS を読めますが、対象を 1 GiB あたり約 9 ms 止めます";
+        "PSS には root が必要です。--rollup なら自分のプロセスの PSS を読めますが、対象を 1 GiB あたり約 9 ms 待たせます";
     /// What smaps_rollup cost.
     ROLLUP: "processes read by smaps_rollup: {n}; held for {longest} at most, {total} in all",
-        "smaps_rollup を読んだプロセス: {n}。止めた時間は最長 {longest}、合計 {total}";
+        "smaps_rollup を読んだプロセス: {n}。待たせた時間は最長 {longest}、合計 {total}";
     /// Arguments that did not come.
     ARGS_LATE: "arguments that did not come in time: {n}", "時間内に読めなかった引数: {n}";
 }

@@ -48,14 +48,19 @@ pub(super) fn write_arenas(
     }
     let mut aligns = vec![Align::Left];
     aligns.extend([Align::Right; 8]);
-    write_table(out, &aligns, &rows, options.style, options.columns)?;
+    if rows.len() > 1 {
+        write_table(out, &aligns, &rows, options.style, options.columns)?;
+    }
     let troubles = inside.arenas.iter().filter_map(|a| Some((a.addr, a.trouble.as_ref()?)));
     for (addr, why) in troubles {
         let text = texts::UNKNOWN_WHY.fill(lang, &[("why", &escape::terminal(why.as_bytes()))]);
         paragraph(out, &format!("{addr}: {text}"), options)?;
     }
     match &inside.trouble {
-        Some(why) => paragraph(out, &escape::terminal(why.as_bytes()), options),
+        Some(why) => {
+            let why = escape::terminal(why.as_bytes());
+            paragraph(out, &texts::MISSING_ARENAS.fill(lang, &[("why", &why)]), options)
+        }
         None => Ok(()),
     }
 }

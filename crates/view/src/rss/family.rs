@@ -1,20 +1,21 @@
 //! Processes that belong together, as one: who is in it, who shares with whom, what was copied since fork.
 
+mod json;
+
 use super::sections::lines;
 use super::text::amount;
 use super::texts;
-use crate::json::put_name;
 use crate::kind_text::kind_name;
 use crate::style::Paint;
 use crate::table::{Align, Cell, write_table};
 use crate::units::{count, size};
 use crate::{Lang, Style, Text, escape};
-use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Write};
 use vmatlas_event::{AddrRange, Bytes, Limit, Pid};
 use vmatlas_model::kind::Kind;
-use vmatlas_model::rss::{CgroupFigures, Copies, Family};
+use vmatlas_model::rss::{CgroupFigures, Copies, Family, MOST_SETS};
 
 /// One process of a family.
 #[derive(Clone, Debug)]
@@ -25,12 +26,14 @@ pub struct Member {
     pub name: Vec<u8>,
     /// The member that forked it; `None` when that is not in the family.
     pub parent: Option<usize>,
+    /// The member whose very address space it has, not a copy of it (vfork(2), CLONE_VM): its pages are told there.
+    pub same_memory: Option<usize>,
     /// VmRSS.
     pub rss: Option<Bytes>,
     /// In swap.
     pub swap: Option<Bytes>,
-    /// The VMAs that copies are told of.
-    pub vmas: Vec<MemberVma>,
+    /// The VMAs that copies are told of, by their row.
+    pub vmas: BTreeMap<u32, MemberVma>,
 }
 
 /// One VMA of a member.
@@ -60,7 +63,7 @@ pub struct FamilyView {
     pub bond: Bond,
     /// Its members, parents before children.
     pub members: Vec<Member>,
-    /// Its frames; or why they are not known: "hidden", "unknown", "changed-meanwhile", "too-many-pages".
+    /// Its frames; or why they are not known: "hidden", "unknown", "too-many-pages".
     pub family: Result<Family, &'static str>,
     /// What the cgroup says, where the family is one.
     pub cgroup: Option<CgroupFigures>,
@@ -77,15 +80,16 @@ const MOST: usize = 12;
 
 impl FamilyView {
     fn sum_of_rss(&self) -> Option<Bytes> {
-        self.members.iter().map(|m| m.rss).sum()
+        self.members.iter().filter(|m| m.same_memory.is_none()).map(|m| m.rss).sum()
     }
 
     /// Shared memory charged to the cgroup that no member maps: files in tmpfs, memfds that are open but not mapped.
     fn unmapped_shmem(&self) -> Option<Bytes> {
         let charged = self.cgroup.as_ref()?.memory.stat.shmem?;
         let mapped = self.family.as_ref().ok()?.shmem;
-        // Hidden and vanished members may map what is left.
-        (self.hidden == 0).then(|| Bytes(charged.0.saturating_sub(mapped.0)))
+        // Members that are hidden or ended may map what is left; where more is mapped than charged, others are charged for
+        // a part, and how large that is nobody tells.
+        charged.0.checked_sub(mapped.0).map(Bytes).filter(|_| self.hidden == 0 && self.gone == 0)
     }
 
     /// Writes all of it as text.
@@ -151,17 +155,24 @@ impl FamilyView {
             head(crate::texts::NAME),
         ]];
         for (index, member) in self.members.iter().enumerate() {
-            let family = self.family.as_ref().ok();
-            let alone = family.map(|f| f.alone(index));
-            let shared = family.map(|f| f.shared_of(index));
+            let family = self.family.as_ref().ok().filter(|_| member.same_memory.is_none());
+            let alone = family.and_then(|f| f.alone.get(index).copied());
+            let shared = family.and_then(|f| f.with_others.get(index).copied());
             let depth = self.depth(index);
+            let same = member.same_memory.and_then(|owner| self.members.get(owner));
+            let same = same.map(|owner| texts::SAME_MEMORY.fill(lang, &[("pid", &owner.pid)]));
             rows.push(vec![
                 Cell::new(member.pid.to_string()),
                 amount(member.rss),
                 amount(alone),
                 amount(shared),
                 amount(member.swap),
-                Cell::new(format!("{:depth$}{}", "", escape::terminal(&member.name))),
+                Cell::new(format!(
+                    "{:depth$}{}{}",
+                    "",
+                    escape::terminal(&member.name),
+                    same.unwrap_or_default()
+                )),
             ]);
         }
         let aligns = [Align::Right, Align::Right, Align::Right, Align::Right, Align::Right, Align::Left];
@@ -200,7 +211,8 @@ impl FamilyView {
             rows.push(vec![amount(Some(entry.bytes)), amount(Some(entry.anonymous)), who]);
         }
         write_table(out, &[Align::Right, Align::Right, Align::Left], &rows, style, columns)?;
-        more(out, shared.len(), lang, style)
+        let rest = if family.shared_sets > MOST_SETS as u64 { texts::MORE_SETS } else { texts::MORE_LINES };
+        more(out, family.shared_sets, rest, lang, style)
     }
 
     fn who(&self, members: &[usize], lang: Lang) -> String {
@@ -231,7 +243,7 @@ impl FamilyView {
             .filter(|c| c.same + c.different > Bytes(0) && heirs.contains(&c.member))
             .filter_map(|c| {
                 let member = self.members.get(c.member)?;
-                Some((c, member, member.vmas.get(c.row as usize)?))
+                Some((c, member, member.vmas.get(&c.row)?))
             })
             .collect();
         copies.sort_by_key(|(c, ..)| std::cmp::Reverse(c.different));
@@ -281,7 +293,7 @@ impl FamilyView {
         ]);
         let r = Align::Right;
         write_table(out, &[r, r, r, r, Align::Left, Align::Left, Align::Left], &rows, style, columns)?;
-        more(out, copies.len(), lang, style)?;
+        more(out, copies.len() as u64, texts::MORE_LINES, lang, style)?;
         lines(out, texts::COPIED_NOTE.get(lang), columns, style, Paint::Faint)
     }
 
@@ -304,81 +316,12 @@ impl FamilyView {
         rows.extend(limit.map(|limit| row(texts::LIMIT, Some(limit))));
         write_table(out, &[Align::Left, Align::Right], &rows, style, None)
     }
-
-    /// All of it as one document.
-    pub fn json(&self) -> Value {
-        let family = self.family.as_ref().ok();
-        let number = |bytes: Option<Bytes>| bytes.map_or(Value::Null, |b| b.0.into());
-        let members: Vec<Value> = self
-            .members
-            .iter()
-            .enumerate()
-            .map(|(index, m)| {
-                let mut object = Map::new();
-                object.insert("pid".into(), m.pid.0.into());
-                put_name(&mut object, "name", &m.name);
-                let parent = m.parent.and_then(|p| self.members.get(p));
-                object.insert("parent".into(), parent.map_or(Value::Null, |p| p.pid.0.into()));
-                object.insert("rss".into(), number(m.rss));
-                object.insert("swap".into(), number(m.swap));
-                object.insert("alone".into(), number(family.map(|f| f.alone(index))));
-                object.insert("shared".into(), number(family.map(|f| f.shared_of(index))));
-                if let Err(why) = self.family {
-                    object.insert("alone_why".into(), why.into());
-                }
-                Value::Object(object)
-            })
-            .collect();
-        let pids = |list: &[usize]| -> Vec<i32> {
-            list.iter().filter_map(|m| self.members.get(*m)).map(|m| m.pid.0).collect()
-        };
-        let sharing = family.map(|f| {
-            let entry = |s: &vmatlas_model::rss::SharedBy| {
-                json!({ "pids": pids(&s.members), "bytes": s.bytes.0, "anonymous": s.anonymous.0 })
-            };
-            f.sharing.iter().map(entry).collect::<Vec<_>>()
-        });
-        let copies = family.map(|f| {
-            let entry = |(c, member, vma): &(&Copies, &Member, &MemberVma)| {
-                let mut object = Map::new();
-                object.insert("pid".into(), member.pid.0.into());
-                object.insert("start".into(), vma.range.start().to_string().into());
-                object.insert("end".into(), vma.range.end().to_string().into());
-                object.insert("kind".into(), vma.kind.id().into());
-                put_name(&mut object, "name", &vma.name);
-                object.insert("still_shared".into(), c.same.0.into());
-                object.insert("copied".into(), c.different.0.into());
-                object.insert("new".into(), c.alone.0.into());
-                Value::Object(object)
-            };
-            self.copies(f).iter().map(entry).collect::<Vec<_>>()
-        });
-        let (bond, path) = match &self.bond {
-            Bond::Tree(pid) => ("tree", json!(pid.0)),
-            Bond::Cgroup(path) => ("cgroup", String::from_utf8_lossy(path).into_owned().into()),
-        };
-        json!({
-            "schema": "vmatlas/rss-family/1",
-            "family": { "by": bond, "of": path },
-            "members": members,
-            "sum_of_rss": number(self.sum_of_rss()),
-            "as_one": number(family.map(|f| f.unique)),
-            "as_one_why": self.family.as_ref().err(),
-            "sharing": sharing,
-            "copies": copies,
-            "cgroup": self.cgroup.as_ref().map(super::json::cgroup),
-            "shmem_mapped_by_nobody": number(self.unmapped_shmem()),
-            "gone": self.gone,
-            "hidden": self.hidden,
-            "cost": self.cost,
-        })
-    }
 }
 
-fn more(out: &mut dyn Write, all: usize, lang: Lang, style: Style) -> fmt::Result {
-    match all.checked_sub(MOST).filter(|n| *n > 0) {
+fn more(out: &mut dyn Write, all: u64, text: Text, lang: Lang, style: Style) -> fmt::Result {
+    match all.checked_sub(MOST as u64).filter(|n| *n > 0) {
         Some(n) => {
-            let text = texts::MORE_LINES.fill(lang, &[("n", &count(n as u64))]);
+            let text = text.fill(lang, &[("n", &count(n)), ("most", &count(MOST_SETS as u64))]);
             writeln!(out, "{}", style.paint(Paint::Faint, &text))
         }
         None => Ok(()),
@@ -389,7 +332,6 @@ fn more(out: &mut dyn Write, all: usize, lang: Lang, style: Style) -> fmt::Resul
 fn why_text(why: &str, lang: Lang) -> String {
     match why {
         "hidden" => texts::WHY_HIDDEN.get(lang).to_owned(),
-        "changed-meanwhile" => texts::WHY_CHANGED.get(lang).to_owned(),
         "too-many-pages" => texts::WHY_TOO_MANY.get(lang).to_owned(),
         other => other.to_owned(),
     }

@@ -2,6 +2,7 @@
 
 use super::RssView;
 use crate::json::put_name;
+use crate::show::Missing;
 use serde_json::{Map, Value, json};
 use vmatlas_event::{Bytes, Limit};
 use vmatlas_model::rss::{Amounts, Arena, CgroupFigures, Difference, Reason, containment};
@@ -18,7 +19,16 @@ fn put(object: &mut Map<String, Value>, key: &str, value: Option<Bytes>, why: &s
     }
 }
 
-fn amounts(a: &Amounts, frames_why: &str) -> Map<String, Value> {
+/// What the sums lack.
+struct Lack {
+    frames: &'static str,
+    /// Zero pages are not told.
+    zero: bool,
+    /// Huge pages are not told.
+    huge: bool,
+}
+
+fn amounts(a: &Amounts, lack: &Lack) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("count".into(), a.vmas.into());
     object.insert("size".into(), a.size.0.into());
@@ -29,12 +39,24 @@ fn amounts(a: &Amounts, frames_why: &str) -> Map<String, Value> {
     figure("anonymous", a.pages.anonymous);
     figure("file", a.pages.of_files());
     figure("swapped", a.pages.swapped);
-    figure("huge", a.pages.huge);
-    figure("hugetlb", a.pages.hugetlb);
-    figure("zero", a.pages.zero);
+    if a.unread > 0 {
+        object.insert("unread".into(), a.unread.into());
+    }
+    let not_told = |is_so: bool, value: Bytes| match (known, is_so) {
+        (false, _) => (None, "not-read"),
+        (true, true) => (None, "unknown"),
+        (true, false) => (Some(value), ""),
+    };
+    for (key, (value, why)) in [
+        ("huge", not_told(lack.huge, a.pages.huge)),
+        ("hugetlb", not_told(lack.huge, a.pages.hugetlb)),
+        ("zero", not_told(lack.zero, a.pages.zero)),
+    ] {
+        put(&mut object, key, value, why);
+    }
     put(&mut object, "locked", a.locked, "not-read");
-    put(&mut object, "pss", a.frames.map(|f| f.pss.bytes()), frames_why);
-    put(&mut object, "uss", a.frames.map(|f| f.private), frames_why);
+    put(&mut object, "pss", a.frames.map(|f| f.pss.bytes()), lack.frames);
+    put(&mut object, "uss", a.frames.map(|f| f.private), lack.frames);
     let [named, evidence, guess] = a.by_confidence;
     object.insert("confidence".into(), json!({ "named": named.0, "evidence": evidence.0, "guess": guess.0 }));
     object
@@ -83,7 +105,11 @@ impl RssView {
         process.insert("pid".into(), h.pid.map_or(Value::Null, |pid| pid.0.into()));
         put_name(&mut process, "name", &h.name);
         put_name(&mut process, "exe", &h.exe);
-        let frames_why = if self.frames_asked { "hidden" } else { "not-read" };
+        let lack = Lack {
+            frames: self.map.frames_why.unwrap_or(Missing::Unknown).id(),
+            zero: h.zero_pages_unknown,
+            huge: h.zero_pages_counted,
+        };
         let lines: Vec<Value> = self
             .sheet
             .lines
@@ -92,7 +118,7 @@ impl RssView {
                 let mut object = Map::new();
                 object.insert("line".into(), line.kind.id().into());
                 object.insert("profiler".into(), containment(line.kind).id().into());
-                object.extend(amounts(&line.amounts, frames_why));
+                object.extend(amounts(&line.amounts, &lack));
                 Value::Object(object)
             })
             .collect();
@@ -101,7 +127,7 @@ impl RssView {
             "process": process,
             "lines": lines,
             "mapped_again_most": bytes(self.sheet.mapped_again),
-            "sum": amounts(&self.sheet.sum, frames_why),
+            "sum": amounts(&self.sheet.sum, &lack),
             "kernel": {
                 "rss_before": bytes(kernel.rss_before),
                 "rss_after": bytes(kernel.rss_after),

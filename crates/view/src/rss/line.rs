@@ -9,9 +9,8 @@ use vmatlas_model::kind::Kind;
 impl RssView {
     pub(super) fn write_line(&self, out: &mut dyn Write, kind: Kind, options: &Options) -> fmt::Result {
         if self.sheet.line(kind).is_none() {
-            self.write_head(out, options)?;
             let name = kind_name(kind, options.lang);
-            return writeln!(out, "\n{}", texts::NO_LINE.fill(options.lang, &[("kind", &name)]));
+            return writeln!(out, "{}", texts::NO_LINE.fill(options.lang, &[("kind", &name)]));
         }
         let show = crate::show::Options {
             lang: options.lang,

@@ -2,7 +2,6 @@
 
 use super::sections::lines;
 use super::{Options, RssView, evidence, percent, texts};
-use crate::escape;
 use crate::kind_text::kind_name;
 use crate::show::paint_of;
 use crate::style::Paint;
@@ -34,22 +33,8 @@ impl RssView {
     }
 
     pub(super) fn write_head(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
-        let (h, lang, style) = (&self.map.header, options.lang, options.style);
-        let name = escape::terminal(&h.name);
-        let title = match h.pid {
-            Some(pid) => crate::texts::PROCESS.fill(lang, &[("name", &name), ("pid", &pid)]),
-            None => name,
-        };
-        if !title.is_empty() {
-            write!(out, "{}", style.paint(Paint::Heading, &title))?;
-            if !h.exe.is_empty() {
-                write!(out, "  {}", style.paint(Paint::Faint, &escape::terminal(&h.exe)))?;
-            }
-            writeln!(out)?;
-        }
-        for line in h.source.iter().flat_map(|source| source.lines(lang)) {
-            writeln!(out, "{line}")?;
-        }
+        let (h, lang) = (&self.map.header, options.lang);
+        h.write_title(out, lang, options.style)?;
         let kernel = &self.sheet.kernel;
         let mut facts = Vec::new();
         let mut fact = |text: crate::Text, bytes: Option<Bytes>| {

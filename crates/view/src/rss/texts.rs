@@ -55,13 +55,13 @@ crate::texts! {
     /// Equal.
     EQUAL: "equal", "一致";
     /// Remainder against the walk.
-    REMAINDER: "remainder {size}", "残り {size}";
+    REMAINDER: "remainder {size}", "差 {size}";
     /// The process went on.
     MOVED: "the process went on: VmRSS moved by {size} meanwhile", "読み取り中も動作: その間に VmRSS が {size} 変化";
     /// The counter's error.
     COUNTER_ERROR: "the counter is kept per processor and summed late", "カウンターはCPUごとに保持され、遅れて合計される";
     /// What is not read.
-    ROLLUP_NOT_READ: "not read (--rollup; it holds the process about 9 ms per GiB)", "未取得 (--rollup で取得; 1 GiB あたり約 9 ms プロセスを止めます)";
+    ROLLUP_NOT_READ: "not read (--rollup; it holds the process about 9 ms per GiB)", "未取得 (--rollup で取得; 1 GiB あたり約 9 ms プロセスを待たせます)";
     /// No page is known.
     NO_PAGES: "what is resident is not recorded in this file", "このファイルには常駐の記録がありません";
     /// A saved source.
@@ -143,7 +143,7 @@ crate::texts! {
     /// Column of the process.
     PROCESS_COLUMN: "THIS PROCESS", "このプロセス";
     /// All.
-    CHARGED: "charged in all", "課金合計";
+    CHARGED: "charged in all", "計上の合計";
     /// Of no file.
     ANONYMOUS: "anonymous", "無名";
     /// Page cache.
@@ -157,20 +157,20 @@ crate::texts! {
     /// Reasons.
     WHY_DIFFERENT: "why they differ:", "違いの理由:";
     /// Reason.
-    R_MEMBERS: "the cgroup has {n} more processes", "この cgroup にはほかに {n} プロセスある";
+    R_MEMBERS: "the cgroup has {n} more processes", "この cgroup にはほかに {n} 個のプロセスがある";
     /// Reason.
     R_CACHE: "{size} of page cache is mapped by nobody: files can be dropped, tmpfs and memfds cannot",
         "ページキャッシュのうち {size} は誰にもマップされていない: ファイルは捨てられるが、tmpfs と memfd は捨てられない";
     /// Reason.
     R_MAYBE: "page cache counts there also where nobody maps it", "誰もマップしていないページキャッシュも数える";
     /// Reason.
-    R_KERNEL: "{size} of kernel memory is charged, which no RSS counts", "RSS に含まれないカーネルメモリ {size} も課金される";
+    R_KERNEL: "{size} of kernel memory is charged, which no RSS counts", "RSS に含まれないカーネルメモリ {size} も計上される";
     /// Reason.
     R_ELSEWHERE: "{size} of the files and shared memory mapped here is charged to another cgroup that touched it first",
-        "ここにマップされたファイル・共有メモリのうち {size} は、先に触れた別の cgroup に課金されている";
+        "ここにマップされたファイル・共有メモリのうち {size} は、先に触れた別の cgroup に計上されている";
     /// Reason.
     R_ANON: "{size} of the anonymous memory is charged elsewhere: it was there before the process came into this cgroup",
-        "無名メモリのうち {size} は別の cgroup に課金されている: この cgroup に移る前からあった";
+        "無名メモリのうち {size} は別の cgroup に計上されている: この cgroup に移る前に獲得したもの";
     /// Arenas: heading.
     ARENAS: "glibc's malloc arenas", "glibc の malloc アリーナ";
     /// Column.
@@ -211,12 +211,10 @@ crate::texts! {
     WHY_HIDDEN: "hidden: page frames are shown to root alone", "非公開: ページフレームは root だけが見られます";
     /// Why frames are not known.
     WHY_TOO_MANY: "too many pages to compare", "ページが多すぎて比較できません";
-    /// Why frames are not known.
-    WHY_CHANGED: "a member ended or changed while it was read", "読み取り中にプロセスが終了または変化しました";
     /// Ended.
-    GONE: "{n} processes ended while they were read", "{n} プロセスは読み取り中に終了しました";
+    GONE: "ended while they were read, and left out: {n}", "読み取り中に終了したため除外: {n} プロセス";
     /// Not permitted.
-    HIDDEN_MEMBERS: "{n} processes may not be read", "{n} プロセスは読み取る権限がありません";
+    HIDDEN_MEMBERS: "not permitted to read, and left out: {n}", "読み取る権限がないため除外: {n} プロセス";
     /// Column.
     RSS: "RSS", "RSS";
     /// Column.
@@ -245,13 +243,19 @@ crate::texts! {
     COPIED_NOTE: "COPIED: parent and child have different pages at the same address, because one of them wrote (copy-on-write), or both touched it first after the fork",
         "コピー済み: 親と子が同じアドレスに別のページを持つ。どちらかが書いた (コピーオンライト) か、fork のあとで両方が初めて触れた";
     /// Heading.
-    CHARGED_TO_IT: "Charged to the cgroup", "この cgroup への課金";
+    CHARGED_TO_IT: "Charged to the cgroup", "この cgroup への計上";
     /// Row.
     SHMEM_UNMAPPED: "  of that, mapped by no process (tmpfs files, memfds)", "  そのうちどのプロセスもマップしていない (tmpfs, memfd)";
     /// More lines.
     MORE_LINES: "and {n} more (--json has all)", "ほか {n} 行 (--json ですべて表示)";
+    /// After a name: the address space of another member.
+    SAME_MEMORY: " (the very memory of {pid}: vfork)", " (PID {pid} と同じメモリ空間: vfork)";
+    /// Arenas that were not found, with the reason.
+    MISSING_ARENAS: "arenas may be missing here: {why}", "ここにないアリーナがあるかもしれません: {why}";
+    /// More sets of processes than are listed anywhere.
+    MORE_SETS: "and {n} more (--json has the {most} largest)", "ほか {n} 行 (--json は大きい順に {most} 行まで)";
     /// No such line.
-    NO_LINE: "there is no {kind} in this process", "このプロセスに {kind} はありません";
+    NO_LINE: "this process has no memory of kind '{kind}'", "このプロセスに種類が「{kind}」のメモリはありません";
 }
 
 #[cfg(test)]

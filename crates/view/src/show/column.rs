@@ -240,13 +240,15 @@ impl Column {
                 (Err(_), Some(m)) if m.shared == Bytes(0) => Ok(m.private),
                 (Err(missing), _) => Err(missing),
             },
+            // Entries of pagemap tell no sizes: hugetlb is among what is resident.
+            Column::Huge | Column::Hugetlb if view.header.zero_pages_counted => {
+                pages.and(Err(Missing::Unknown))
+            }
             Column::Huge => pages.map(|p| p.huge),
             Column::Hugetlb => pages.map(|p| p.hugetlb),
             Column::Dumped => row.dumped.ok_or(Missing::NotRecorded),
-            Column::Zero => match view.header.zero_pages_counted {
-                true => Err(Missing::Unknown),
-                false => pages.map(|p| p.zero),
-            },
+            Column::Zero if view.header.zero_pages_unknown => pages.and(Err(Missing::Unknown)),
+            Column::Zero => pages.map(|p| p.zero),
             Column::Ksm => frames.map(|f| f.ksm),
             Column::LazyFree => frames.map(|f| f.lazy_free),
             Column::Active => frames.map(|f| f.active),

@@ -69,8 +69,8 @@ impl MapView {
         let put_all = |object: &mut Map<String, Value>, rows: &[&ShowRow]| {
             let of = |column| sum(column, rows.iter().copied(), self);
             // RSS alone: what hugetlb holds has a field of its own.
-            let resident: Result<Bytes, Missing> =
-                of(Column::Resident).and_then(|all| Ok(Bytes(all.0.saturating_sub(of(Column::Hugetlb)?.0))));
+            let resident: Result<Bytes, Missing> = of(Column::Resident)
+                .map(|all| Bytes(all.0.saturating_sub(of(Column::Hugetlb).map_or(0, |h| h.0))));
             let has_pages = resident.is_ok();
             put(object, "resident", resident);
             let always = ALWAYS.iter().filter(|_| has_pages);

@@ -117,6 +117,8 @@ pub struct Header {
     pub torn: u64,
     /// Whether resident sizes may hold zero pages.
     pub zero_pages_counted: bool,
+    /// Whether what was read does not tell zero pages: smaps, and entries of pagemap.
+    pub zero_pages_unknown: bool,
     /// What it was read from, when that was no living process.
     pub source: Option<Source>,
 }

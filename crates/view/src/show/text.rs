@@ -1,9 +1,10 @@
 //! All of it as text: the header, and what follows it.
 
 use super::totals::totals;
-use super::{MapView, Options};
+use super::{Header, MapView, Options};
 use crate::escape;
-use crate::style::Paint;
+use crate::lang::Lang;
+use crate::style::{Paint, Style};
 use crate::texts;
 use crate::units::{count, size};
 use serde_json::Value;
@@ -12,6 +13,26 @@ use vmatlas_event::PageCounts;
 
 /// From so many per cent of vm.max_map_count on, the header says so aloud.
 const ALMOST_FULL: u64 = 80;
+
+impl Header {
+    /// Writes which process it is, and what was read where that is no living process.
+    pub(crate) fn write_title(&self, out: &mut dyn Write, lang: Lang, style: Style) -> fmt::Result {
+        let name = escape::terminal(&self.name);
+        let title = match self.pid {
+            Some(pid) => texts::PROCESS.fill(lang, &[("name", &name), ("pid", &pid)]),
+            None => name,
+        };
+        // Saved maps tell no name.
+        if !(title.is_empty() && self.exe.is_empty()) {
+            write!(out, "{}", style.paint(Paint::Heading, &title))?;
+            if !self.exe.is_empty() {
+                write!(out, "  {}", style.paint(Paint::Faint, &escape::terminal(&self.exe)))?;
+            }
+            writeln!(out)?;
+        }
+        self.source.iter().flat_map(|source| source.lines(lang)).try_for_each(|line| writeln!(out, "{line}"))
+    }
+}
 
 impl MapView {
     /// Writes all of it as text.
@@ -59,27 +80,14 @@ impl MapView {
     /// Those of `out`.
     pub fn write_header(&self, out: &mut dyn Write, options: &Options) -> fmt::Result {
         let (h, lang, style) = (&self.header, options.lang, options.style);
-        let name = escape::terminal(&h.name);
-        let title = match h.pid {
-            Some(pid) => texts::PROCESS.fill(lang, &[("name", &name), ("pid", &pid)]),
-            None => name,
-        };
-        // Saved maps tell no name.
-        if !(title.is_empty() && h.exe.is_empty()) {
-            write!(out, "{}", style.paint(Paint::Heading, &title))?;
-            if !h.exe.is_empty() {
-                write!(out, "  {}", style.paint(Paint::Faint, &escape::terminal(&h.exe)))?;
-            }
-            writeln!(out)?;
-        }
-        for line in h.source.iter().flat_map(|source| source.lines(lang)) {
-            writeln!(out, "{line}")?;
-        }
-        let n = count(self.rows.len() as u64);
+        h.write_title(out, lang, style)?;
+        // What the kernel prints there for old system calls is no VMA, and does not count against the limit.
+        let vmas = self.rows.iter().filter(|row| row.vma.special() != Some(b"vsyscall")).count() as u64;
+        let n = count(vmas);
         let mut facts = vec![match h.max_map_count {
             Some(max) => {
                 let text = texts::VMAS_OF.fill(lang, &[("n", &n), ("max", &count(max))]);
-                match super::map_count::percent(self.rows.len() as u64, max) {
+                match super::map_count::percent(vmas, max) {
                     Some(percent) if percent >= ALMOST_FULL => {
                         style.paint(Paint::Failed, &format!("{text} ({percent} %)"))
                     }

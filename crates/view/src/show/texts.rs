@@ -59,7 +59,7 @@ crate::texts! {
     SOME_HIDDEN: "hidden: page frames are told to root alone (CAP_SYS_ADMIN)", "非公開: ページフレームの情報は root (CAP_SYS_ADMIN) だけが読めます";
     /// Below a table with unknown figures.
     SOME_UNKNOWN: "?: page tables do not tell; --smaps does (it holds the process ~9 ms per GiB)",
-        "?: ページテーブルでは不明。--smaps で読めます (1 GiB あたり約 9 ms プロセスを止めます)";
+        "?: ページテーブルでは不明。--smaps で読めます (1 GiB あたり約 9 ms プロセスを待たせます)";
     /// Below a table with unknown figures that smaps does not tell either.
     STILL_UNKNOWN: "?: neither page tables nor smaps tell", "?: ページテーブルからも smaps からも分かりません";
     /// Below a table with differences.
