@@ -94,3 +94,36 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path, file: &str)
     }
     serde_json::from_slice(&bytes).map_err(|e| damaged(&e.to_string()))
 }
+
+/// Removes a recording, and nothing else: where there is anything that is not one's, nothing is touched.
+pub(crate) fn remove_recording(folder: &Path) -> Result<(), RecordError> {
+    let meta = match fs::symlink_metadata(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        meta => meta.map_err(|e| RecordError::io(folder, e))?,
+    };
+    let not_ours = || RecordError::NotOurs(folder.to_owned());
+    if !meta.is_dir() {
+        return Err(not_ours());
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|e| RecordError::io(folder, e))? {
+        names.push(entry.map_err(|e| RecordError::io(folder, e))?.file_name());
+    }
+    let ours = |name: &std::ffi::OsStr| {
+        let name = name.to_string_lossy();
+        name == "meta.json"
+            || name == "meta.json.tmp"
+            || name.starts_with("seg-")
+            || name.starts_with("tail-")
+    };
+    if !names.iter().any(|name| name == "meta.json") || !names.iter().all(|name| ours(name)) {
+        return Err(not_ours());
+    }
+    for name in names {
+        let path = folder.join(&name);
+        let is_folder = fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir());
+        let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(|e| RecordError::io(&path, e))?;
+    }
+    fs::remove_dir(folder).map_err(|e| RecordError::io(folder, e))
+}

@@ -2,8 +2,9 @@
 
 use crate::batch::Row;
 use crate::error::RecordError;
-use crate::flat::{Intern, Lookup, yes};
+use crate::flat::{Intern, Lookup};
 use crate::rows::Cell;
+use crate::unflat::yes;
 use vmatlas_event::{Addr, AddrRange, Bytes, Dev, MmId, MonoNs, Prot, Seq, Sharing, SpaceState, VmaRow};
 
 /// Where `mm` stands in the table of a keyframe's rows.

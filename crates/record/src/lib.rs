@@ -8,20 +8,28 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod cursor;
 mod error;
 mod files;
 mod flat;
+mod interned;
 mod keyframe;
+mod known;
 mod meta;
+mod open;
 mod reader;
+mod replay;
 mod rows;
 mod seal;
 mod sealed;
 mod table;
 mod tail;
+mod unflat;
+mod words;
 mod writer;
 
 pub use error::{Damage, RecordError};
+pub use known::Space;
 pub use meta::{FORMAT, Meta, Outcome as End, VERSION};
-pub use reader::{Reader, Space};
+pub use reader::Reader;
 pub use writer::{Existing, Options, Writer};

@@ -1,10 +1,10 @@
 //! The reader: a recording in, whole or torn, events out.
 
-use crate::batch::{Batch, Row};
+use crate::batch::Row;
+use crate::cursor::{Batches, MOST_ROWS};
 use crate::error::{Damage, RecordError};
 use crate::files;
-use crate::flat::{self, Attached, Lookup};
-use crate::keyframe;
+use crate::known::{Known, MOST, Space, add_space};
 use crate::meta::{FORMAT, Meta, VERSION};
 use crate::seal;
 use crate::sealed::{Segment, TableFile};
@@ -16,46 +16,23 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use vmatlas_event::{
-    Event, EventSource, Keyframe, MmId, MonoNs, Name, Pid, Seq, SpaceState, StartTime, TaskId, Tid,
-};
-
-/// How many bytes of names a recording may have, and how many names, tasks, address spaces and keyframes.
-const MOST_BYTES: usize = 256 << 20;
-const MOST: usize = 1 << 22;
-/// How many VMAs one map may have.
-const MOST_ROWS: u64 = 1 << 24;
-
-/// An address space of a recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Space {
-    /// Which one.
-    pub mm: MmId,
-    /// The one it came from, by fork or by exec.
-    pub parent: Option<MmId>,
-    /// `start`, `fork` or `exec`.
-    pub how: String,
-    /// The event it began with.
-    pub first: Seq,
-    /// The event in which its last task ended, where that was seen.
-    pub last: Option<Seq>,
-}
+use vmatlas_event::{MmId, MonoNs, Seq, TaskId};
 
 /// An opened recording.
 pub struct Reader {
     folder: PathBuf,
     meta: Meta,
-    units: Vec<Unit>,
-    known: Known,
+    pub(crate) units: Vec<Unit>,
+    pub(crate) known: Known,
     spaces: Vec<Space>,
-    keyframes: Vec<KeyframeRow>,
+    pub(crate) keyframes: Vec<KeyframeRow>,
     damage: Vec<Damage>,
-    last: Option<Seq>,
+    pub(crate) last: Option<Seq>,
     files: Mutex<Vec<(usize, u16, Arc<TableFile>)>>,
 }
 
 /// A part of a recording.
-enum Unit {
+pub(crate) enum Unit {
     Sealed(Segment),
     Tail {
         tail: Arc<Tail>,
@@ -65,33 +42,15 @@ enum Unit {
     Missing(Damage),
 }
 
+/// Where a keyframe is, and how much belongs to it.
 #[derive(Clone, Copy, Debug)]
-struct KeyframeRow {
-    after: u64,
-    at: u64,
-    unit: usize,
-    spaces: u64,
-    rows: u64,
+pub(crate) struct KeyframeRow {
+    pub(crate) after: u64,
+    pub(crate) at: u64,
+    pub(crate) unit: usize,
+    pub(crate) spaces: u64,
+    pub(crate) rows: u64,
 }
-
-#[derive(Default)]
-struct Known {
-    names: Vec<Name>,
-    bytes: usize,
-    tasks: Vec<TaskId>,
-}
-
-impl Lookup for Known {
-    fn task(&self, id: i64) -> Option<TaskId> {
-        self.tasks.get(usize::try_from(id).ok()?).copied()
-    }
-
-    fn name(&self, id: i64) -> Option<&Name> {
-        self.names.get(usize::try_from(id).ok()?)
-    }
-}
-
-type Batches = Box<dyn Iterator<Item = Result<Batch, RecordError>> + Send>;
 
 impl Reader {
     /// Opens a recording; what cannot be read of it is [`Reader::damage`], and everything before it is there.
@@ -136,10 +95,16 @@ impl Reader {
         let highest = numbers.last_key_value().map_or(0, |(number, _)| *number);
         for number in 1..=highest {
             let unit = reader.unit(number, numbers.get(&number).copied())?;
-            if let Unit::Missing(damage) = &unit {
-                reader.damage.push(damage.clone());
-            }
+            let missing = match &unit {
+                Unit::Missing(damage) => Some(damage.clone()),
+                _ => None,
+            };
             reader.units.push(unit);
+            if let Some(damage) = missing {
+                // Nothing after it can be replayed.
+                reader.damage.push(damage);
+                break;
+            }
         }
         reader.learn()?;
         Ok(reader)
@@ -285,7 +250,13 @@ impl Reader {
         sizes(&self.folder).into_iter().map(size).sum()
     }
 
-    fn batches(&self, unit: usize, table: &'static Table, from: i64) -> Result<Batches, RecordError> {
+    /// The rows of a table of one part that may have a key of at least `from`.
+    pub(crate) fn batches(
+        &self,
+        unit: usize,
+        table: &'static Table,
+        from: i64,
+    ) -> Result<Batches, RecordError> {
         match self.units.get(unit) {
             None => Ok(Box::new(std::iter::empty())),
             Some(Unit::Missing(damage)) => Err(RecordError::Damaged(damage.clone())),
@@ -319,185 +290,6 @@ impl Reader {
         }
         Ok(Some(file))
     }
-
-    fn events_of(
-        &self,
-        unit: usize,
-        from: Seq,
-        previous: &mut Option<u64>,
-        found: &mut dyn FnMut(Event) -> bool,
-    ) -> Result<bool, RecordError> {
-        let start = i64::try_from(from.0).unwrap_or(i64::MAX);
-        let mut rows = Cursor::new(self.batches(unit, &table::ROWS, start)?);
-        let mut in_flight = Cursor::new(self.batches(unit, &table::IN_FLIGHT, start)?);
-        for batch in self.batches(unit, &table::EVENTS, start)? {
-            let batch = batch?;
-            for row in (0..batch.len()).map(|row| batch.row(row)) {
-                let seq = row.bits(flat::SEQ)?;
-                if seq < from.0 {
-                    continue;
-                }
-                if previous.is_some_and(|previous| previous >= seq) {
-                    return Err(row.wrong(flat::SEQ));
-                }
-                *previous = Some(seq);
-                let (row_count, task_count) = flat::attached(row)?;
-                let mut attached = Attached::default();
-                if row_count > 0 {
-                    rows.take(seq, row_count, row, &mut |r| {
-                        attached.rows.push(keyframe::vma(r, &self.known)?);
-                        Ok(())
-                    })?;
-                }
-                if task_count > 0 {
-                    in_flight.take(seq, task_count, row, &mut |r| {
-                        let task = r.get(1).and_then(|id| self.known.task(id)).ok_or_else(|| r.wrong(1))?;
-                        attached.in_flight.push(task);
-                        Ok(())
-                    })?;
-                }
-                if !found(flat::event(row, attached, &self.known)?) {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn load(&self, wanted: KeyframeRow) -> Result<Keyframe, RecordError> {
-        let after = wanted.after as i64;
-        let mut spaces: BTreeMap<MmId, (SpaceState, u64, u64)> = BTreeMap::new();
-        self.each(wanted, &table::STATES, &mut |row| {
-            let (state, rows, parts) = keyframe::state(row)?;
-            spaces.insert(state.mm, (state, rows, parts));
-            Ok(())
-        })?;
-        self.each(wanted, &table::STATE_ROWS, &mut |row| {
-            let (state, rows, _) = spaces.get_mut(&keyframe::owner(row)?).ok_or_else(|| row.wrong(0))?;
-            if state.rows.len() as u64 >= *rows {
-                return Err(row.wrong(0));
-            }
-            state.rows.push(keyframe::vma(row, &self.known)?);
-            Ok(())
-        })?;
-        self.each(wanted, &table::STATE_PARTS, &mut |row| {
-            let (state, _, parts) =
-                spaces.get_mut(&keyframe::part_owner(row)?).ok_or_else(|| row.wrong(0))?;
-            *parts = parts.checked_sub(1).ok_or_else(|| row.wrong(0))?;
-            keyframe::add_part(row, state, &self.known)
-        })?;
-        let whole =
-            spaces.values().all(|(state, rows, parts)| state.rows.len() as u64 == *rows && *parts == 0);
-        let rows: u64 = spaces.values().map(|(_, rows, _)| *rows).sum();
-        if !whole || spaces.len() as u64 != wanted.spaces || rows != wanted.rows {
-            let what = format!("the keyframe after event {after} is not whole");
-            return Err(RecordError::damaged("keyframes", None, what));
-        }
-        let spaces = spaces.into_values().map(|(state, _, _)| state).collect();
-        Ok(Keyframe { after: Seq(wanted.after), at: MonoNs(wanted.at), spaces })
-    }
-
-    /// Each row of a keyframe in one of its tables.
-    fn each(
-        &self,
-        wanted: KeyframeRow,
-        table: &'static Table,
-        found: &mut dyn FnMut(Row<'_>) -> Result<(), RecordError>,
-    ) -> Result<(), RecordError> {
-        let after = wanted.after as i64;
-        for batch in self.batches(wanted.unit, table, after)? {
-            let batch = batch?;
-            for row in (0..batch.len()).map(|row| batch.row(row)) {
-                match row.need::<i64>(0)? {
-                    key if key < after => {}
-                    key if key > after => return Ok(()),
-                    _ => found(row)?,
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl EventSource for Reader {
-    type Error = RecordError;
-
-    fn events(&mut self, from: Seq, found: &mut dyn FnMut(Event) -> bool) -> Result<(), RecordError> {
-        let mut previous = None;
-        let end = self.units.len();
-        for unit in 0..end {
-            let (last, damage) = match self.units.get(unit) {
-                Some(Unit::Sealed(segment)) => (segment.seal.last, None),
-                Some(Unit::Tail { tail, last, .. }) => (*last, tail.damage.clone()),
-                _ => (Some(u64::MAX), None),
-            };
-            if last.is_some_and(|last| last >= from.0) && !self.events_of(unit, from, &mut previous, found)? {
-                return Ok(());
-            }
-            // The end of the last tail is where recording stopped; elsewhere something is missing in between.
-            if let Some(damage) = damage.filter(|_| unit + 1 < end) {
-                return Err(RecordError::Damaged(damage));
-            }
-        }
-        Ok(())
-    }
-
-    fn keyframe(&mut self, at: Seq) -> Result<Option<Keyframe>, RecordError> {
-        let after = self.keyframes.partition_point(|k| k.after <= at.0);
-        let Some(wanted) = after.checked_sub(1).and_then(|index| self.keyframes.get(index)) else {
-            return Ok(None);
-        };
-        self.load(*wanted).map(Some)
-    }
-
-    fn last(&self) -> Option<Seq> {
-        self.last
-    }
-}
-
-impl Known {
-    fn add_name(&mut self, row: Row<'_>) -> Result<(), RecordError> {
-        let bytes = row.bytes(1).ok_or_else(|| row.wrong(1))?;
-        self.bytes = self.bytes.saturating_add(bytes.len());
-        if row.get(0) != Some(self.names.len() as i64) || self.names.len() >= MOST || self.bytes > MOST_BYTES
-        {
-            return Err(row.wrong(0));
-        }
-        self.names.push(Name::new(bytes));
-        Ok(())
-    }
-
-    fn add_task(&mut self, row: Row<'_>) -> Result<(), RecordError> {
-        if row.get(0) != Some(self.tasks.len() as i64) || self.tasks.len() >= MOST {
-            return Err(row.wrong(0));
-        }
-        let started = row.get(3).map(|ticks| StartTime(ticks as u64));
-        self.tasks.push(TaskId { pid: Pid(row.need(1)?), tid: Tid(row.need(2)?), started });
-        Ok(())
-    }
-}
-
-fn add_space(
-    spaces: &mut Vec<Space>,
-    index: &mut FxHashMap<MmId, usize>,
-    row: Row<'_>,
-) -> Result<(), RecordError> {
-    let mm = MmId(row.need(0)?);
-    let how = row.word(2).ok_or_else(|| row.wrong(2))?;
-    if how == "end" {
-        let space = index.get(&mm).and_then(|at| spaces.get_mut(*at)).ok_or_else(|| row.wrong(0))?;
-        space.last = Some(Seq(row.bits(4)?));
-        return Ok(());
-    }
-    if !matches!(how, "start" | "fork" | "exec") {
-        return Err(row.wrong(2));
-    }
-    if spaces.len() >= MOST || index.insert(mm, spaces.len()).is_some() {
-        return Err(row.wrong(0));
-    }
-    let parent = row.maybe(1)?.map(MmId);
-    spaces.push(Space { mm, parent, how: how.to_owned(), first: Seq(row.bits(3)?), last: None });
-    Ok(())
 }
 
 /// Which parts there are, and whether each is sealed.
@@ -525,49 +317,4 @@ fn tail_batches(tail: Arc<Tail>, table: &'static Table, from: i64) -> Batches {
     // A frame can be left out when the next one still begins before what is wanted.
     let skip = frames.windows(2).take_while(|pair| matches!(pair, [_, next] if next.key < from)).count();
     Box::new(frames.into_iter().skip(skip).map(move |frame| tail.batch(&frame)))
-}
-
-/// Rows that belong to events, read along with them.
-struct Cursor {
-    batches: Batches,
-    batch: Option<Batch>,
-    at: usize,
-}
-
-impl Cursor {
-    fn new(batches: Batches) -> Cursor {
-        Cursor { batches, batch: None, at: 0 }
-    }
-
-    /// Gives the rows of event `seq`, which must be `count`.
-    fn take(
-        &mut self,
-        seq: u64,
-        count: u64,
-        event: Row<'_>,
-        found: &mut dyn FnMut(Row<'_>) -> Result<(), RecordError>,
-    ) -> Result<(), RecordError> {
-        if count > MOST_ROWS {
-            return Err(event.wrong(flat::COUNT));
-        }
-        let mut left = count;
-        while left > 0 {
-            let Some(batch) = self.batch.as_ref().filter(|batch| self.at < batch.len()) else {
-                self.batch = Some(self.batches.next().ok_or_else(|| event.wrong(flat::COUNT))??);
-                self.at = 0;
-                continue;
-            };
-            let row = batch.row(self.at);
-            let key = row.bits(0)?;
-            if key > seq {
-                return Err(event.wrong(flat::COUNT));
-            }
-            self.at += 1;
-            if key == seq {
-                found(row)?;
-                left -= 1;
-            }
-        }
-        Ok(())
-    }
 }

@@ -2,20 +2,16 @@
 
 use crate::error::RecordError;
 use crate::files::{self, Last};
-use crate::flat::{Intern, cells};
-use crate::keyframe::{count_parts, parts, state_cells, vma_cells};
 use crate::meta::{FORMAT, Meta, Outcome, VERSION};
-use crate::rows::{Cell, Rows};
+use crate::open::{MANY, Open};
 use crate::seal;
-use crate::table;
 use crate::tail::TailWriter;
-use rustc_hash::{FxHashMap, FxHashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use vmatlas_event::{Event, ForkKind, Keyframe, MmId, MonoNs, Name, Op, TaskId, VmaRow};
+use vmatlas_event::{Event, Keyframe, MonoNs, Op};
 
 /// What to do where something is already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +39,6 @@ impl Default for Options {
     }
 }
 
-/// How many rows of a table wait at most.
-const MANY: usize = 8192;
-
 /// Writes a recording; it turns itself off at its first error, and what was written stays valid.
 pub struct Writer {
     folder: PathBuf,
@@ -57,22 +50,6 @@ pub struct Writer {
     lost: u64,
     keyframes: u64,
     sealer: Option<Sealer>,
-}
-
-/// What there is while all is well.
-struct Open {
-    tail: TailWriter,
-    number: u32,
-    interned: Interned,
-    spaces: Spaces,
-    rows: Rows,
-    in_flight: Rows,
-    events: Rows,
-    state_rows: Rows,
-    state_parts: Rows,
-    states: Rows,
-    keyframes: Rows,
-    flushed: MonoNs,
 }
 
 /// The thread that makes segments of tails, so that the program does not wait for it.
@@ -99,7 +76,7 @@ impl Writer {
     /// replaced and is no recording, [`RecordError::Io`] otherwise.
     pub fn create(folder: &Path, meta: Meta, options: Options) -> Result<Writer, RecordError> {
         if options.existing == Existing::Replace {
-            remove_recording(folder)?;
+            files::remove_recording(folder)?;
         }
         files::create_folder(folder)?;
         let meta = Meta { format: FORMAT.to_owned(), version: VERSION, end: None, ..meta };
@@ -120,7 +97,7 @@ impl Writer {
             }),
             Err(error) => {
                 // A recording without anything in it would only be in the way.
-                let _ = remove_recording(folder);
+                let _ = files::remove_recording(folder);
                 let _ = fs::remove_dir(folder);
                 Err(error)
             }
@@ -208,7 +185,7 @@ impl Writer {
     pub fn discard(mut self) {
         self.open = None;
         self.join();
-        let _ = remove_recording(&self.folder);
+        let _ = files::remove_recording(&self.folder);
     }
 
     fn seal_later(&self, number: u32) {
@@ -260,235 +237,4 @@ impl Drop for Writer {
         self.open = None;
         self.join();
     }
-}
-
-impl Open {
-    fn new(folder: &Path, now: MonoNs) -> Result<Open, RecordError> {
-        Ok(Open {
-            tail: TailWriter::create(&seal::tail(folder, 1))?,
-            number: 1,
-            interned: Interned::default(),
-            spaces: Spaces::default(),
-            rows: Rows::new(&table::ROWS),
-            in_flight: Rows::new(&table::IN_FLIGHT),
-            events: Rows::new(&table::EVENTS),
-            state_rows: Rows::new(&table::STATE_ROWS),
-            state_parts: Rows::new(&table::STATE_PARTS),
-            states: Rows::new(&table::STATES),
-            keyframes: Rows::new(&table::KEYFRAMES),
-            flushed: now,
-        })
-    }
-
-    fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.spaces.event(event);
-        match &event.op {
-            Op::Snapshot { rows, .. } => self.vmas(event, rows)?,
-            Op::Observed { rows, in_flight, .. } => {
-                self.vmas(event, rows)?;
-                for task in in_flight {
-                    let id = self.interned.task(*task);
-                    self.in_flight.push(&[Cell::Int(Some(event.seq.0 as i64)), Cell::Int(Some(id))]);
-                }
-            }
-            _ => {}
-        }
-        self.events.push(&cells(event, &mut self.interned));
-        Ok(())
-    }
-
-    fn vmas(&mut self, event: &Event, rows: &[VmaRow]) -> io::Result<()> {
-        for row in rows {
-            self.rows.push(
-                vma_cells(event.seq.0, row, None, &mut self.interned).split_last().map_or(&[], |(_, c)| c),
-            );
-            if self.rows.len() >= MANY {
-                self.flush_tables(Part::Referred)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn keyframe(&mut self, keyframe: &Keyframe) -> io::Result<()> {
-        let (mut rows, mut all_parts) = (0, 0);
-        for state in &keyframe.spaces {
-            for row in &state.rows {
-                self.state_rows.push(&vma_cells(keyframe.after.0, row, Some(state.mm), &mut self.interned));
-                if self.state_rows.len() >= MANY {
-                    self.flush_tables(Part::All)?;
-                }
-            }
-            let out = &mut self.state_parts;
-            parts(keyframe.after, state, &mut self.interned, &mut |cells| out.push(cells));
-            if self.state_parts.len() >= MANY {
-                self.flush_tables(Part::All)?;
-            }
-            self.states.push(&state_cells(keyframe.after, state));
-            rows += state.rows.len();
-            all_parts += count_parts(state);
-        }
-        let int = |value: u64| Cell::Int(Some(value as i64));
-        self.keyframes.push(&[
-            int(keyframe.after.0),
-            int(keyframe.at.0),
-            int(keyframe.spaces.len() as u64),
-            int(rows as u64),
-            int(all_parts as u64),
-        ]);
-        Ok(())
-    }
-
-    fn flush(&mut self, now: MonoNs) -> io::Result<()> {
-        self.flushed = now;
-        self.flush_tables(Part::All)
-    }
-
-    /// Writes what waits; what is referred to comes first, so that a torn tail refers to nothing that is missing.
-    fn flush_tables(&mut self, part: Part) -> io::Result<()> {
-        let Interned { new_names, new_tasks, .. } = &mut self.interned;
-        let referred = [new_names, new_tasks, &mut self.spaces.rows, &mut self.rows, &mut self.in_flight];
-        let rest = [
-            &mut self.events,
-            &mut self.state_rows,
-            &mut self.state_parts,
-            &mut self.states,
-            &mut self.keyframes,
-        ];
-        let rest = rest.into_iter().take(if part == Part::All { usize::MAX } else { 0 });
-        for rows in referred.into_iter().chain(rest).filter(|rows| rows.len() > 0) {
-            let (batch, key) = rows.take().map_err(io::Error::other)?;
-            self.tail.append(rows.table, &batch, key)?;
-        }
-        Ok(())
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// What events refer to.
-    Referred,
-    All,
-}
-
-/// What a recording holds once.
-struct Interned {
-    names: FxHashMap<Name, i64>,
-    tasks: FxHashMap<TaskId, i64>,
-    new_names: Rows,
-    new_tasks: Rows,
-}
-
-impl Default for Interned {
-    fn default() -> Interned {
-        Interned {
-            names: FxHashMap::default(),
-            tasks: FxHashMap::default(),
-            new_names: Rows::new(&table::NAMES),
-            new_tasks: Rows::new(&table::TASKS),
-        }
-    }
-}
-
-impl Intern for Interned {
-    fn task(&mut self, task: TaskId) -> i64 {
-        let next = self.tasks.len() as i64;
-        *self.tasks.entry(task).or_insert_with(|| {
-            let started = task.started.map(|s| s.0 as i64);
-            let numbers = [Some(next), Some(task.pid.0.into()), Some(task.tid.0.into()), started];
-            self.new_tasks.push(&numbers.map(Cell::Int));
-            next
-        })
-    }
-
-    fn name(&mut self, bytes: &[u8]) -> i64 {
-        if let Some(id) = self.names.get(bytes) {
-            return *id;
-        }
-        let next = self.names.len() as i64;
-        self.names.insert(Name::new(bytes), next);
-        self.new_names.push(&[Cell::Int(Some(next)), Cell::Bytes(bytes)]);
-        next
-    }
-}
-
-/// Which address spaces were seen, and where from.
-struct Spaces {
-    seen: FxHashSet<MmId>,
-    last: Option<MmId>,
-    rows: Rows,
-}
-
-impl Default for Spaces {
-    fn default() -> Spaces {
-        Spaces { seen: FxHashSet::default(), last: None, rows: Rows::new(&table::SPACES) }
-    }
-}
-
-impl Spaces {
-    fn event(&mut self, event: &Event) {
-        match event.op {
-            Op::Fork { kind: ForkKind::Process, child_mm, .. } => {
-                self.begin(child_mm, Some(event.mm), "fork", event);
-            }
-            Op::Exec { old_mm } => self.begin(event.mm, Some(old_mm), "exec", event),
-            _ => {}
-        }
-        if self.last != Some(event.mm) {
-            self.begin(event.mm, None, "start", event);
-            self.last = Some(event.mm);
-        }
-        if let Op::Exit { last: true, .. } = event.op {
-            let seq = Cell::Int(Some(event.seq.0 as i64));
-            let nothing = Cell::Int(None);
-            self.rows.push(&[
-                Cell::Int(Some(event.mm.0.into())),
-                nothing,
-                Cell::Word(Some("end")),
-                nothing,
-                seq,
-            ]);
-        }
-    }
-
-    fn begin(&mut self, mm: MmId, parent: Option<MmId>, how: &str, event: &Event) {
-        if self.seen.insert(mm) {
-            let int = |value: Option<i64>| Cell::Int(value);
-            let parent = int(parent.map(|mm| mm.0.into()));
-            let seq = int(Some(event.seq.0 as i64));
-            self.rows.push(&[int(Some(mm.0.into())), parent, Cell::Word(Some(how)), seq]);
-        }
-    }
-}
-
-/// Removes a recording, and nothing else: where there is anything that is not one's, nothing is touched.
-fn remove_recording(folder: &Path) -> Result<(), RecordError> {
-    let meta = match fs::symlink_metadata(folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        meta => meta.map_err(|e| RecordError::io(folder, e))?,
-    };
-    let not_ours = || RecordError::NotOurs(folder.to_owned());
-    if !meta.is_dir() {
-        return Err(not_ours());
-    }
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|e| RecordError::io(folder, e))? {
-        names.push(entry.map_err(|e| RecordError::io(folder, e))?.file_name());
-    }
-    let ours = |name: &std::ffi::OsStr| {
-        let name = name.to_string_lossy();
-        name == "meta.json"
-            || name == "meta.json.tmp"
-            || name.starts_with("seg-")
-            || name.starts_with("tail-")
-    };
-    if !names.iter().any(|name| name == "meta.json") || !names.iter().all(|name| ours(name)) {
-        return Err(not_ours());
-    }
-    for name in names {
-        let path = folder.join(&name);
-        let is_folder = fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir());
-        let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        removed.map_err(|e| RecordError::io(&path, e))?;
-    }
-    fs::remove_dir(folder).map_err(|e| RecordError::io(folder, e))
 }

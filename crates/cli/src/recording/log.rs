@@ -93,7 +93,10 @@ pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode> {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // It is damage that was told already, or damage met only now.
         Err(error) => {
-            let error = super::explain(&error, context);
+            let error = match error {
+                vmatlas_record::RecordError::Damaged(damage) => anyhow::anyhow!(damage.to_string()),
+                other => super::explain(&other, context),
+            };
             let told = reader.damage().iter().any(|damage| damage.to_string() == error.to_string());
             if told { Ok(ExitCode::FAILURE) } else { Err(error) }
         }

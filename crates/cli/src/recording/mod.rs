@@ -15,7 +15,13 @@ use vmatlas_record::{Reader, RecordError};
 
 /// Opens a recording; an error says what it is instead.
 pub(crate) fn open(path: &Path, context: &Context) -> Result<Reader> {
-    Reader::open(path).map_err(|error| explain(&error, context))
+    Reader::open(path).map_err(|error| match &error {
+        RecordError::Io { path, source } => {
+            let values: [(&str, &dyn Display); 2] = [("path", &path.display()), ("why", source)];
+            anyhow!(texts::SAVED_UNREADABLE.fill(context.lang, &values))
+        }
+        _ => explain(&error, context),
+    })
 }
 
 /// An error in the person's language.
@@ -29,6 +35,11 @@ pub(crate) fn explain(error: &RecordError, context: &Context) -> anyhow::Error {
             let values: [(&str, &dyn Display); 3] =
                 [("path", &path.display()), ("version", version), ("known", known)];
             texts::REC_VERSION.fill(lang, &values)
+        }
+        // What is read is told in `open`.
+        RecordError::Io { path, source } => {
+            let values: [(&str, &dyn Display); 2] = [("path", &path.display()), ("why", source)];
+            texts::CANNOT_WRITE.fill(lang, &values)
         }
         other => other.to_string(),
     })

@@ -1,0 +1,56 @@
+//! Rows that belong to events, read along with them.
+
+use crate::batch::{Batch, Row};
+use crate::error::RecordError;
+use crate::flat;
+
+/// How many VMAs one map may have.
+pub(crate) const MOST_ROWS: u64 = 1 << 24;
+
+/// Some rows of a table after the others.
+pub(crate) type Batches = Box<dyn Iterator<Item = Result<Batch, RecordError>> + Send>;
+
+/// Rows that belong to events, read along with them.
+pub(crate) struct Cursor {
+    batches: Batches,
+    batch: Option<Batch>,
+    at: usize,
+}
+
+impl Cursor {
+    pub(crate) fn new(batches: Batches) -> Cursor {
+        Cursor { batches, batch: None, at: 0 }
+    }
+
+    /// Gives the rows of event `seq`, which must be `count`.
+    pub(crate) fn take(
+        &mut self,
+        seq: u64,
+        count: u64,
+        event: Row<'_>,
+        found: &mut dyn FnMut(Row<'_>) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
+        if count > MOST_ROWS {
+            return Err(event.wrong(flat::COUNT));
+        }
+        let mut left = count;
+        while left > 0 {
+            let Some(batch) = self.batch.as_ref().filter(|batch| self.at < batch.len()) else {
+                self.batch = Some(self.batches.next().ok_or_else(|| event.wrong(flat::COUNT))??);
+                self.at = 0;
+                continue;
+            };
+            let row = batch.row(self.at);
+            let key = row.bits(0)?;
+            if key > seq {
+                return Err(event.wrong(flat::COUNT));
+            }
+            self.at += 1;
+            if key == seq {
+                found(row)?;
+                left -= 1;
+            }
+        }
+        Ok(())
+    }
+}
