@@ -9,14 +9,16 @@ use std::rc::Rc;
 
 const WHAT: &str = "resident size of each of 60,000 VMAs";
 
-pub(super) fn rows(programs: &Rc<Programs>) -> Result<[Row; 2]> {
+pub(super) fn rows(programs: &Rc<Programs>) -> Result<[Row; 3]> {
     let sleeper = Rc::new(Sleeper::start(&programs.subject, &["vmas", "60000"])?);
-    let side = |name: &str, mode: &'static str| {
+    let with = |name: &str, mode: &'static str, more: &'static [&'static str]| {
         let (programs, sleeper) = (programs.clone(), sleeper.clone());
         Side::new(name, move || {
-            number_of(Command::new(&programs.read_pages).args([mode, &sleeper.pid().to_string(), "5"]))
+            let mut command = Command::new(&programs.read_pages);
+            number_of(command.args([mode, &sleeper.pid().to_string(), "5"]).args(more))
         })
     };
+    let side = |name: &str, mode: &'static str| with(name, mode, &[]);
     let smaps = sleeper.clone();
     Ok([
         Row {
@@ -24,6 +26,13 @@ pub(super) fn rows(programs: &Rc<Programs>) -> Result<[Row; 2]> {
             unit: "us",
             asked: Asked::RatioAtMost(1.25),
             ours: side("maps and PAGEMAP_SCAN in slices, with pauses", "ours"),
+            peer: side("bare read(2) of maps, one PAGEMAP_SCAN", "floor"),
+        },
+        Row {
+            name: format!("{WHAT}, over what the kernel takes, --threads 2"),
+            unit: "us",
+            asked: Asked::RatioAtMost(1.25),
+            ours: with("the same with two threads", "ours", &["1000", "2"]),
             peer: side("bare read(2) of maps, one PAGEMAP_SCAN", "floor"),
         },
         Row {

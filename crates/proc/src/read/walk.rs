@@ -224,13 +224,14 @@ impl Walker<'_> {
     }
 
     /// Stays away from the lock when enough time was held. What we did since `free`, when the last call came back, is part
-    /// of the pause; a short rest of it is not slept, because a sleep ends late by about as much.
-    fn pause(&mut self, free: Instant) {
+    /// of the pause; a short rest of it is not slept, because a sleep ends late by about as much. Neither is one after a slice
+    /// that VMAs ended: those are so many that the late ends come to a tenth of the whole reading.
+    fn pause(&mut self, free: Instant, ended: Ended) {
         if self.held * 4 < self.budget.aim() * 3 {
             return;
         }
         let rest = self.budget.pause.saturating_sub(free.elapsed());
-        if rest * 2 > self.budget.pause {
+        if rest * 2 > self.budget.pause && ended != Ended::Vmas {
             vmatlas_sys::sleep(rest);
         }
         while free.elapsed() < self.budget.pause {
@@ -268,7 +269,7 @@ impl Walker<'_> {
             };
             self.bounds.follow(ended, took, self.budget.aim());
             runs[..step.runs].iter().for_each(|run| found(*run));
-            self.pause(free);
+            self.pause(free, ended);
             if step.next <= at {
                 break;
             }
@@ -310,7 +311,7 @@ impl Walker<'_> {
                     }
                     at += page;
                 }
-                self.pause(free);
+                self.pause(free, Ended::Pages);
             }
             give(&run, found);
         }
