@@ -337,9 +337,8 @@ const PLANNED: &str = "\
     Not yet there: watch, pack, mark, diff, origins, export, tui, serve, report, doctor.";
 
 /// Commands of the design that do not exist yet.
-pub(crate) const NOT_YET: &[&str] = &[
-    "watch", "pack", "mark", "diff", "origins", "export", "tui", "serve", "report", "doctor",
-];
+pub(crate) const NOT_YET: &[&str] =
+    &["watch", "pack", "mark", "diff", "origins", "export", "tui", "serve", "report", "doctor"];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
     Lang::from_locale(text).ok_or_else(|| "en or ja".to_owned())

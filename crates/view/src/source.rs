@@ -238,14 +238,19 @@ mod tests {
             damage: vec!["tail-000001, byte 7: \x1b[31m".to_owned(), "more".to_owned()],
         };
         let (kind, path) = (SourceKind::Recording, b"rec".to_vec());
-        let source =
-            Source { kind, path, signal: None, truncated: None, left_out: 0, moment: Some(moment) };
+        let source = Source { kind, path, signal: None, truncated: None, left_out: 0, moment: Some(moment) };
         assert_eq!(source.lines(Lang::En)[0], "recording rec at 1.250000 s, after event 1042");
         for lang in [Lang::En, Lang::Ja] {
             let lines = source.lines(lang);
-            assert!(lines.len() == 4 && lines[2].contains("byte 7") && !lines[2].contains('\x1b'), "{lines:?}");
+            assert!(
+                lines.len() == 4 && lines[2].contains("byte 7") && !lines[2].contains('\x1b'),
+                "{lines:?}"
+            );
         }
         let json = source.json();
-        assert_eq!((&json["event"], &json["time"], &json["ended"]), (&1042.into(), &1.25.into(), &false.into()));
+        assert_eq!(
+            (&json["event"], &json["time"], &json["ended"]),
+            (&1042.into(), &1.25.into(), &false.into())
+        );
     }
 }

@@ -240,7 +240,8 @@ fn no_memory(timeline: &mut Timeline<Lenient>, pid: Option<Pid>, context: &Conte
     let (first, last) = life.unwrap_or_default();
     let last = last.and_then(|last| last.0.checked_sub(1));
     let last = last.map_or_else(|| "end".to_owned(), |last| last.to_string());
-    let values: [(&str, &dyn Display); 4] = [("pid", &pid), ("seq", &now), ("first", &first), ("last", &last)];
+    let values: [(&str, &dyn Display); 4] =
+        [("pid", &pid), ("seq", &now), ("first", &first), ("last", &last)];
     anyhow!(texts::REC_NO_MEMORY.fill(context.lang, &values))
 }
 
@@ -256,9 +257,8 @@ mod tests {
     /// Checks that targets are taken apart from the right, and that paths may hold what parts them.
     #[test]
     fn targets_are_taken_apart_from_the_right() {
-        let some = |path: &str, pid, moment: Option<&str>| {
-            Some((path.to_owned(), pid, moment.map(str::to_owned)))
-        };
+        let some =
+            |path: &str, pid, moment: Option<&str>| Some((path.to_owned(), pid, moment.map(str::to_owned)));
         assert_eq!(parts("r@1.25s", &["r"]), some("r", None, Some("1.25s")));
         assert_eq!(parts("r:12@exec:2", &["r"]), some("r", Some(12), Some("exec:2")));
         assert_eq!(parts("r:12", &["r"]), some("r", Some(12), None));

@@ -88,8 +88,7 @@ impl WhyView {
 
 /// An event of which no change is told.
 fn bare(event: &Event, errno_name: ErrnoName) -> Value {
-    let done =
-        Done { event: event.clone(), change: Default::default(), pages: Vec::new(), confirmed: true };
+    let done = Done { event: event.clone(), change: Default::default(), pages: Vec::new(), confirmed: true };
     let mut value = json::event(&done, errno_name);
     if let Some(object) = value.as_object_mut() {
         object.remove("schema");

@@ -4,7 +4,8 @@ use super::*;
 use crate::run::LineOptions;
 use crate::{Lang, Style};
 use vmatlas_event::{
-    AddrRange, Bytes, MapFlags, MmId, MonoNs, Name, Outcome, PageSize, Pid, Prot, ProtArg, Source, TaskId, Tid,
+    AddrRange, Bytes, MapFlags, MmId, MonoNs, Name, Outcome, PageSize, Pid, Prot, ProtArg, Source, TaskId,
+    Tid,
 };
 use vmatlas_model::kind::{Evidence, classify};
 use vmatlas_model::timeline::What;
@@ -90,7 +91,11 @@ fn who_mapped_it_comes_first() {
         origin: Some(Seq(7)),
         neighbours: vec![lower, upper],
         chapters: vec![
-            chapter(mmap(7, 0x10, 2), What::Mapped, change(&[], &[VmaRow::anonymous(range(0x10, 0x12), Prot::RW)])),
+            chapter(
+                mmap(7, 0x10, 2),
+                What::Mapped,
+                change(&[], &[VmaRow::anonymous(range(0x10, 0x12), Prot::RW)]),
+            ),
             chapter(event(1042, protect, 0), What::Altered, change(&[before], &[row.clone()])),
         ],
         left_out: 0,
@@ -101,15 +106,24 @@ fn who_mapped_it_comes_first() {
     let text = say(&view, Lang::En);
     let lines: Vec<&str> = text.lines().collect();
     let at = |wanted: &str| lines.iter().position(|line| line.contains(wanted)).unwrap();
-    assert!(lines[at("Mapped by") + 1].starts_with("  #7       0.007000    4242  mmap(NULL, 8 KiB"), "{text}");
+    assert!(
+        lines[at("Mapped by") + 1].starts_with("  #7       0.007000    4242  mmap(NULL, 8 KiB"),
+        "{text}"
+    );
     assert!(lines[at("Mapped by") + 1].contains("+8 KiB anonymous rw- 0x10000"), "{text}");
-    assert!(lines[at("Changes since") + 1].starts_with("  #1042    1.042000    4242  mprotect(0x10000"), "{text}");
-    let parts = at("2 origins");
+    assert!(
+        lines[at("Changes since") + 1].starts_with("  #1042    1.042000    4242  mprotect(0x10000"),
+        "{text}"
+    );
+    let parts = at("2 parts");
     assert!(lines[parts + 2].starts_with('→') && lines[parts + 3].contains("#8"), "{text}");
     assert!(say(&view, Lang::Ja).contains("その後の変化"));
     let json = view.json(|_| None);
     assert_eq!((&json["origin"]["seq"], &json["origin"]["what"]), (&7.into(), &"mapped".into()));
-    assert_eq!((&json["history"][1]["what"], &json["neighbours"][1]["event"]), (&"altered".into(), &8.into()));
+    assert_eq!(
+        (&json["history"][1]["what"], &json["neighbours"][1]["event"]),
+        (&"altered".into(), &8.into())
+    );
 }
 
 /// Checks that what nobody saw is told as that, with the command that would tell, and never as a guess.

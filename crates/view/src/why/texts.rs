@@ -42,7 +42,7 @@ crate::texts! {
     /// The history is not whole.
     INCOMPLETE: "this history is not complete", "この履歴は完全ではありません";
     /// Neighbours.
-    NEIGHBOURS: "This VMA holds memory of {n} origins, which the kernel has merged", "この領域は由来の異なる {n} 個の部分からなり、カーネルが 1 つに結合しています";
+    NEIGHBOURS: "This VMA has {n} parts that were mapped apart; the kernel has merged them", "この領域は別々にマップされた {n} 個の部分からなり、カーネルが 1 つに結合しています";
     /// Heading: addresses.
     ADDRESS: "ADDRESS", "アドレス";
     /// Heading: size.
