@@ -45,37 +45,37 @@ pub enum Story {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     /// With the program.
-    ByExec,
+    Exec,
     /// They were there before.
-    ByAttach,
+    Attach,
     /// Later, and nobody saw the call.
-    ByLook,
+    Look,
 }
 
 impl Found {
     /// What a snapshot as an origin means; `None` for other events.
     fn of(event: &Event) -> Option<Found> {
         match &event.op {
-            Op::Snapshot { reason: SnapshotReason::Exec, .. } => Some(Found::ByExec),
-            Op::Snapshot { reason: SnapshotReason::Attach, .. } => Some(Found::ByAttach),
-            Op::Snapshot { .. } => Some(Found::ByLook),
+            Op::Snapshot { reason: SnapshotReason::Exec, .. } => Some(Found::Exec),
+            Op::Snapshot { reason: SnapshotReason::Attach, .. } => Some(Found::Attach),
+            Op::Snapshot { .. } => Some(Found::Look),
             _ => None,
         }
     }
 
     fn text(self) -> crate::Text {
         match self {
-            Found::ByExec => texts::BY_EXEC,
-            Found::ByAttach => texts::BY_ATTACH,
-            Found::ByLook => texts::BY_LOOK,
+            Found::Exec => texts::BY_EXEC,
+            Found::Attach => texts::BY_ATTACH,
+            Found::Look => texts::BY_LOOK,
         }
     }
 
     const fn id(self) -> &'static str {
         match self {
-            Found::ByExec => "exec",
-            Found::ByAttach => "attach",
-            Found::ByLook => "observed",
+            Found::Exec => "exec",
+            Found::Attach => "attach",
+            Found::Look => "observed",
         }
     }
 }

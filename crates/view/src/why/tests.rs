@@ -96,7 +96,7 @@ fn who_mapped_it_comes_first() {
                 What::Mapped,
                 change(&[], &[VmaRow::anonymous(range(0x10, 0x12), Prot::RW)]),
             ),
-            chapter(event(1042, protect, 0), What::Altered, change(&[before], &[row.clone()])),
+            chapter(event(1042, protect, 0), What::Altered, change(&[before], std::slice::from_ref(&row))),
         ],
         left_out: 0,
         is_complete: true,
