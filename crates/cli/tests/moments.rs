@@ -77,7 +77,7 @@ shared = mmap.mmap(-1, 5 << 20)
 block = mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 child = os.fork()
 if child == 0:
-    more = mmap.mmap(-1, 3 << 20)
+    more = mmap.mmap(-1, 0x773000)
     os._exit(0)
 os.waitpid(child, 0)
 os.write(1, b'%d\\n' % child)
@@ -128,7 +128,7 @@ fn the_last_state_is_the_map_that_the_process_read() {
     assert_eq!(child["process"]["pid"], pid);
     assert_eq!(child["process"]["exe"], process["exe"]);
     let has = |shown: &Value, size: u64| shown["vmas"].as_array().unwrap().iter().any(|v| v["size"] == size);
-    assert!(has(&child, 3 << 20) && has(&child, 5 << 20) && !has(&at_exit, 3 << 20));
+    assert!(has(&child, 0x77_3000) && has(&child, 5 << 20) && !has(&at_exit, 0x77_3000));
 }
 
 /// Checks that moments and options that a recording does not have are refused with what there is.
