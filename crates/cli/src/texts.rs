@@ -134,6 +134,8 @@ vmatlas_view::texts! {
         "{path} の記録形式は {version} ですが、この vmatlas が読めるのは {known} です。記録したものと同じか、より新しい vmatlas を使ってください";
     /// A recording without events.
     REC_NO_EVENTS: "there is no event in {path} (yet), so there is no map to show", "{path} には (まだ) イベントがないので、表示できるメモリマップはありません";
+    /// A recording that is damaged from its start.
+    REC_ALL_DAMAGED: "no event of {path} can be read; damaged: {what}", "{path} のイベントを 1 つも読めません。破損: {what}";
     /// A moment that is not there.
     REC_NO_MOMENT: "there is no moment '{moment}' in {path}; give a time (1.25s), the number of an event (1042), exec, peak, exit or end; it has no marks",
         "{path} に '{moment}' という時点はありません。時刻 (1.25s)、イベント番号 (1042)、exec、peak、exit、end のどれかを指定してください (マークはありません)";

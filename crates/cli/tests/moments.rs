@@ -150,7 +150,7 @@ fn what_is_not_there_is_refused() {
     assert!(refused(&["rss", &target("")]).contains("no resident sizes"));
     assert!(refused(&["why", &target(""), "xyz"]).contains("hexadecimal"));
     for words in [["--summary", "--why-kind"], ["--kind", "heap"], ["--sort", "size"], ["--columns", "all"]] {
-        let output = vmatlas(&[&["show", &target("@0.5s")], words.as_slice()].concat());
+        let output = vmatlas(&[&["show", &target("@5ms")], words.as_slice()].concat());
         assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
         assert!(text(&output.stdout).contains("after event"));
     }

@@ -15,7 +15,7 @@ use vmatlas_model::timeline::{Verified, Wrong};
 
 crate::texts! {
     /// What was read.
-    FILES: "files: {files} read to their ends, {rows} rows, {damage} places damaged", "ファイル: {files} 個を最後まで読み取り, {rows} 行, 破損 {damage} か所";
+    FILES: "files: {files} read to their ends, {rows} rows, damaged places: {damage}", "ファイル: {files} 個を最後まで読み取り, {rows} 行, 破損 {damage} か所";
     /// What was replayed.
     REPLAY: "replay: {events} events; {snapshots} snapshots compared, {different} differ; {keyframes} keyframes compared, {wrong} differ",
         "再生: イベント {events}; スナップショット {snapshots} 個と比較, 相違 {different}; キーフレーム {keyframes} 個と比較, 相違 {wrong}";
@@ -36,7 +36,7 @@ crate::texts! {
     /// All is well.
     SOUND: "sound: nothing damaged, 0 differences", "問題なし: 破損なし, 相違 0";
     /// Something is wrong.
-    UNSOUND: "not sound: {damage} places damaged, {differences} differences", "問題あり: 破損 {damage} か所, 相違 {differences}";
+    UNSOUND: "not sound: damaged places: {damage}, differences: {differences}", "問題あり: 破損 {damage} か所, 相違 {differences}";
 }
 
 /// What was found out about a recording.

@@ -6,6 +6,7 @@ use crate::texts;
 use anyhow::{Result, anyhow};
 use std::ffi::OsStr;
 use std::fmt::Display;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use vmatlas_event::{Bytes, EventSource, MmId, Op, PageSize, Pid, VmaRow};
@@ -34,8 +35,12 @@ impl Selector {
 }
 
 /// Whether it is a recording, whole or torn.
-pub(crate) fn is_recording(path: &Path) -> bool {
-    let has = |name: &str| path.join(name).symlink_metadata().is_ok();
+fn is_recording(path: &Path) -> bool {
+    // One that may not be read is taken for one, so that this is what is told.
+    let has = |name: &str| match path.join(name).symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    };
     path.is_dir() && ["meta.json", "tail-000001", "seg-000001"].iter().any(|name| has(name))
 }
 
@@ -109,6 +114,12 @@ impl Visit {
         }
         // Reading who was there finds damage, before the end is looked for.
         let root = timeline.tree().map_err(|error| broken(error, context))?.root();
+        if root.is_none()
+            && let Some(what) = timeline.source().damage().next()
+        {
+            let values: [(&str, &dyn Display); 2] = [("path", &path), ("what", what)];
+            return Err(anyhow!(texts::REC_ALL_DAMAGED.fill(lang, &values)));
+        }
         let whose = selector.pid.map_or(Whose::First, Whose::Process);
         let moment = selector.moment.as_deref().map_or(Moment::Exit, Moment::parse);
         let spot = match timeline.seek(&moment, whose) {

@@ -106,13 +106,10 @@ fn who_mapped_it_comes_first() {
     let text = say(&view, Lang::En);
     let lines: Vec<&str> = text.lines().collect();
     let at = |wanted: &str| lines.iter().position(|line| line.contains(wanted)).unwrap();
-    assert!(
-        lines[at("Mapped by") + 1].starts_with("  #7       0.007000    4242  mmap(NULL, 8 KiB"),
-        "{text}"
-    );
+    assert!(lines[at("Mapped by") + 1].starts_with("  #7      0.007000    4242  mmap(NULL, 8 KiB"), "{text}");
     assert!(lines[at("Mapped by") + 1].contains("+8 KiB anonymous rw- 0x10000"), "{text}");
     assert!(
-        lines[at("Changes since") + 1].starts_with("  #1042    1.042000    4242  mprotect(0x10000"),
+        lines[at("Changes since") + 1].starts_with("  #1042   1.042000    4242  mprotect(0x10000"),
         "{text}"
     );
     let parts = at("2 parts");

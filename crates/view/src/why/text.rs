@@ -159,10 +159,10 @@ impl WhyView {
     /// What can be said where nobody looked.
     fn write_advice(&self, out: &mut dyn Write, lives: bool, options: &LineOptions) -> fmt::Result {
         let lang = options.lang;
-        writeln!(out)?;
-        if self.row.is_some() {
-            writeln!(out, "{}", texts::NOT_RECORDED.get(lang))?;
+        if self.row.is_none() {
+            return Ok(());
         }
+        writeln!(out, "\n{}", texts::NOT_RECORDED.get(lang))?;
         let program = match escape::terminal(&self.header.exe) {
             exe if exe.is_empty() => "PROGRAM".to_owned(),
             exe => exe,
