@@ -59,6 +59,12 @@ pub(crate) enum Command {
     Info(crate::recording::info::InfoArgs),
     /// Show the events of a recording, as 'run' shows them
     Log(crate::recording::log::LogArgs),
+    /// Check a recording: its checksums, and replay against every snapshot and keyframe in it
+    #[command(after_help = crate::recording::verify::NOTES)]
+    Verify(crate::recording::verify::VerifyArgs),
+    /// Who mapped an address, and every call that changed it since; merged neighbours told apart
+    #[command(after_help = crate::why::NOTES)]
+    Why(crate::why::WhyArgs),
     /// Run an experiment step by step: the map before, the call, the map after, a picture
     #[command(after_help = LAB_NOTES)]
     Lab(crate::lab::LabArgs),
@@ -68,7 +74,8 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct ShowArgs {
-    /// A PID or a process name; saved maps or smaps, a copied /proc/PID folder, or a core file
+    /// A PID or a process name; saved maps or smaps, a copied /proc/PID folder, or a core file; a recording at a moment:
+    /// REC (its last state alive), REC@1.25s, REC@1042 (event), REC@exec, REC@peak, REC@end, REC@MARK, REC:PID@...
     #[arg(value_name = "PID|NAME|FILE", required_unless_present = "pid")]
     pub(crate) target: Option<OsString>,
     /// The process by its PID
@@ -327,13 +334,11 @@ pub(crate) struct AttachArgs {
 }
 
 const PLANNED: &str = "\
-    Not yet there: watch, verify, pack, mark, diff, why, origins, export, tui, serve, report, \
-    doctor.";
+    Not yet there: watch, pack, mark, diff, origins, export, tui, serve, report, doctor.";
 
 /// Commands of the design that do not exist yet.
-pub(crate) const NOT_YET: &[&str] = &[
-    "watch", "verify", "pack", "mark", "diff", "why", "origins", "export", "tui", "serve", "report", "doctor",
-];
+pub(crate) const NOT_YET: &[&str] =
+    &["watch", "pack", "mark", "diff", "origins", "export", "tui", "serve", "report", "doctor"];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
     Lang::from_locale(text).ok_or_else(|| "en or ja".to_owned())

@@ -19,6 +19,7 @@ mod subject;
 mod target;
 mod texts;
 mod watcher;
+mod why;
 
 use args::{Cli, Command, NOT_YET};
 use clap::Parser;
@@ -44,6 +45,8 @@ fn main() -> ExitCode {
         Command::Attach(args) => return attach::attach(&args, &context),
         Command::Info(args) => recording::info::run(&args, &context),
         Command::Log(args) => recording::log::run(&args, &context),
+        Command::Verify(args) => recording::verify::run(&args, &context),
+        Command::Why(args) => why::run(&args, &context),
         Command::Lab(args) => lab::run(args, &context),
         Command::Other(words) => return unknown(&words, &context),
     };

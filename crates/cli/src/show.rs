@@ -35,9 +35,13 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
         smaps: args.smaps,
         policies: args.smaps && args.map_count,
     };
+    if let (Some(_), Subject::Recorded(_)) = (args.method, &subject) {
+        return Err(anyhow!(texts::LIVING_ONLY.fill(context.lang, &[("option", &"--method")])));
+    }
     let view = subject::read(&subject, wanted, context)?;
-    if let (true, false, Subject::Saved(source)) = (args.smaps, view.has_smaps, &subject) {
-        return Err(anyhow!(texts::SMAPS_NOT_SAVED.fill(context.lang, &[("path", &source.path.display())])));
+    if let (true, false, Some(source)) = (args.smaps, view.has_smaps, &view.header.source) {
+        let path = String::from_utf8_lossy(&source.path);
+        return Err(anyhow!(texts::SMAPS_NOT_SAVED.fill(context.lang, &[("path", &path)])));
     }
     let filter = Filter {
         kinds: args.kind,

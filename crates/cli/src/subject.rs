@@ -1,6 +1,7 @@
-//! What is looked at: a living process, or what was saved of one.
+//! What is looked at: a living process, what was saved of one, or a moment of a recording.
 
 use crate::context::Context;
+use crate::recording::{Selector, Visit};
 use crate::show::{self, Wanted, more};
 use crate::target;
 use crate::texts;
@@ -16,15 +17,20 @@ use vmatlas_proc::{ProcRoot, Process};
 use vmatlas_view::show::{Header, MapView, Missing, ShowRow};
 use vmatlas_view::source::{Source, SourceKind};
 
-/// A living process, or what was saved of one.
+/// A living process, what was saved of one, or a moment of a recording.
 #[derive(Debug)]
 pub(crate) enum Subject {
     Live(Process),
     Saved(Box<Saved>),
+    Recorded(Box<Visit>),
 }
 
-/// Opens what a PID, a path or a name means; a path wins over a name.
+/// Opens what a PID, a path, a moment of a recording or a name means; a path wins over a name.
 pub(crate) fn open(root: &ProcRoot, target: &OsStr, context: &Context) -> Result<Subject> {
+    let is_number = target.as_bytes().iter().all(u8::is_ascii_digit);
+    if let Some(selector) = Selector::parse(target).filter(|_| !is_number) {
+        return Visit::open(&selector, context).map(|visit| Subject::Recorded(Box::new(visit)));
+    }
     if !target::is_path(target) {
         return target::open(root, target, context).map(Subject::Live);
     }
@@ -47,6 +53,24 @@ pub(crate) fn read(subject: &Subject, wanted: Wanted, context: &Context) -> Resu
     match subject {
         Subject::Live(process) => show::read(process, wanted, context),
         Subject::Saved(saved) => Ok(view_of(saved, wanted)),
+        Subject::Recorded(visit) => Ok(view_at(visit, wanted)),
+    }
+}
+
+/// The map at a moment: pages are not recorded, threads and their stack pointers neither.
+fn view_at(visit: &Visit, wanted: Wanted) -> MapView {
+    let rows = visit.rows();
+    let evidence = Evidence { exe_path: visit.header.exe.clone(), ..Evidence::none(visit.page) };
+    let verdicts = classify(&rows, &evidence);
+    MapView {
+        header: visit.header.clone(),
+        rows: rows.into_iter().zip(verdicts).map(|(vma, verdict)| ShowRow::new(vma, verdict)).collect(),
+        pages_why: Some(if wanted.pages.is_some() { "not-recorded" } else { "not-read" }),
+        frames_why: Some(Missing::NotRecorded),
+        has_smaps: false,
+        swap_is_empty: false,
+        nothing_is_locked: false,
+        cost: Value::Null,
     }
 }
 
@@ -117,6 +141,7 @@ fn header(saved: &Saved) -> Header {
             signal: facts.signal.map(vmatlas_sys::signal::name),
             left_out: saved.left_out,
             truncated: saved.truncated.map(|t| (t.have, t.of)),
+            moment: None,
         }),
     }
 }

@@ -65,6 +65,8 @@ vmatlas_view::texts! {
         "root でもプロセス {pid} を読めません: 保護されているか、この root に CAP_SYS_PTRACE がありません (コンテナなど)";
     /// Before smaps is read.
     READING_SMAPS: "reading smaps, which holds process {pid} for about {ms} ms", "smaps を読みます: その間プロセス {pid} は約 {ms} ms 待たされます";
+    /// A bad address.
+    BAD_ADDR: "'{text}' is no address: give {wanted}", "'{text}' はアドレスではありません ({wanted})";
     /// A bad PID.
     BAD_PID: "{pid} is no PID", "{pid} は PID ではありません";
     /// The program cannot be found.
@@ -130,6 +132,26 @@ vmatlas_view::texts! {
     /// A later version.
     REC_VERSION: "{path} is of recording format {version}, and this vmatlas reads format {known}; use the vmatlas that made it, or a later one",
         "{path} の記録形式は {version} ですが、この vmatlas が読めるのは {known} です。記録したものと同じか、より新しい vmatlas を使ってください";
+    /// A recording without events.
+    REC_NO_EVENTS: "there is no event in {path} (yet), so there is no map to show", "{path} には (まだ) イベントがないので、表示できるメモリマップはありません";
+    /// A recording that is damaged from its start.
+    REC_ALL_DAMAGED: "no event of {path} can be read; damaged: {what}", "{path} のイベントを 1 つも読めません。破損: {what}";
+    /// A moment that is not there.
+    REC_NO_MOMENT: "there is no moment '{moment}' in {path}; give a time (1.25s), the number of an event (1042), exec, peak, exit or end; it has no marks",
+        "{path} に '{moment}' という時点はありません。時刻 (1.25s)、イベント番号 (1042)、exec、peak、exit、end のどれかを指定してください (マークはありません)";
+    /// The same where there are marks.
+    REC_NO_MARK: "there is no moment '{moment}' in {path}; give a time (1.25s), the number of an event (1042), exec, peak, exit, end, or one of its marks: {marks}",
+        "{path} に '{moment}' という時点はありません。時刻 (1.25s)、イベント番号 (1042)、exec、peak、exit、end のどれかか、次のマークを指定してください: {marks}";
+    /// A process that is not there.
+    REC_NO_PROCESS: "process {pid} is not in {path}; its processes are: {pids}", "{path} にプロセス {pid} はありません。記録されたプロセス: {pids}";
+    /// A process that was not there then.
+    REC_NO_MEMORY: "process {pid} has no memory that is known after event {seq}; it has from @{first} to @{last}",
+        "イベント {seq} の直後の時点で、プロセス {pid} のメモリは分かりません (@{first} から @{last} までなら分かります)";
+    /// Resident sizes of a recording.
+    REC_NO_PAGES: "a recording holds maps and calls, but no resident sizes, so there is nothing to sum up ('vmatlas show' shows its map)",
+        "記録にはメモリマップと呼び出しだけがあり、常駐サイズは含まれないので集計できません (メモリマップは 'vmatlas show' で表示できます)";
+    /// A recording that cannot be true.
+    REC_CONTRADICTS: "the recording contradicts itself: {why}", "記録に矛盾があります: {why}";
     /// Recording has ended early.
     REC_STOPPED: "recording stopped: {why}; the program goes on, and what was written stays valid",
         "記録を中止しました: {why}。プログラムは続行し、書き込み済みの部分は読めます";

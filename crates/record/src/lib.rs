@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod check;
 mod cursor;
 mod error;
 mod files;
@@ -28,6 +29,7 @@ mod unflat;
 mod words;
 mod writer;
 
+pub use check::Checked;
 pub use error::{Damage, RecordError};
 pub use known::Space;
 pub use meta::{FORMAT, Meta, Outcome as End, VERSION};

@@ -109,6 +109,16 @@ impl TableFile {
         self.bytes.len()
     }
 
+    /// What is not as it was written of it, where no row that was read shows it: bytes, or the number of rows.
+    pub(crate) fn damage(&self, rows: u64, wanted: u64) -> Option<Damage> {
+        let (at, what) = match &self.bad {
+            Some(bad) => (Some(bad.start), "is not as it was written".to_owned()),
+            None if rows != wanted => (None, format!("has {rows} rows where {wanted} were written")),
+            None => return None,
+        };
+        Some(Damage { file: self.name.clone(), at, what })
+    }
+
     /// The rows from the first row group on that may hold a key of at least `from`.
     pub(crate) fn batches(
         &self,

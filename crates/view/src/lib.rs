@@ -24,6 +24,8 @@ pub mod style;
 pub mod table;
 pub mod texts;
 pub mod units;
+pub mod verify;
+pub mod why;
 
 pub use lang::{Lang, Text, gaps};
 pub use style::{Paint, Style};

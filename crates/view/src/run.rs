@@ -10,7 +10,7 @@ use crate::texts;
 use crate::units::{count, push_decimal, seconds, size};
 use serde_json::{Value, json};
 use std::fmt::{self, Write};
-use vmatlas_event::{Bytes, Errno, ForkKind, MonoNs, Op, Outcome, SnapshotReason, VmaRow};
+use vmatlas_event::{Bytes, Errno, Event, ForkKind, MonoNs, Op, Outcome, SnapshotReason, VmaRow};
 use vmatlas_model::{Done, Summary, Tally};
 
 /// How lines are written.
@@ -53,7 +53,7 @@ pub fn push_line(line: &mut String, done: &Done, options: &LineOptions) {
     push_stamp(line, event.left.0.saturating_sub(options.start.0) / 1000, event.task.tid.0);
     line.push_str(style.off(Paint::Faint));
     let start = line.len();
-    push_what(line, done, options);
+    push_what(line, event, options);
     let what_columns = columns_of(&line[start..]);
     let gap_at = line.len();
     line.push_str(&BLANKS[..CALL_COLUMNS.saturating_sub(what_columns) + 2]);
@@ -88,9 +88,17 @@ fn push_stamp(line: &mut String, us: u64, tid: i32) {
     line.push_str("  ");
 }
 
+/// Adds the time, the task and what happened, without what it did, to `line`.
+pub(crate) fn push_bare(line: &mut String, event: &Event, options: &LineOptions) {
+    line.push_str(options.style.on(Paint::Faint));
+    push_stamp(line, event.left.0.saturating_sub(options.start.0) / 1000, event.task.tid.0);
+    line.push_str(options.style.off(Paint::Faint));
+    push_what(line, event, options);
+}
+
 /// What happened: the call with its result, or a word.
-fn push_what(line: &mut String, done: &Done, options: &LineOptions) {
-    let (lang, style, event) = (options.lang, options.style, &done.event);
+pub(crate) fn push_what(line: &mut String, event: &Event, options: &LineOptions) {
+    let (lang, style) = (options.lang, options.style);
     match &event.op {
         Op::Fork { kind: ForkKind::Thread, .. } => line.push_str("clone"),
         Op::Fork { .. } => line.push_str("fork"),

@@ -3,10 +3,10 @@
 use crate::escape;
 use crate::json;
 use crate::lang::Lang;
-use crate::units::{count, size};
+use crate::units::{count, seconds, size};
 use serde_json::{Map, Value};
 use std::fmt::Display;
-use vmatlas_event::Bytes;
+use vmatlas_event::{Bytes, MmId, MonoNs, Seq};
 
 /// What a saved source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum SourceKind {
     ProcFolder,
     /// A core file.
     Core,
+    /// A recording, at a moment.
+    Recording,
 }
 
 impl SourceKind {
@@ -29,6 +31,7 @@ impl SourceKind {
             SourceKind::Smaps => "smaps",
             SourceKind::ProcFolder => "proc-folder",
             SourceKind::Core => "core",
+            SourceKind::Recording => "recording",
         }
     }
 }
@@ -46,6 +49,23 @@ pub struct Source {
     pub truncated: Option<(Bytes, Bytes)>,
     /// Mappings of files that it names without having them.
     pub left_out: u64,
+    /// The moment of a recording.
+    pub moment: Option<Moment>,
+}
+
+/// Where in a recording a map is from, and how far that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The last event that has happened; `None` before the first.
+    pub seq: Option<Seq>,
+    /// How long after the first event was entered.
+    pub since_start: MonoNs,
+    /// Which address space of the recording it is.
+    pub mm: MmId,
+    /// Whether the recording was ended: otherwise its writer is at work, or was killed.
+    pub ended: bool,
+    /// What of it is missing or damaged.
+    pub damage: Vec<String>,
 }
 
 crate::texts! {
@@ -57,6 +77,16 @@ crate::texts! {
     SMAPS: "saved smaps {path}", "保存された smaps {path}";
     /// A copied folder.
     PROC_FOLDER: "copied /proc folder {path}", "コピーされた /proc フォルダー {path}";
+    /// A recording before its first event.
+    RECORDING_START: "recording {path}, before its first event", "記録 {path} の最初のイベントの前";
+    /// A recording at a moment.
+    RECORDING: "recording {path} at {seconds} s, after event {seq}", "記録 {path} の {seconds} 秒の時点 (イベント {seq} の直後)";
+    /// A recording without an end.
+    NOT_ENDED: "this recording was not ended (its writer is at work, or was killed): it goes as far as what was written", "この記録は終了処理がされていません (記録中か、強制終了されました)。書き込み済みの範囲を使います";
+    /// A damaged recording.
+    DAMAGED: "damaged: {what}; what came after that is not known", "破損: {what}。それより後は分かりません";
+    /// More of it.
+    DAMAGED_TOO: "damaged in {n} more places ('vmatlas verify' lists them)", "ほかに {n} か所が破損しています ('vmatlas verify' で一覧を表示)";
     /// The signal a core was dumped for.
     SIGNAL: "dumped on {signal}", "{signal} でダンプ";
     /// A cut file.
@@ -77,8 +107,16 @@ impl Source {
             SourceKind::Smaps => SMAPS,
             SourceKind::ProcFolder => PROC_FOLDER,
             SourceKind::Core => CORE,
+            SourceKind::Recording => RECORDING_START,
         };
-        let mut first = text.fill(lang, &[("path", &escape::terminal(&self.path))]);
+        let path = escape::terminal(&self.path);
+        let mut first = match &self.moment {
+            Some(Moment { seq: Some(seq), since_start, .. }) => {
+                let time = seconds(MonoNs(0), *since_start);
+                RECORDING.fill(lang, &[("path", &path), ("seconds", &time), ("seq", seq)])
+            }
+            _ => text.fill(lang, &[("path", &path)]),
+        };
         if let Some(signal) = &self.signal {
             first = format!("{first} · {}", SIGNAL.fill(lang, &[("signal", signal)]));
         }
@@ -95,6 +133,9 @@ impl Source {
         if self.left_out > 0 {
             lines.push(LEFT_OUT.fill(lang, &[("n", &count(self.left_out))]));
         }
+        if let Some(moment) = &self.moment {
+            lines.extend(moment.lines(lang));
+        }
         lines
     }
 
@@ -108,12 +149,36 @@ impl Source {
             object.insert("left_out".into(), self.left_out.into());
             object.insert("truncated".into(), self.truncated.map_or(Value::Null, cut));
         }
+        if let Some(moment) = &self.moment {
+            object.insert("event".into(), moment.seq.map_or(Value::Null, |seq| seq.0.into()));
+            object.insert("time".into(), (moment.since_start.0 as f64 / 1e9).into());
+            object.insert("mm".into(), moment.mm.0.into());
+            object.insert("ended".into(), moment.ended.into());
+            object.insert("damage".into(), moment.damage.clone().into());
+        }
         Value::Object(object)
     }
 
     /// Whether the source tells private from shared mappings.
     pub(crate) fn knows_sharing(&self) -> bool {
         self.kind != SourceKind::Core
+    }
+}
+
+impl Moment {
+    /// What a person must know to trust it.
+    fn lines(&self, lang: Lang) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.ended {
+            lines.push(NOT_ENDED.get(lang).to_owned());
+        }
+        if let Some(what) = self.damage.first() {
+            lines.push(DAMAGED.fill(lang, &[("what", &escape::terminal(what.as_bytes()))]));
+        }
+        if self.damage.len() > 1 {
+            lines.push(DAMAGED_TOO.fill(lang, &[("n", &(self.damage.len() - 1))]));
+        }
+        lines
     }
 }
 
@@ -152,6 +217,7 @@ mod tests {
             signal: Some("SIGSEGV".to_owned()),
             truncated: Some((Bytes(4096), Bytes(8192))),
             left_out: 3,
+            moment: None,
         };
         for lang in [Lang::En, Lang::Ja] {
             let lines = source.lines(lang);
@@ -159,5 +225,32 @@ mod tests {
             assert!(lines[1].contains("4,096") && lines[1].contains("8,192"), "{lines:?}");
         }
         assert_eq!(source.json()["truncated"]["of"], 8192);
+    }
+
+    /// Checks that a recording says its moment, and how far it can be trusted, and that it cannot drive the terminal.
+    #[test]
+    fn a_recording_says_its_moment() {
+        let moment = Moment {
+            seq: Some(Seq(1042)),
+            since_start: MonoNs(1_250_000_000),
+            mm: MmId(3),
+            ended: false,
+            damage: vec!["tail-000001, byte 7: \x1b[31m".to_owned(), "more".to_owned()],
+        };
+        let (kind, path) = (SourceKind::Recording, b"rec".to_vec());
+        let source = Source { kind, path, signal: None, truncated: None, left_out: 0, moment: Some(moment) };
+        assert_eq!(source.lines(Lang::En)[0], "recording rec at 1.250000 s, after event 1042");
+        for lang in [Lang::En, Lang::Ja] {
+            let lines = source.lines(lang);
+            assert!(
+                lines.len() == 4 && lines[2].contains("byte 7") && !lines[2].contains('\x1b'),
+                "{lines:?}"
+            );
+        }
+        let json = source.json();
+        assert_eq!(
+            (&json["event"], &json["time"], &json["ended"]),
+            (&1042.into(), &1.25.into(), &false.into())
+        );
     }
 }

@@ -1,9 +1,14 @@
-//! Recordings: made by `run -o` and `attach -o`, read by `info` and `log`.
+//! Recordings: made by `run -o` and `attach -o`, read by `info`, `log`, `verify`, `show` and `why`.
 
 pub(crate) mod info;
+mod lenient;
 pub(crate) mod log;
+mod moment;
 mod recorder;
+pub(crate) mod verify;
 
+pub(crate) use lenient::Lenient;
+pub(crate) use moment::{Selector, Visit, broken};
 pub(crate) use recorder::{Recorder, Subject};
 
 use crate::context::Context;
@@ -15,13 +20,18 @@ use vmatlas_record::{Reader, RecordError};
 
 /// Opens a recording; an error says what it is instead.
 pub(crate) fn open(path: &Path, context: &Context) -> Result<Reader> {
-    Reader::open(path).map_err(|error| match &error {
+    Reader::open(path).map_err(|error| explain_reading(&error, context))
+}
+
+/// An error of reading, in the person's language.
+pub(crate) fn explain_reading(error: &RecordError, context: &Context) -> anyhow::Error {
+    match error {
         RecordError::Io { path, source } => {
             let values: [(&str, &dyn Display); 2] = [("path", &path.display()), ("why", source)];
             anyhow!(texts::SAVED_UNREADABLE.fill(context.lang, &values))
         }
-        _ => explain(&error, context),
-    })
+        _ => explain(error, context),
+    }
 }
 
 /// An error in the person's language.
@@ -36,7 +46,7 @@ pub(crate) fn explain(error: &RecordError, context: &Context) -> anyhow::Error {
                 [("path", &path.display()), ("version", version), ("known", known)];
             texts::REC_VERSION.fill(lang, &values)
         }
-        // What is read is told in `open`.
+        // What is read is told in `explain_reading`.
         RecordError::Io { path, source } => {
             let values: [(&str, &dyn Display); 2] = [("path", &path.display()), ("why", source)];
             texts::CANNOT_WRITE.fill(lang, &values)

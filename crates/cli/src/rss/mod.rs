@@ -34,6 +34,7 @@ pub(crate) fn run(args: &RssArgs, context: &Context) -> Result<ExitCode> {
             }
             saved::read(source, &subject, args, context)?
         }
+        Subject::Recorded(_) => return Err(anyhow!(texts::REC_NO_PAGES.get(context.lang))),
     };
     if let Some(kind) = args.line
         && view.sheet.line(kind).is_none()

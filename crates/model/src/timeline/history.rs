@@ -1,6 +1,8 @@
 //! Who mapped an address, and what happened to it since: followed through moves, and through forks into the parent.
 
 use super::{How, Timeline, TimelineError, Tree, events_after};
+use crate::change::Change;
+use crate::progress::Done;
 use crate::space::{AddressSpace, Origin};
 use crate::spaces::Spaces;
 use rustc_hash::FxHashMap;
@@ -44,6 +46,10 @@ pub struct Chapter {
     pub addr: Addr,
     /// What it did.
     pub what: What,
+    /// What it did to the whole map, the kernel's answers included; nothing for a snapshot, which replaces all of it.
+    pub change: Change,
+    /// Whether the kernel confirmed what could not be predicted.
+    pub confirmed: bool,
     /// The VMA before.
     pub before: Option<VmaRow>,
     /// The VMA after.
@@ -242,12 +248,12 @@ impl Reader<'_> {
         let progress = spaces.event(event);
         if let Some(done) = progress.unanswered {
             let before = self.waiting.remove(&done.event.task).unwrap_or_else(|| before.clone());
-            self.write(spaces, done.event, before, place, false);
+            self.write(spaces, *done, before, place, false);
         }
         match progress.done {
             Some(done) => {
                 let before = self.waiting.remove(&done.event.task).unwrap_or(before);
-                self.write(spaces, done.event, before, place, fork);
+                self.write(spaces, *done, before, place, fork);
             }
             None if !progress.ask.is_empty() => {
                 self.waiting.insert(event.task, before);
@@ -256,7 +262,8 @@ impl Reader<'_> {
         }
     }
 
-    fn write(&mut self, spaces: &Spaces, mut event: Event, before: Page, place: &Place, fork: bool) {
+    fn write(&mut self, spaces: &Spaces, done: Done, before: Page, place: &Place, fork: bool) {
+        let Done { mut event, mut change, confirmed, .. } = done;
         let after = Page::of(spaces, place.mm, place.addr);
         let is_move = matches!(event.op, Op::Mremap { .. }) && place.until == event.seq;
         let what = match (&before.row, &after.row) {
@@ -274,7 +281,11 @@ impl Reader<'_> {
             _ => return,
         };
         match &mut event.op {
-            Op::Snapshot { rows, .. } | Op::Observed { rows, .. } => *rows = Vec::new(),
+            Op::Snapshot { rows, .. } => {
+                *rows = Vec::new();
+                change = Change::default();
+            }
+            Op::Observed { rows, .. } => *rows = Vec::new(),
             _ => {}
         }
         if self.history.chapters.len() >= KEPT {
@@ -282,7 +293,8 @@ impl Reader<'_> {
             self.history.left_out += 1;
         }
         let (mm, addr) = (place.mm, place.addr);
-        self.history.chapters.push(Chapter { event, mm, addr, what, before: before.row, after: after.row });
+        let (before, after) = (before.row, after.row);
+        self.history.chapters.push(Chapter { event, mm, addr, what, change, confirmed, before, after });
     }
 }
 

@@ -1,0 +1,115 @@
+//! A recording read as far as it goes: where it is damaged it ends, and what was met is remembered.
+
+use std::fmt;
+use vmatlas_event::{Event, EventSource, Keyframe, MonoNs, Seq};
+use vmatlas_record::{Damage, Reader, RecordError};
+
+/// So many damaged keyframes are gone around; then replay begins with the first event.
+const TRIES: usize = 16;
+
+/// A recording that ends where its damage begins.
+pub(crate) struct Lenient {
+    reader: Reader,
+    /// Met while reading, and not known when it was opened.
+    met: Vec<Damage>,
+    /// The last event before the damage.
+    end: Option<Seq>,
+}
+
+impl fmt::Debug for Lenient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lenient").field("folder", &self.reader.folder()).finish_non_exhaustive()
+    }
+}
+
+impl Lenient {
+    pub(crate) fn new(reader: Reader) -> Lenient {
+        Lenient { reader, met: Vec::new(), end: None }
+    }
+
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// All damage known so far.
+    pub(crate) fn damage(&self) -> impl Iterator<Item = &Damage> {
+        self.reader.damage().iter().chain(&self.met)
+    }
+
+    fn note(&mut self, damage: Damage) {
+        if !self.damage().any(|known| *known == damage) {
+            self.met.push(damage);
+        }
+    }
+
+    /// Notes damage; other errors stay errors.
+    fn go_on(&mut self, result: Result<(), RecordError>) -> Result<(), RecordError> {
+        match result {
+            Err(RecordError::Damaged(damage)) => {
+                self.note(damage);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Finds where the damage begins, so that nothing after it is taken for the end.
+    fn find_end(&mut self) -> Result<(), RecordError> {
+        let mut end = None;
+        let read = self.reader.events(Seq(0), &mut |event| {
+            end = Some(event.seq);
+            true
+        });
+        self.end = end;
+        self.go_on(read)
+    }
+}
+
+impl EventSource for Lenient {
+    type Error = RecordError;
+
+    fn events(&mut self, from: Seq, found: &mut dyn FnMut(Event) -> bool) -> Result<(), RecordError> {
+        let read = self.reader.events(from, found);
+        self.go_on(read)
+    }
+
+    fn keyframe(&mut self, at: Seq) -> Result<Option<Keyframe>, RecordError> {
+        let mut at = self.end.map_or(at, |end| at.min(end));
+        for _ in 0..TRIES {
+            match self.reader.keyframe(at) {
+                Err(RecordError::Damaged(damage)) => self.note(damage),
+                result => return result,
+            }
+            let tried = self.reader.keyframes().map(|(after, _)| after).filter(|after| *after <= at).last();
+            let Some(before) = tried.and_then(|after| after.0.checked_sub(1)) else { break };
+            at = Seq(before);
+        }
+        Ok(None)
+    }
+
+    fn last(&self) -> Option<Seq> {
+        self.end.or(self.reader.last())
+    }
+
+    fn at_time(&mut self, at: MonoNs) -> Result<Option<Seq>, RecordError> {
+        match self.reader.at_time(at) {
+            Err(RecordError::Damaged(damage)) => self.note(damage),
+            result => return Ok(result?.map(|seq| self.end.map_or(seq, |end| seq.min(end)))),
+        }
+        let mut best = None;
+        self.events(Seq(0), &mut |event| {
+            let is_past = event.left > at;
+            best = if is_past { best } else { Some(event.seq) };
+            !is_past
+        })?;
+        Ok(best)
+    }
+
+    fn landmarks(&mut self, found: &mut dyn FnMut(Event) -> bool) -> Result<(), RecordError> {
+        match self.reader.landmarks(found) {
+            Err(RecordError::Damaged(damage)) => self.note(damage),
+            result => return result,
+        }
+        self.find_end()
+    }
+}

@@ -1,0 +1,66 @@
+//! `vmatlas verify`: whether a recording is sound.
+
+use super::moment::{broken, timeline};
+use crate::DIFFERENT;
+use crate::context::{Context, Stream};
+use crate::output;
+use anyhow::Result;
+use clap::Args;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use vmatlas_event::MonoNs;
+use vmatlas_view::run::LineOptions;
+use vmatlas_view::verify::VerifyView;
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// The recording
+    #[arg(value_name = "REC")]
+    recording: PathBuf,
+    /// One JSON document instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a person should know of it.
+pub(crate) const NOTES: &str = "\
+    Reads every file to its end and compares its checksums, replays all events, and compares the replay with every \
+    snapshot of the kernel and every keyframe in the recording.\n\n\
+    Exit status: 0 when it is sound, 3 when something is damaged or differs, 1 when it cannot be read at all.";
+
+pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
+    let reader = super::open(&args.recording, context)?;
+    let checked = reader.check().map_err(|error| super::explain_reading(&error, context))?;
+    let mut timeline = timeline(reader, context)?;
+    let verified = timeline.verify(|_| true).map_err(|error| broken(error, context))?;
+    let source = timeline.source();
+    let mut damage = checked.damage;
+    for met in source.damage() {
+        if !damage.contains(met) {
+            damage.push(met.clone());
+        }
+    }
+    let view = VerifyView {
+        path: args.recording.as_os_str().as_bytes().to_vec(),
+        ended: source.reader().meta().end.is_some(),
+        files: checked.files,
+        rows: checked.rows,
+        damage: damage.iter().map(ToString::to_string).collect(),
+        verified,
+    };
+    if args.json {
+        output::print(|out| writeln!(out, "{}", view.json()))?;
+    } else {
+        let options = LineOptions {
+            lang: context.lang,
+            style: context.style(Stream::Stdout),
+            start: MonoNs(0),
+            columns: context.columns(Stream::Stdout),
+            errno_name: vmatlas_sys::errno_name,
+            signal_name: vmatlas_sys::signal::name,
+        };
+        output::print(|out| view.write_text(out, &options))?;
+    }
+    Ok(if view.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}

@@ -1,0 +1,79 @@
+//! Whether every byte of a recording is as it was written: all of it, where the reader looks only at what it needs.
+
+use crate::error::{Damage, RecordError};
+use crate::reader::{Reader, Unit};
+use crate::sealed::Segment;
+use crate::table::{ALL, Table};
+
+/// What was looked at, and what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Files with tables: tails, and tables of segments.
+    pub files: u64,
+    /// Rows of all tables that could be decoded.
+    pub rows: u64,
+    /// What is not as it was written, that of [`Reader::damage`] included.
+    pub damage: Vec<Damage>,
+}
+
+impl Checked {
+    fn note(&mut self, damage: Damage) {
+        if !self.damage.contains(&damage) {
+            self.damage.push(damage);
+        }
+    }
+}
+
+impl Reader {
+    /// Reads every file that it has from its first byte to its last: checksums, lengths, numbers of rows.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] where a file cannot be read; damage is no error.
+    pub fn check(&self) -> Result<Checked, RecordError> {
+        let mut checked = Checked { damage: self.damage().to_vec(), ..Checked::default() };
+        for unit in &self.units {
+            match unit {
+                Unit::Sealed(segment) => {
+                    for table in ALL {
+                        if segment.seal.tables.contains_key(table.name) {
+                            checked.files += 1;
+                            check_table(segment, table, &mut checked)?;
+                        }
+                    }
+                }
+                Unit::Tail { tail, .. } => {
+                    checked.files += 1;
+                    // Where a tail ends early, and whether its checksums are right, was seen when it was opened.
+                    for frame in &tail.frames {
+                        match tail.batch(frame) {
+                            Ok(batch) => checked.rows += batch.len() as u64,
+                            Err(error) => checked.note(error.into_damage()?),
+                        }
+                    }
+                }
+                Unit::Missing(damage) => checked.note(damage.clone()),
+            }
+        }
+        Ok(checked)
+    }
+}
+
+fn check_table(segment: &Segment, table: &'static Table, checked: &mut Checked) -> Result<(), RecordError> {
+    let read = segment.table(table).and_then(|file| {
+        let Some(file) = file else { return Ok(()) };
+        let wanted = segment.seal.tables.get(table.name).map_or(0, |sealed| sealed.rows);
+        let mut rows = 0;
+        for batch in file.batches(i64::MIN)? {
+            rows += batch?.len() as u64;
+        }
+        checked.rows += rows;
+        match file.damage(rows, wanted) {
+            Some(damage) => Err(RecordError::Damaged(damage)),
+            None => Ok(()),
+        }
+    });
+    if let Err(error) = read {
+        checked.note(error.into_damage()?);
+    }
+    Ok(())
+}
