@@ -5,6 +5,7 @@
 mod args;
 mod attach;
 mod context;
+mod diff;
 mod filter;
 mod lab;
 mod log;
@@ -44,6 +45,8 @@ fn main() -> ExitCode {
         Command::Attach(args) => return attach::attach(&args, &context),
         Command::Info(args) => recording::info::run(&args, &context),
         Command::Log(args) => recording::log::run(&args, &context),
+        Command::Mark(args) => recording::mark::run(&args, &context),
+        Command::Diff(args) => diff::run(args, &context),
         Command::Lab(args) => lab::run(args, &context),
         Command::Other(words) => return unknown(&words, &context),
     };

@@ -15,6 +15,7 @@ mod flat;
 mod interned;
 mod keyframe;
 mod known;
+mod marks;
 mod meta;
 mod open;
 mod reader;
@@ -30,6 +31,7 @@ mod writer;
 
 pub use error::{Damage, RecordError};
 pub use known::Space;
+pub use marks::{LONGEST_MARK, Laid, Marks, Waiting, is_mark_name};
 pub use meta::{FORMAT, Meta, Outcome as End, VERSION};
 pub use reader::Reader;
 pub use writer::{Existing, Options, Writer};
