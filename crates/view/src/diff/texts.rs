@@ -2,15 +2,15 @@
 
 crate::texts! {
     /// How it was compared: by address, as one address space.
-    BY_ADDRESS_FOUND: "compared by address: one address space (program, libraries and vdso lie at the same addresses)",
-        "アドレスで比較: 同じアドレス空間です (プログラム・ライブラリ・vdso のアドレスが同じ)";
+    BY_ADDRESS_FOUND: "compared by address: one address space (libraries and vdso are in place)",
+        "アドレスで比較: 同じアドレス空間です (ライブラリや vdso の配置が同じ)";
     /// How it was compared: by file, as two runs.
-    BY_FILE_FOUND: "compared by file and kind: two runs (they lie at different addresses), so addresses do not count",
-        "ファイルと種類で比較: 別々の実行です (配置アドレスが違う)。アドレスの違いは数えません";
+    BY_FILE_FOUND: "compared by file and kind, not by address: two runs (other layouts)",
+        "ファイルと種類で比較: 別々の実行です (配置が違うのでアドレスは見ません)";
     /// How it was compared: as asked.
     BY_ADDRESS_ASKED: "compared by address", "アドレスで比較";
     /// How it was compared: as asked.
-    BY_FILE_ASKED: "compared by file and kind; addresses do not count", "ファイルと種類で比較 (アドレスの違いは数えません)";
+    BY_FILE_ASKED: "compared by file and kind, not by address", "ファイルと種類で比較 (アドレスは見ません)";
     /// Column: what happened.
     CHANGE: "CHANGE", "変化";
     /// Only the second has it.
