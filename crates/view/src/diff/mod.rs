@@ -3,15 +3,18 @@
 mod json;
 mod text;
 pub mod texts;
+mod totals;
 
 use crate::lang::Lang;
-use crate::show::{MapView, Missing, ShowRow};
+use crate::show::{MapView, ShowRow};
 use crate::style::Style;
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use vmatlas_event::{AddrRange, Bytes, VmaRow};
 use vmatlas_model::kind::Kind;
 use vmatlas_model::timeline::{Delta, Side, compare, compare_runs, same_layout};
+
+pub use totals::Total;
+use totals::totals;
 
 /// How two maps are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,27 +109,6 @@ pub struct Resident {
     pub a: Bytes,
     /// Resident in the second.
     pub b: Bytes,
-}
-
-/// Sums of one kind, or of all.
-#[derive(Clone, Debug)]
-pub struct Total {
-    /// The kind; `None` for all.
-    pub kind: Option<Kind>,
-    /// VMAs in each map.
-    pub count: [u64; 2],
-    /// Their size.
-    pub size: [Bytes; 2],
-    /// What is resident of them.
-    pub resident: [Result<Bytes, Missing>; 2],
-}
-
-impl Total {
-    fn growth(&self) -> (i128, i128) {
-        let [a, b] = self.resident;
-        let resident = a.and_then(|a| Ok(difference(a, b?))).unwrap_or(0);
-        (resident, difference(self.size[0], self.size[1]))
-    }
 }
 
 /// How much larger the second is.
@@ -258,20 +240,19 @@ fn entry(delta: Delta, a: &MapView, b: &MapView) -> Entry {
     entry
 }
 
-/// VMAs that begin or end at the same address in both maps, and have more or fewer pages in the second.
+/// The one row that meets a range; `None` where there are none or several.
+fn only(view: &MapView, range: AddrRange) -> Option<&ShowRow> {
+    let at = view.rows.partition_point(|row| row.vma.range.end() <= range.start());
+    let mut met = view.rows.iter().skip(at).take_while(|row| row.vma.range.start() < range.end());
+    met.next().filter(|_| met.next().is_none())
+}
+
+/// VMAs that both maps have, not in parts, though they may have grown, with more or fewer pages in the second.
 fn resident(a: &MapView, b: &MapView, filter: &Filter) -> Vec<Resident> {
     let mut out: Vec<Resident> = Vec::new();
     for row in b.rows.iter().filter(|row| filter.takes_kind(row.verdict.kind)) {
-        let range = row.vma.range;
-        let at_end = AddrRange::new(vmatlas_event::Addr(range.end().0.saturating_sub(1)), range.end());
-        let same = |before: &&ShowRow| {
-            before.vma.range.start() == range.start() || before.vma.range.end() == range.end()
-        };
-        let Some(before) =
-            [Some(range), at_end].into_iter().flatten().filter_map(|place| holder(a, place)).find(same)
-        else {
-            continue;
-        };
+        let before = only(a, row.vma.range).filter(|before| only(b, before.vma.range).is_some());
+        let Some(before) = before else { continue };
         let amount = |view: &MapView, row: &ShowRow| view.resident_of(std::iter::once(row));
         let (Ok(was), Ok(is)) = (amount(a, before), amount(b, row)) else { continue };
         let large = filter.min_size.is_none_or(|min| u128::from(min.0) <= difference(was, is).unsigned_abs());
@@ -280,46 +261,6 @@ fn resident(a: &MapView, b: &MapView, filter: &Filter) -> Vec<Resident> {
         }
     }
     out.sort_by_key(|r| Reverse(difference(r.a, r.b)));
-    out
-}
-
-/// Sums per kind, the largest growth first, and of all as the last.
-fn totals(a: &MapView, b: &MapView, filter: &Filter) -> Vec<Total> {
-    let kinds: BTreeSet<Kind> = a.rows.iter().chain(&b.rows).map(|row| row.verdict.kind).collect();
-    let total = |kind: Option<Kind>| {
-        let of = |view: &'_ MapView| {
-            let rows: Vec<&ShowRow> = view
-                .rows
-                .iter()
-                .filter(|row| match kind {
-                    Some(kind) => row.verdict.kind == kind,
-                    None => filter.takes_kind(row.verdict.kind),
-                })
-                .collect();
-            let size: Bytes = rows.iter().map(|row| row.vma.range.len()).sum();
-            // Nothing at all is a known amount wherever pages were read.
-            let resident = match view.resident_of(rows.iter().copied()) {
-                Err(Missing::NoPages) if view.has_pages() => Ok(Bytes(0)),
-                resident => resident,
-            };
-            let resident = if rows.is_empty() && !view.has_pages() {
-                Err(if view.pages_why == Some("not-recorded") {
-                    Missing::NotRecorded
-                } else {
-                    Missing::NotRead
-                })
-            } else {
-                resident
-            };
-            (rows.len() as u64, size, resident)
-        };
-        let ((count_a, size_a, resident_a), (count_b, size_b, resident_b)) = (of(a), of(b));
-        Total { kind, count: [count_a, count_b], size: [size_a, size_b], resident: [resident_a, resident_b] }
-    };
-    let mut out: Vec<Total> =
-        kinds.into_iter().filter(|kind| filter.takes_kind(*kind)).map(|kind| total(Some(kind))).collect();
-    out.sort_by_key(|total| Reverse((total.growth(), total.size[1])));
-    out.push(total(None));
     out
 }
 

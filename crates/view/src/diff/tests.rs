@@ -1,5 +1,5 @@
 use super::*;
-use crate::show::Header;
+use crate::show::{Header, Missing};
 use serde_json::Value;
 use vmatlas_event::{Addr, Name, PageCounts, PageSize, Prot};
 use vmatlas_model::kind::{Evidence, classify};
