@@ -65,6 +65,11 @@ pub(crate) enum Command {
     /// Who mapped an address, and every call that changed it since; merged neighbours told apart
     #[command(after_help = crate::why::NOTES)]
     Why(crate::why::WhyArgs),
+    /// Name this moment of a recording, while it is being made
+    Mark(crate::recording::mark::MarkArgs),
+    /// Compare two maps: added, removed, altered, grown, moved, and what that makes for each kind
+    #[command(after_help = DIFF_NOTES)]
+    Diff(crate::diff::DiffArgs),
     /// Run an experiment step by step: the map before, the call, the map after, a picture
     #[command(after_help = LAB_NOTES)]
     Lab(crate::lab::LabArgs),
@@ -242,6 +247,12 @@ const ATTACH_NOTES: &str = "\
     Exit status: 0 when the process was let go; its own when it ended before; 3 when --check found a difference; 125 when \
     vmatlas itself fails.";
 
+/// What a person should know of a comparison.
+const DIFF_NOTES: &str = "\
+    Maps of one address space (a process at two moments, a parent and its child) are compared by address. Two runs of a \
+    program lie at different addresses: their VMAs are paired by kind, file, offset, protection and size.\n\n\
+    Exit status: 0; with --exit-code 3 where the maps differ.";
+
 /// What a person should know before an experiment.
 const LAB_NOTES: &str = "\
     Experiments happen in a process of their own; nothing of the machine is changed. Without a name they are listed.\n\n\
@@ -334,11 +345,11 @@ pub(crate) struct AttachArgs {
 }
 
 const PLANNED: &str = "\
-    Not yet there: watch, pack, mark, diff, origins, export, tui, serve, report, doctor.";
+    Not yet there: watch, pack, origins, export, tui, serve, report, doctor.";
 
 /// Commands of the design that do not exist yet.
 pub(crate) const NOT_YET: &[&str] =
-    &["watch", "pack", "mark", "diff", "origins", "export", "tui", "serve", "report", "doctor"];
+    &["watch", "pack", "origins", "export", "tui", "serve", "report", "doctor"];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
     Lang::from_locale(text).ok_or_else(|| "en or ja".to_owned())

@@ -5,6 +5,7 @@
 mod args;
 mod attach;
 mod context;
+mod diff;
 mod filter;
 mod lab;
 mod log;
@@ -47,6 +48,8 @@ fn main() -> ExitCode {
         Command::Log(args) => recording::log::run(&args, &context),
         Command::Verify(args) => recording::verify::run(&args, &context),
         Command::Why(args) => why::run(&args, &context),
+        Command::Mark(args) => recording::mark::run(&args, &context),
+        Command::Diff(args) => diff::run(args, &context),
         Command::Lab(args) => lab::run(args, &context),
         Command::Other(words) => return unknown(&words, &context),
     };

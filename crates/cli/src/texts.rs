@@ -129,6 +129,13 @@ vmatlas_view::texts! {
     REC_NOT_OURS: "{path} is no recording, so --force does not replace it", "{path} は記録ではないので、--force でも置き換えません";
     /// Not a recording.
     REC_NONE: "{path} is no recording (a folder made by 'vmatlas run -o')", "{path} は記録ではありません ('vmatlas run -o' で作られるフォルダーを指定してください)";
+    /// Nobody records any more.
+    REC_ENDED: "{path} is no longer being recorded: only while it is can a moment be marked", "{path} の記録は終わっています。マークを付けられるのは記録中だけです";
+    /// Nobody took the mark.
+    REC_NO_WRITER: "nobody records into {path} any more (its vmatlas was killed or stopped), or its disk is full: nothing was marked",
+        "{path} に記録している vmatlas がありません (強制終了か停止された)。あるいはディスクに空きがありません。マークは付いていません";
+    /// It is done.
+    MARKED: "marked '{name}': '{place}' is this moment", "'{name}' とマークしました: '{place}' がこの時点です";
     /// A later version.
     REC_VERSION: "{path} is of recording format {version}, and this vmatlas reads format {known}; use the vmatlas that made it, or a later one",
         "{path} の記録形式は {version} ですが、この vmatlas が読めるのは {known} です。記録したものと同じか、より新しい vmatlas を使ってください";

@@ -221,6 +221,8 @@ impl<'a> Watcher<'a> {
 
 impl Sink for Watcher<'_> {
     fn event(&mut self, event: &Event) -> Next {
+        let numbered = self.recorder.as_ref().map(|recorder| recorder.number(event));
+        let event = numbered.as_deref().unwrap_or(event);
         if event.seq.0 == 0 {
             self.options.start = event.entered;
             self.log.start(event.entered);

@@ -25,6 +25,9 @@ pub enum RecordError {
     /// Not a recording.
     #[error("{} is no recording", .0.display())]
     NotARecording(PathBuf),
+    /// Nobody writes it any more.
+    #[error("{} is no longer being recorded", .0.display())]
+    Ended(PathBuf),
     /// Made by a later version.
     #[error("{}: recording format {version}, and this vmatlas reads format {known}", path.display())]
     Version {

@@ -113,6 +113,7 @@ pub(crate) fn remove_recording(folder: &Path) -> Result<(), RecordError> {
         let name = name.to_string_lossy();
         name == "meta.json"
             || name == "meta.json.tmp"
+            || name == crate::marks::FOLDER
             || name.starts_with("seg-")
             || name.starts_with("tail-")
     };

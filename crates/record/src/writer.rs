@@ -151,6 +151,11 @@ impl Writer {
         self.check(written);
     }
 
+    /// Whether it still writes.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Why nothing is written any more; told once.
     pub fn take_failure(&mut self) -> Option<RecordError> {
         self.failure.take()

@@ -126,6 +126,7 @@ pub fn args(op: &Op) -> Value {
         }),
         Op::Snapshot { reason, .. } => json!({ "reason": reason_name(*reason) }),
         Op::Exec { old_mm } => json!({ "old_mm": old_mm.0 }),
+        Op::Mark { name } => json!({ "name": name }),
         Op::Exit { status, signal, last } => json!({ "status": status, "signal": signal, "last": last }),
         _ => json!({}),
     }

@@ -8,6 +8,7 @@
 pub mod call;
 pub mod change;
 pub mod check;
+pub mod diff;
 pub mod escape;
 pub mod info;
 pub mod json;

@@ -2,6 +2,7 @@
 
 use crate::call;
 use crate::change;
+use crate::escape;
 use crate::json;
 use crate::lang::Lang;
 use crate::style::{Paint, Style};
@@ -105,6 +106,10 @@ pub(crate) fn push_what(line: &mut String, event: &Event, options: &LineOptions)
         Op::Snapshot { reason: SnapshotReason::Exec, .. } => line.push_str("execve"),
         Op::Snapshot { reason: SnapshotReason::Attach, .. } => line.push_str(texts::ATTACHING.get(lang)),
         Op::Snapshot { .. } => line.push_str(texts::OBSERVED.get(lang)),
+        Op::Mark { name } => {
+            let name = escape::terminal(name.as_bytes());
+            line.push_str(&style.paint(Paint::Heading, &texts::MARK.fill(lang, &[("name", &name)])));
+        }
         Op::Exit { status, signal, .. } => line.push_str(&match (status, signal) {
             (Some(status), _) => texts::EXITED.fill(lang, &[("status", status)]),
             (None, Some(signal)) => {
@@ -142,7 +147,7 @@ fn push_effect(line: &mut String, done: &Done, options: &LineOptions) {
         }
         Op::Snapshot { reason: SnapshotReason::Attach, rows } => line.push_str(&map(&texts::ATTACHED, rows)),
         Op::Exit { last: true, .. } => line.push_str(&map(&texts::MAP_GONE, &done.change.before)),
-        Op::Exit { .. } => {}
+        Op::Exit { .. } | Op::Mark { .. } => {}
         _ => change::push(line, &done.change, &done.pages, lang, style),
     }
 }

@@ -122,6 +122,8 @@ crate::texts! {
     BEFORE_ATTACH: "before attach", "接続前";
     /// Joining a running program.
     ATTACHING: "attached", "接続";
+    /// A moment that a person named.
+    MARK: "mark: {name}", "マーク: {name}";
     /// Its effect.
     ATTACHED: "{n} VMAs, {size}, mapped before", "接続前から {n} 領域, {size}";
     /// A change that no call made.

@@ -3,7 +3,9 @@
 pub(crate) mod info;
 mod lenient;
 pub(crate) mod log;
+pub(crate) mod mark;
 mod moment;
+mod numbers;
 mod recorder;
 pub(crate) mod verify;
 
@@ -40,6 +42,7 @@ pub(crate) fn explain(error: &RecordError, context: &Context) -> anyhow::Error {
     anyhow!(match error {
         RecordError::Exists(path) => texts::REC_EXISTS.fill(lang, &[("path", &path.display())]),
         RecordError::NotOurs(path) => texts::REC_NOT_OURS.fill(lang, &[("path", &path.display())]),
+        RecordError::Ended(path) => texts::REC_ENDED.fill(lang, &[("path", &path.display())]),
         RecordError::NotARecording(path) => texts::REC_NONE.fill(lang, &[("path", &path.display())]),
         RecordError::Version { path, version, known } => {
             let values: [(&str, &dyn Display); 3] =

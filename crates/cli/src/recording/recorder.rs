@@ -1,16 +1,18 @@
 //! The recorder of `run -o` and `attach -o`: it never holds the program up for an error of its own.
 
 use super::explain;
+use super::numbers::Numbered;
 use crate::complain;
 use crate::context::Context;
 use crate::texts;
 use anyhow::Result;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vmatlas_event::{Event, Pid};
 use vmatlas_model::Spaces;
-use vmatlas_record::{End, Existing, Meta, Options, Writer};
+use vmatlas_record::{End, Existing, Marks, Meta, Options, Writer};
 
 /// A keyframe is due after so many events.
 const KEYFRAME_EVERY: u64 = 5_000;
@@ -26,13 +28,36 @@ pub(crate) struct Subject {
 
 /// A recording being made.
 pub(crate) struct Recorder {
-    writer: Arc<Mutex<Option<Writer>>>,
+    shared: Arc<Shared>,
     since_keyframe: u64,
     events: u64,
 }
 
-fn lock(writer: &Mutex<Option<Writer>>) -> MutexGuard<'_, Option<Writer>> {
-    writer.lock().unwrap_or_else(PoisonError::into_inner)
+/// What the thread that flushes has in common with who brings events. Marks are locked first.
+struct Shared {
+    marks: Mutex<Option<Marks>>,
+    numbered: Mutex<Numbered>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Flushes what has waited, and takes marks.
+    fn tick(&self) {
+        let mut marks = lock(&self.marks);
+        let waiting = marks.as_ref().map(Marks::waiting).unwrap_or_default();
+        let mut numbered = lock(&self.numbered);
+        if let (Some(marks), true) = (marks.as_mut(), numbered.is_open()) {
+            for name in waiting.into_iter().filter_map(|waiting| marks.take(waiting)) {
+                numbered.mark(name, vmatlas_sys::now());
+            }
+        }
+        if let Some(writer) = numbered.writer.as_mut() {
+            writer.tick(vmatlas_sys::now());
+        }
+    }
 }
 
 impl Recorder {
@@ -63,47 +88,47 @@ impl Recorder {
         let existing = if force { Existing::Replace } else { Existing::Refuse };
         let writer = Writer::create(&path, meta, Options { existing, ..Options::default() })
             .map_err(|error| explain(&error, context))?;
-        let writer = Arc::new(Mutex::new(Some(writer)));
-        let weak = Arc::downgrade(&writer);
+        // Without the folder nobody can mark anything, and all else is as it was.
+        let marks = Marks::create(&path).ok();
+        let shared =
+            Arc::new(Shared { marks: Mutex::new(marks), numbered: Mutex::new(Numbered::new(writer)) });
+        let weak = Arc::downgrade(&shared);
         let work = move || {
-            while let Some(writer) = weak.upgrade() {
-                if let Some(writer) = lock(&writer).as_mut() {
-                    writer.tick(vmatlas_sys::now());
-                }
-                drop(writer);
+            while let Some(shared) = weak.upgrade() {
+                shared.tick();
+                drop(shared);
                 std::thread::sleep(Duration::from_millis(200));
             }
         };
         // Without the thread what waits is flushed with the next event.
         let start = || std::thread::Builder::new().name("flush".to_owned()).spawn(work);
         let _ = vmatlas_sys::signal::shielded(start);
-        Ok(Recorder { writer, since_keyframe: 0, events: 0 })
+        Ok(Recorder { shared, since_keyframe: 0, events: 0 })
     }
 
     /// Says which process is the program itself.
     pub(crate) fn root(&self, pid: Pid) {
-        if let Some(writer) = lock(&self.writer).as_mut() {
+        if let Some(writer) = lock(&self.shared.numbered).writer.as_mut() {
             writer.set_pid(pid.0);
         }
     }
 
-    /// Takes an event that the model has taken.
+    /// The event with the number that it has in the recording, where marks have numbers too. It is to be asked for before
+    /// the model takes the event, and [`Recorder::event`] is to follow: no mark comes between.
+    pub(crate) fn number<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
+        lock(&self.shared.numbered).number(event)
+    }
+
+    /// Takes an event that has its number and that the model has taken.
     pub(crate) fn event(&mut self, event: &Event, spaces: &Spaces, context: &Context) {
         self.events += 1;
         self.since_keyframe += 1;
         let keyframe =
             (self.since_keyframe >= KEYFRAME_EVERY).then(|| spaces.keyframe(event.seq, event.left)).flatten();
-        let failure = match lock(&self.writer).as_mut() {
-            Some(writer) => {
-                writer.event(event);
-                if let Some(keyframe) = keyframe {
-                    writer.keyframe(&keyframe);
-                    self.since_keyframe = 0;
-                }
-                writer.take_failure()
-            }
-            None => None,
-        };
+        if keyframe.is_some() {
+            self.since_keyframe = 0;
+        }
+        let failure = lock(&self.shared.numbered).event(event, keyframe.as_ref());
         if let Some(error) = failure {
             self.tell(&error, context);
         }
@@ -113,9 +138,15 @@ impl Recorder {
         complain(context, &texts::REC_STOPPED.fill(context.lang, &[("why", &explain(error, context))]));
     }
 
-    /// Seals it.
+    /// Takes the last marks and seals it.
     pub(crate) fn finish(self, end: End, context: &Context) {
-        let writer = lock(&self.writer).take();
+        let marks = lock(&self.shared.marks).take();
+        let mut numbered = lock(&self.shared.numbered);
+        if let Some(marks) = marks {
+            marks.close(&mut |name| numbered.mark(name, vmatlas_sys::now()));
+        }
+        let writer = numbered.writer.take();
+        drop(numbered);
         if let Some(Err(error)) = writer.map(|writer| writer.finish(end)) {
             self.tell(&error, context);
         }
@@ -126,7 +157,7 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         // What was to be watched could not be started: a recording of nothing would only be in the way.
         if self.events == 0
-            && let Some(writer) = lock(&self.writer).take()
+            && let Some(writer) = lock(&self.shared.numbered).writer.take()
         {
             writer.discard();
         }

@@ -513,6 +513,21 @@ fn pages_without_a_call() {
     }
 }
 
+/// Checks that a mark changes nothing: no call waits less for its answer, and no address space comes of it.
+#[test]
+fn a_mark_changes_nothing() {
+    let mut world = World::with(vec![anon(1, 3, Prot::RW)]);
+    assert!(!world.send(Op::Munlockall, Outcome::Done(0)).ask.is_empty());
+    let mark = Op::Mark { name: "here".to_owned() };
+    let progress = world.send(mark.clone(), Outcome::Done(0));
+    assert!(progress.unanswered.is_none() && progress.ask.is_empty() && world.spaces.is_waiting());
+    assert_eq!(progress.done.map(|done| done.event.op.clone()), Some(mark.clone()));
+    let alive = world.spaces.alive();
+    let elsewhere = Event { mm: vmatlas_event::MmId(99), ..world.event(mark, Outcome::Done(0)) };
+    world.spaces.event(&elsewhere);
+    assert_eq!(world.spaces.alive(), alive);
+}
+
 /// Checks that a call whose answer never comes is given up, so that states can be kept again.
 #[test]
 fn a_call_without_an_answer_is_given_up() {
@@ -523,7 +538,7 @@ fn a_call_without_an_answer_is_given_up() {
     let other = TaskId { pid: Pid(1), tid: Tid(2), started: None };
     let mut given_up = Vec::new();
     for _ in 0..2000 {
-        let event = Event { task: other, ..world.event(Op::Mark { name: String::new() }, Outcome::Done(0)) };
+        let event = Event { task: other, ..world.event(Op::Joined, Outcome::Done(0)) };
         given_up.extend(world.spaces.event(&event).unanswered);
     }
     assert_eq!(given_up.len(), 1);

@@ -76,8 +76,10 @@ fn with_origins(a: &[VmaRow], b: &[VmaRow], origins: Option<(&[Origin], &[Origin
     if let Some((first, second)) = origins {
         moved(&mut removed, &mut added, first, second, &mut deltas);
     }
-    deltas.extend(added.into_iter().map(|row| resized(a, b, &row).unwrap_or(Delta::Added(row))));
-    deltas.extend(removed.into_iter().map(|row| match resized(b, a, &row) {
+    let added = added.iter().flat_map(|row| along(b, row));
+    deltas.extend(added.map(|row| resized(a, b, &row).unwrap_or(Delta::Added(row))));
+    let removed = removed.iter().flat_map(|row| along(a, row));
+    deltas.extend(removed.map(|row| match resized(b, a, &row) {
         Some(Delta::Resized { from, to }) => Delta::Resized { from: to, to: from },
         _ => Delta::Removed(row),
     }));
@@ -155,6 +157,14 @@ fn moved(
     });
     let mut gone = gone.into_iter();
     removed.retain(|_| !gone.next().unwrap_or(false));
+}
+
+/// The parts of pages that belong to one VMA each: neighbours that look alike were joined.
+fn along<'a>(rows: &'a [VmaRow], pages: &VmaRow) -> impl Iterator<Item = VmaRow> + use<'a> {
+    let range = pages.range;
+    let from = rows.partition_point(|row| row.range.end() <= range.start());
+    let there = rows.iter().skip(from).take_while(move |row| row.range.start() < range.end());
+    there.filter_map(move |row| row.clip(range.intersect(row.range)?))
 }
 
 /// Whether pages that only `b` has are an end of a VMA of which `a` has all the rest.

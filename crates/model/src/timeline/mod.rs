@@ -12,6 +12,7 @@
 
 mod compare;
 mod history;
+mod layout;
 mod moment;
 mod seek;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod window;
 
 pub use compare::{Delta, Side, compare, compare_runs, compare_spaces};
 pub use history::{Chapter, History, What};
+pub use layout::same_layout;
 pub use moment::{Moment, Spot, Whose};
 pub use tree::{How, SpaceNode, Tenancy, Tree};
 pub use verify::{Verified, Wrong};

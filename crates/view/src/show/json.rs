@@ -23,7 +23,7 @@ const ALWAYS: [Column; 7] = [
 
 impl MapView {
     /// What is known of the process.
-    pub(super) fn process_json(&self) -> Map<String, Value> {
+    pub(crate) fn process_json(&self) -> Map<String, Value> {
         let h = &self.header;
         let mut process = Map::new();
         process.insert("pid".into(), h.pid.map_or(Value::Null, |pid| pid.0.into()));

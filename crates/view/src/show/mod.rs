@@ -18,6 +18,7 @@ use vmatlas_model::kind::{Kind, Verdict};
 
 pub use column::{Column, Missing, Need};
 pub use map_count::MapCount;
+pub(crate) use rows::amount_cell;
 pub use totals::{Total, totals};
 
 /// One VMA with all that is known of it.

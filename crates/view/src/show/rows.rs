@@ -51,7 +51,7 @@ fn backing_name(backing: Backing, lang: Lang) -> &'static str {
     }
 }
 
-fn amount_cell(amount: Result<Bytes, Missing>, lang: Lang) -> Cell {
+pub(crate) fn amount_cell(amount: Result<Bytes, Missing>, lang: Lang) -> Cell {
     match amount {
         Ok(Bytes(0)) => Cell::new("0").paint(Paint::Faint),
         Ok(bytes) => Cell::new(size(bytes)),

@@ -73,3 +73,10 @@ pub(super) fn sum<'a>(
 pub(super) fn sum_of_smaps<'a>(column: Column, rows: impl Iterator<Item = &'a ShowRow>) -> Option<Bytes> {
     rows.filter(|row| row.vma.special() != Some(b"vsyscall")).map(|row| column.of_smaps(row)).sum()
 }
+
+impl MapView {
+    /// What is resident of some of its rows, hugetlb included.
+    pub(crate) fn resident_of<'a>(&self, rows: impl Iterator<Item = &'a ShowRow>) -> Result<Bytes, Missing> {
+        sum(Column::Resident, rows, self)
+    }
+}

@@ -44,7 +44,11 @@ fn moments_are_compared() {
     let (short, long) = ([anon(1, 3, Prot::RW)], [anon(1, 5, Prot::RW)]);
     let [short_row, long_row] = [&short[0], &long[0]].map(Clone::clone);
     assert_eq!(compare(&short, &long), [Delta::Resized { from: short_row.clone(), to: long_row.clone() }]);
-    assert_eq!(compare(&long, &short), [Delta::Resized { from: long_row, to: short_row }]);
+    assert_eq!(compare(&long, &short), [Delta::Resized { from: long_row.clone(), to: short_row.clone() }]);
+    // A neighbour that looks alike is told apart from what grew, and it is told as what it is.
+    let two = [long_row.clone(), anon(5, 9, Prot::RW)];
+    let grown = Delta::Resized { from: short_row, to: long_row };
+    assert_eq!(compare(&short, &two), [grown, Delta::Added(anon(5, 9, Prot::RW))]);
 }
 
 /// Checks that a program that ran twice is equal to itself wherever it was put, and that what it did otherwise is told.

@@ -1,0 +1,146 @@
+//! `vmatlas diff` as a user calls it.
+
+#![expect(clippy::unwrap_used, reason = "a test binary")]
+
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+use vmatlas_testkit::{Tracee, vmatlas_binary, wait_until};
+
+fn vmatlas(words: &[&str]) -> Output {
+    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
+    command.args(words).env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8");
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+fn diff(words: &[&str]) -> Value {
+    let output = vmatlas(&[&["diff", "--json"], words].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn code(words: &[&str]) -> Option<i32> {
+    vmatlas(&[&["diff"], words].concat()).status.code()
+}
+
+fn sleeper() -> Tracee {
+    let sleeper = Tracee::start(Command::new("sleep").arg("60").stdout(Stdio::null())).unwrap();
+    let maps = format!("/proc/{}/maps", sleeper.pid());
+    let settled = || {
+        let read = || fs::read_to_string(&maps).unwrap_or_default();
+        let first = read();
+        std::thread::sleep(Duration::from_millis(50));
+        first.contains("[heap]") && first == read()
+    };
+    assert!(wait_until(settled, Duration::from_secs(10)));
+    sleeper
+}
+
+/// Checks that two runs of a program are the same by file, and not by address.
+#[test]
+fn two_runs_are_the_same() {
+    let (first, second) = (sleeper(), sleeper());
+    let (a, b) = (first.pid().to_string(), second.pid().to_string());
+    let found = diff(&[&a, &b]);
+    assert_eq!((&found["by"], &found["by_why"]), (&"file".into(), &"layout".into()), "{found}");
+    assert_eq!((&found["changes"], &found["different"]), (&Value::Array(Vec::new()), &false.into()));
+    assert_eq!(code(&[&a, &b, "--exit-code"]), Some(0));
+    assert_eq!(code(&[&a, &b, "--exit-code", "--by", "address"]), Some(3));
+    assert_eq!(code(&[&a, &b, "--by", "address"]), Some(0));
+    let itself = diff(&[&a, &a]);
+    assert_eq!((&itself["by"], &itself["different"]), (&"address".into(), &false.into()));
+    assert!(itself["total"]["resident_a"].as_u64().unwrap() > 0);
+}
+
+/// Ends with the test, also when it fails.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const MAPS_AND_WAITS: &str = "\
+import mmap, sys
+for size in (16, 77):
+    kept = mmap.mmap(-1, size * 4096)
+    for at in range(0, size // 2): kept[at * 4096] = 1
+    keep = globals().setdefault('all', []); keep.append(kept)
+    sys.stdout.write('ready\\n'); sys.stdout.flush()
+    sys.stdin.readline()
+";
+
+/// Checks that what a program maps between two looks is exactly what is told, saved or living.
+#[test]
+fn a_new_mapping_is_the_difference() {
+    let mut command = Command::new("python3");
+    command.args(["-c", MAPS_AND_WAITS]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(child) = command.spawn() else {
+        eprintln!("SKIPPED: no python3");
+        return;
+    };
+    let mut python = Guard(child);
+    let mut said = BufReader::new(python.0.stdout.take().unwrap()).lines();
+    let mut tell = python.0.stdin.take().unwrap();
+    let pid = python.0.id().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let save = |name: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, fs::read(Path::new("/proc").join(&pid).join("smaps")).unwrap()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    assert_eq!(said.next().unwrap().unwrap(), "ready");
+    let before = save("before");
+    tell.write_all(b"\n").unwrap();
+    assert_eq!(said.next().unwrap().unwrap(), "ready");
+    let after = save("after");
+    for b in [&after, &pid] {
+        let found = diff(&[&before, b]);
+        assert_eq!(found["by"], "address");
+        let changes = found["changes"].as_array().unwrap();
+        let added: Vec<&Value> = changes.iter().filter(|c| c["what"] == "added").collect();
+        assert_eq!((changes.len(), added.len()), (1, 1), "{found}");
+        assert_eq!(
+            (&added[0]["size"], &added[0]["kind"]),
+            (&(77 * 4096).into(), &"shared".into()),
+            "{found}"
+        );
+        assert_eq!((&added[0]["a"], &added[0]["b"]["sharing"]), (&Value::Null, &"shared".into()));
+        let shared = found["totals"].as_array().unwrap().iter().find(|t| t["kind"] == "shared").unwrap();
+        assert_eq!(
+            (&shared["size_change"], &shared["resident_change"]),
+            (&(77 * 4096).into(), &(38 * 4096).into())
+        );
+    }
+    assert_eq!(code(&[&before, &after, "--exit-code"]), Some(3));
+    assert_eq!(code(&[&before, &after, "--exit-code", "--kind", "heap"]), Some(0));
+    assert_eq!(code(&[&before, &after, "--exit-code", "--min-size", "1MiB"]), Some(0));
+    let back = diff(&[&after, &before, "--no-resident"]);
+    assert_eq!(back["changes"][0]["what"], "removed");
+    assert_eq!(
+        (&back["total"]["resident_a"], &back["total"]["resident_a_why"]),
+        (&Value::Null, &"not-read".into())
+    );
+    let text = String::from_utf8(vmatlas(&["diff", &before, &after]).stdout).unwrap();
+    assert!(text.contains("+308 KiB") && text.contains("added 1 (308 KiB)"), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("total"), "{text}");
+}
+
+/// Checks that what cannot be compared is refused in one line, and wrong usage is wrong usage.
+#[test]
+fn what_is_no_target_is_refused() {
+    let own = std::process::id().to_string();
+    for words in [&[own.as_str(), "/no/file"][..], &["/no/file", &own]] {
+        let output = vmatlas(&[&["diff"], words].concat());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
+    }
+    for words in [&[own.as_str()][..], &[&own, &own, "--by", "colour"], &[&own, &own, "--kind", "x"]] {
+        assert_eq!(code(words), Some(2), "{words:?}");
+    }
+}
