@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use vmatlas_event::{Event, Keyframe, MonoNs, Op};
+use vmatlas_event::{Event, Keyframe, Look, MonoNs, Op, PageRow};
 
 /// What to do where something is already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +127,14 @@ impl Writer {
         if written.is_ok() && (due || open.events.len() >= MANY) {
             written = open.flush(now);
         }
+        let written = written.map_err(|e| self.tail_error(e)).and_then(|()| self.rotate());
+        self.check(written);
+    }
+
+    /// Takes a look whose events it has, and the pages that belong to it.
+    pub fn look(&mut self, look: &Look, pages: &[PageRow]) {
+        let Some(open) = &mut self.open else { return };
+        let written = open.look(look, pages);
         let written = written.map_err(|e| self.tail_error(e)).and_then(|()| self.rotate());
         self.check(written);
     }

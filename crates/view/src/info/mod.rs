@@ -102,7 +102,10 @@ impl Counts {
                     self.processes.entry(child.pid).or_default().parent = Some(parent);
                 }
             }
-            Op::Snapshot { reason: SnapshotReason::Exec | SnapshotReason::Attach, rows } => {
+            Op::Snapshot {
+                reason: SnapshotReason::Exec | SnapshotReason::Attach | SnapshotReason::Watch,
+                rows,
+            } => {
                 let program = rows.iter().find(|row| row.has_file()).map(|row| row.name_bytes().to_vec());
                 process.programs.extend(program);
             }
