@@ -5,6 +5,7 @@ pub mod texts;
 use crate::escape;
 use crate::json::put_name;
 use crate::lang::Lang;
+use crate::looks::Looks;
 use crate::style::{Paint, Style};
 use crate::table::{Align, Cell, write_table};
 use crate::units::{count, seconds, size};
@@ -50,6 +51,8 @@ pub struct About {
     pub size: Bytes,
     /// What is missing of it or damaged.
     pub damage: Vec<String>,
+    /// What the looks come to, where nothing was traced.
+    pub looks: Option<Looks>,
 }
 
 /// One process of the tree.
@@ -147,6 +150,9 @@ pub fn write_text(
     let how_ended = match (about.ended, about.status) {
         (None, _) => texts::NOT_ENDED.get(lang).to_owned(),
         (Some(_), Some(status)) => texts::STATUS.fill(lang, &[("status", &status)]),
+        (Some(_), None) if about.looks.is_some() && counts.kinds.contains_key(&OpKind::Exit) => {
+            crate::looks::texts::ENDED.get(lang).to_owned()
+        }
         (Some(_), None) => texts::LEFT.get(lang).to_owned(),
     };
     writeln!(out, "{}, {how_ended}", texts::WHEN.fill(lang, &when))?;
@@ -159,6 +165,9 @@ pub fn write_text(
         ("size", &size(about.size)),
     ];
     writeln!(out, "{}", texts::FIGURES.fill(lang, &values))?;
+    for line in about.looks.iter().flat_map(|looks| looks.lines(lang)) {
+        writeln!(out, "{line}")?;
+    }
     for what in about.damage.iter().chain(&counts.broken) {
         let line = texts::DAMAGE.fill(lang, &[("what", &safe(what))]);
         writeln!(out, "{}", style.paint(Paint::Failed, &line))?;
@@ -299,6 +308,9 @@ pub fn json(about: &About, counts: &Counts) -> Value {
         if is_missing {
             recording.insert(key.to_owned(), json!(why));
         }
+    }
+    if let Some(looks) = &about.looks {
+        recording.insert("looks".to_owned(), looks.json());
     }
     json!({
         "schema": "vmatlas/info/1",
