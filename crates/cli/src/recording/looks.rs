@@ -8,6 +8,7 @@ use vmatlas_model::timeline::{Moment, Spot, Timeline, TimelineError, Whose};
 use vmatlas_record::{Reader, RecordError};
 use vmatlas_view::looks::AtLook;
 use vmatlas_view::show::{Header, ShowRow};
+use vmatlas_view::why::Seen;
 
 /// A look is found by every time of the millisecond in which it began.
 const NAMED_BY: u64 = 1_000_000;
@@ -146,12 +147,13 @@ impl Looked {
     }
 
     /// The look that an event belongs to, and the one before it, by their times since the start.
-    pub(crate) fn of_event(looks: &[Look], seq: Seq, start: MonoNs) -> Option<(MonoNs, Option<MonoNs>)> {
+    pub(crate) fn of_event(looks: &[Look], seq: Seq, start: MonoNs) -> Option<Seen> {
         let since = |look: &Look| MonoNs(look.at.0.saturating_sub(start.0));
         let index = looks.partition_point(|look| look.seq < seq);
         let look = looks.get(index).filter(|look| look.first <= seq)?;
         let before = index.checked_sub(1).and_then(|before| looks.get(before));
-        Some((since(look), before.filter(|before| before.mm == look.mm).map(since)))
+        let before = before.filter(|before| before.mm == look.mm).map(since);
+        Some(Seen { at: since(look), before })
     }
 }
 
@@ -211,7 +213,7 @@ mod tests {
     #[test]
     fn events_belong_to_looks() {
         let looks = [look(0, 0, 50), look(1, 4, 150), look(6, 6, 250)];
-        let of = |seq| Looked::of_event(&looks, Seq(seq), MonoNs(50));
+        let of = |seq| Looked::of_event(&looks, Seq(seq), MonoNs(50)).map(|seen| (seen.at, seen.before));
         assert_eq!(of(0), Some((MonoNs(0), None)));
         assert_eq!(of(3), Some((MonoNs(100), Some(MonoNs(0)))));
         assert_eq!(of(5), None);

@@ -24,7 +24,9 @@ pub(super) fn read(visit: &Visit, subject: &Subject, args: &RssArgs, context: &C
     let Some(looked) = &visit.looked else {
         return Err(anyhow!(texts::REC_NO_PAGES.get(context.lang)));
     };
-    let map = subject::read(subject, Wanted::pages(), context)?;
+    let mut map = subject::read(subject, Wanted::pages(), context)?;
+    // It is our own sum, and no counter of the kernel's to compare it with.
+    map.header.resident = None;
     if map.pages_why.is_some() {
         let path = map.header.source.as_ref().map(|s| escape::terminal(&s.path)).unwrap_or_default();
         let hint = looked.place.hint(&path, context.lang);

@@ -176,7 +176,7 @@ pub fn write_text(
         return Ok(());
     }
     writeln!(out)?;
-    write_processes(out, counts, lang, style, columns)?;
+    write_processes(out, about, counts, lang, style, columns)?;
     writeln!(out)?;
     let heading = |text: &crate::Text| Cell::new(text.get(lang)).paint(Paint::Heading);
     let mut rows = vec![vec![heading(&texts::EVENT), heading(&texts::COUNT), heading(&texts::FAILED)]];
@@ -198,6 +198,7 @@ pub fn write_text(
 
 fn write_processes(
     out: &mut dyn Write,
+    about: &About,
     counts: &Counts,
     lang: Lang,
     style: Style,
@@ -213,6 +214,11 @@ fn write_processes(
     ]];
     let arrow =
         |programs: &[Vec<u8>]| programs.iter().map(|p| escape::terminal(p)).collect::<Vec<_>>().join(" -> ");
+    // Where nothing was traced, neither threads nor calls were seen.
+    let traced = |n: u64| match about.looks {
+        Some(_) => Cell::new(texts::NO_END.get(lang)).paint(Paint::Faint),
+        None => Cell::new(count(n)),
+    };
     for (pid, depth) in tree(counts) {
         let Some(process) = counts.processes.get(&pid) else { continue };
         let end = match process.end {
@@ -222,8 +228,8 @@ fn write_processes(
         };
         rows.push(vec![
             Cell::new(format!("{:1$}{pid}", "", 2 * depth.min(20))),
-            Cell::new(count(process.threads + 1)),
-            Cell::new(count(process.calls)),
+            traced(process.threads + 1),
+            traced(process.calls),
             Cell::new(end),
             Cell::new(arrow(&process.programs)),
         ]);
@@ -268,10 +274,17 @@ pub fn json(about: &About, counts: &Counts) -> Value {
             let programs: Vec<_> =
                 p.programs.iter().map(|b| String::from_utf8_lossy(b).into_owned()).collect();
             let (status, signal) = p.end.unwrap_or_default();
-            json!({
+            let mut process = json!({
                 "pid": pid.0, "parent": p.parent.map(|p| p.0), "threads": p.threads + 1, "calls": p.calls,
                 "programs": programs, "ended": p.end.is_some(), "status": status, "signal": signal,
-            })
+            });
+            if let (Some(object), Some(_)) = (process.as_object_mut(), &about.looks) {
+                for key in ["threads", "calls"] {
+                    object.insert(key.to_owned(), Value::Null);
+                    object.insert(format!("{key}_why"), "not-read".into());
+                }
+            }
+            process
         })
         .collect();
     let marks: Vec<Value> = counts
