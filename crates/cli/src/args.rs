@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Watch the memory calls of a running process: each with what it changed; ^C leaves it running
     #[command(after_help = ATTACH_NOTES)]
     Attach(AttachArgs),
+    /// Record the map and the pages of a running process at intervals, without tracing it; ^C ends it
+    #[command(after_help = crate::watch::NOTES)]
+    Watch(crate::watch::WatchProcessArgs),
     /// Show what a recording holds: program, machine, processes, counts of calls, marks, damage
     Info(crate::recording::info::InfoArgs),
     /// Show the events of a recording, as 'run' shows them
@@ -345,11 +348,10 @@ pub(crate) struct AttachArgs {
 }
 
 const PLANNED: &str = "\
-    Not yet there: watch, pack, origins, export, tui, serve, report, doctor.";
+    Not yet there: pack, origins, export, tui, serve, report, doctor.";
 
 /// Commands of the design that do not exist yet.
-pub(crate) const NOT_YET: &[&str] =
-    &["watch", "pack", "origins", "export", "tui", "serve", "report", "doctor"];
+pub(crate) const NOT_YET: &[&str] = &["pack", "origins", "export", "tui", "serve", "report", "doctor"];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
     Lang::from_locale(text).ok_or_else(|| "en or ja".to_owned())
@@ -381,7 +383,7 @@ pub(crate) fn parse_addr(text: &str) -> Result<Addr, String> {
 }
 
 /// Seconds, or a number with its unit.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let seconds = match unit {
@@ -411,7 +413,7 @@ fn one_of<T: Copy>(all: &[(T, &str)], text: &str) -> Result<T, String> {
     })
 }
 
-fn parse_method(text: &str) -> Result<Method, String> {
+pub(crate) fn parse_method(text: &str) -> Result<Method, String> {
     Method::from_id(text).ok_or_else(|| Method::ALL.map(Method::id).join(", "))
 }
 

@@ -37,6 +37,7 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         args: args.watch.record_args.then(|| arguments(pid)),
         // What ran before we came may have made its own rules: a personality, a supervisor that answers calls.
         distrust: true,
+        interval: None,
     };
     let mut watcher = Watcher::new(&args.watch, context, Patience::Losing, subject)?;
     watcher.root(pid);

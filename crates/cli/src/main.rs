@@ -19,6 +19,7 @@ mod show;
 mod subject;
 mod target;
 mod texts;
+mod watch;
 mod watcher;
 mod why;
 
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Ps(args) => ps::run(args, &context),
         Command::Run(args) => return run::run(&args, &context),
         Command::Attach(args) => return attach::attach(&args, &context),
+        Command::Watch(args) => watch::run(&args, &context),
         Command::Info(args) => recording::info::run(&args, &context),
         Command::Log(args) => recording::log::run(&args, &context),
         Command::Verify(args) => recording::verify::run(&args, &context),

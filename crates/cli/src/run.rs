@@ -28,6 +28,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
         program: args.command.first().map(word).unwrap_or_default(),
         args: args.watch.record_args.then(|| args.command.iter().skip(1).map(word).collect()),
         distrust: vmatlas_sys::read_implies_exec(),
+        interval: None,
     };
     let mut watcher = Watcher::new(&args.watch, context, Patience::Waiting, subject)?;
     let tracer = Tracer::start(&launch).map_err(failure)?;

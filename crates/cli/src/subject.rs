@@ -1,6 +1,7 @@
 //! What is looked at: a living process, what was saved of one, or a moment of a recording.
 
 use crate::context::Context;
+use crate::recording::looks::Looked;
 use crate::recording::{Selector, Visit};
 use crate::show::{self, Wanted, more};
 use crate::target;
@@ -53,22 +54,34 @@ pub(crate) fn read(subject: &Subject, wanted: Wanted, context: &Context) -> Resu
     match subject {
         Subject::Live(process) => show::read(process, wanted, context),
         Subject::Saved(saved) => Ok(view_of(saved, wanted)),
-        Subject::Recorded(visit) => Ok(view_at(visit, wanted)),
+        Subject::Recorded(visit) => Ok(view_at(visit, wanted, context)),
     }
 }
 
-/// The map at a moment: pages are not recorded, threads and their stack pointers neither.
-fn view_at(visit: &Visit, wanted: Wanted) -> MapView {
+/// The map at a moment, with pages where that is a look; threads and their stack pointers are not recorded.
+fn view_at(visit: &Visit, wanted: Wanted, context: &Context) -> MapView {
     let rows = visit.rows();
     let evidence = Evidence { exe_path: visit.header.exe.clone(), ..Evidence::none(visit.page) };
     let verdicts = classify(&rows, &evidence);
+    let mut rows: Vec<ShowRow> =
+        rows.into_iter().zip(verdicts).map(|(vma, verdict)| ShowRow::new(vma, verdict)).collect();
+    let pages_why = match (&visit.looked, wanted.pages) {
+        (_, None) => Some("not-read"),
+        (None, Some(_)) => Some("not-recorded"),
+        (Some(looked), Some(_)) => {
+            match looked.fill(visit.timeline.source_ref().reader(), &mut rows, context) {
+                true => None,
+                false => Some("unknown"),
+            }
+        }
+    };
     MapView {
         header: visit.header.clone(),
-        rows: rows.into_iter().zip(verdicts).map(|(vma, verdict)| ShowRow::new(vma, verdict)).collect(),
-        pages_why: Some(if wanted.pages.is_some() { "not-recorded" } else { "not-read" }),
+        rows,
+        pages_why,
         frames_why: Some(Missing::NotRecorded),
         has_smaps: false,
-        swap_is_empty: false,
+        swap_is_empty: visit.looked.as_ref().is_some_and(Looked::swap_is_empty),
         nothing_is_locked: false,
         cost: Value::Null,
     }

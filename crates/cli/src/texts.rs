@@ -165,6 +165,11 @@ vmatlas_view::texts! {
     /// Recording has ended early.
     REC_STOPPED: "recording stopped: {why}; the program goes on, and what was written stays valid",
         "記録を中止しました: {why}。プログラムは続行し、書き込み済みの部分は読めます";
+    /// Looks that were left out.
+    WATCH_LATE: "{n} looks were left out: the ones before took too long, or the process did not answer (a longer interval, -i, helps)",
+        "{n} 回の観測を省略しました: 前の観測に時間がかかったか、プロセスが応答しませんでした (間隔 -i を長くしてください)";
+    /// A moment between two looks.
+    REC_BETWEEN_LOOKS: "{hint}; there is nothing to sum up at {path} between them", "{hint}。{path} のその間の時点では集計できません";
     /// A file of ours cannot be written.
     CANNOT_WRITE: "cannot write {path}: {why}", "{path} に書き込めません: {why}";
 }

@@ -3,6 +3,7 @@
 use crate::args::parse_addr;
 use crate::context::{Context, Stream};
 use crate::recording::Visit;
+use crate::recording::looks::{self, Looked};
 use crate::show::Wanted;
 use crate::subject::{self, Subject};
 use crate::{output, target, texts};
@@ -96,7 +97,11 @@ fn recorded(visit: &mut Visit, addr: Addr, context: &Context) -> Result<Story> {
         let found = read(visit, seq).map_err(|e| crate::recording::explain_reading(&e, context))?;
         events.extend(found.map(|event| (seq, event)));
     }
-    Ok(Story::Recorded { history: Box::new(history), events })
+    let start = visit.timeline.start();
+    let all = looks::all(visit.timeline.source_ref().reader());
+    let told = history.chapters.iter().map(|chapter| chapter.event.seq).chain(mentioned(&history));
+    let looks = told.filter_map(|seq| Some((seq, Looked::of_event(&all, seq, start)?))).collect();
+    Ok(Story::Recorded { history: Box::new(history), events, looks })
 }
 
 /// The events that mapped it and its neighbours.

@@ -237,13 +237,22 @@ fn attach_records() {
 /// Checks that recordings of each version of the format are read as they were when they were made, torn ones too.
 #[test]
 fn golden_recordings_are_read() {
-    let folder = vmatlas_testkit::fixtures().join("recordings/v1");
-    for (name, damage) in [("sealed", 0), ("torn", 1)] {
+    let folder = vmatlas_testkit::fixtures().join("recordings");
+    let made =
+        [("v1/sealed", 0), ("v1/torn", 1), ("v2/sealed", 0), ("v2/watched", 0), ("v2/watched-torn", 1)];
+    for (name, damage) in made {
         let path = folder.join(name);
         let wanted = fs::read_to_string(folder.join(format!("{name}.log"))).unwrap();
         assert_eq!(log(&path, &[]), wanted, "{name}");
         let info = info(&path);
         assert_eq!(info["recording"]["damage"].as_array().unwrap().len(), damage, "{info}");
         assert_eq!(info["recording"]["ended"], Value::Bool(damage == 0));
+        if name.contains("watched") {
+            let output = vmatlas().arg("show").arg(&path).args(["--json"]).output().unwrap();
+            let show: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let resident = |vma: &Value| vma["resident"].as_u64();
+            let sum: u64 = show["vmas"].as_array().unwrap().iter().filter_map(resident).sum();
+            assert_eq!(Some(sum), info["recording"]["looks"]["resident_last"].as_u64(), "{name}");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod cgroup;
 mod event;
 mod flags;
 mod ids;
+mod look;
 mod op;
 mod page;
 mod pages;
@@ -29,6 +30,7 @@ pub use flags::{
     Advice, FlagName, MADV, MAP, MapFlags, MapType, PROT, Prot, ProtArg, flag_names, parse_flags,
 };
 pub use ids::{MmId, MonoNs, Pid, Seq, StackId, StartTime, TaskId, Tid};
+pub use look::{Extent, Look, PageRow, PageSource};
 pub use op::{ForkKind, Op, OpKind, SnapshotReason};
 pub use page::{PageInfo, PageState};
 pub use pages::{FrameCounts, PageCounts, Share};

@@ -305,6 +305,8 @@ pub enum SnapshotReason {
     Fork,
     /// The tracer joined a running process.
     Attach,
+    /// The first look at an address space that nobody traces.
+    Watch,
     /// A call's effect could not be told otherwise.
     Unclear,
     /// Somebody asked.

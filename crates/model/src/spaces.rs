@@ -166,7 +166,9 @@ impl Spaces {
         self.changed(event.mm, &applied.change);
         let mut difference = None;
         let is_known_before = match reason {
-            SnapshotReason::Exec | SnapshotReason::Fork | SnapshotReason::Attach => false,
+            SnapshotReason::Exec | SnapshotReason::Fork | SnapshotReason::Attach | SnapshotReason::Watch => {
+                false
+            }
             // A call without a return came before it.
             SnapshotReason::Unclear => false,
             SnapshotReason::Request | SnapshotReason::Reconcile | SnapshotReason::Last => true,

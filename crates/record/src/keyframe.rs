@@ -60,7 +60,7 @@ pub(crate) fn vma(row: Row<'_>, lookup: &dyn Lookup) -> Result<VmaRow, RecordErr
     })
 }
 
-fn range(row: Row<'_>, start: usize) -> Result<AddrRange, RecordError> {
+pub(crate) fn range(row: Row<'_>, start: usize) -> Result<AddrRange, RecordError> {
     AddrRange::new(Addr(row.bits(start)?), Addr(row.bits(start + 1)?)).ok_or_else(|| row.wrong(start + 1))
 }
 

@@ -16,6 +16,7 @@ mod flat;
 mod interned;
 mod keyframe;
 mod known;
+mod looks;
 mod marks;
 mod meta;
 mod open;

@@ -2,7 +2,7 @@
 
 use crate::error::RecordError;
 use crate::files;
-use crate::meta::{FORMAT, Meta, VERSION};
+use crate::meta::{FORMAT, Meta, VERSION, is_known};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ impl Laid {
         if meta.format != FORMAT {
             return Err(not_ours());
         }
-        if meta.version != VERSION {
+        if !is_known(meta.version) {
             let (path, version) = (recording.to_owned(), meta.version);
             return Err(RecordError::Version { path, version, known: VERSION });
         }

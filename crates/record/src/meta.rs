@@ -2,8 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The version of the format that this crate writes, and the only one it reads.
-pub const VERSION: u64 = 1;
+/// The version of the format that this crate writes.
+pub const VERSION: u64 = 2;
+
+/// The oldest version that it reads.
+const OLDEST: u64 = 1;
+
+/// Whether it reads this version.
+pub(crate) fn is_known(version: u64) -> bool {
+    (OLDEST..=VERSION).contains(&version)
+}
 
 /// What `format` in meta.json says.
 pub const FORMAT: &str = "vmatlas-recording";
@@ -41,7 +49,7 @@ pub struct Meta {
     /// The program's own process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
-    /// `run`, `attach`, ...
+    /// `run`, `attach` or `watch`.
     #[serde(default)]
     pub how: String,
     /// When it began, CLOCK_MONOTONIC in ns.
@@ -50,9 +58,12 @@ pub struct Meta {
     /// What to add to a time of this recording for nanoseconds since 1970.
     #[serde(default)]
     pub clock_offset: u64,
-    /// Who watched: `ptrace`, ...
+    /// Who saw events: `ptrace`; `none` where nothing was traced.
     #[serde(default)]
     pub backend: String,
+    /// How long after one look the next one was due, in nanoseconds; only where there are looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<u64>,
     /// What the kernel was found able to do.
     #[serde(default)]
     pub features: Vec<String>,

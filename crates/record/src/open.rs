@@ -4,13 +4,14 @@ use crate::error::RecordError;
 use crate::flat::{Intern, cells};
 use crate::interned::{Interned, Spaces};
 use crate::keyframe::{count_parts, parts, state_cells, vma_cells};
+use crate::looks;
 use crate::rows::{Cell, Rows};
 use crate::seal;
 use crate::table;
 use crate::tail::TailWriter;
 use std::io;
 use std::path::Path;
-use vmatlas_event::{Event, Keyframe, MonoNs, Op, VmaRow};
+use vmatlas_event::{Event, Keyframe, Look, MonoNs, Op, PageRow, VmaRow};
 
 /// How many rows of a table wait at most.
 pub(crate) const MANY: usize = 8192;
@@ -24,6 +25,8 @@ pub(crate) struct Open {
     rows: Rows,
     in_flight: Rows,
     pub(crate) events: Rows,
+    pages: Rows,
+    looks: Rows,
     state_rows: Rows,
     state_parts: Rows,
     states: Rows,
@@ -41,6 +44,8 @@ impl Open {
             rows: Rows::new(&table::ROWS),
             in_flight: Rows::new(&table::IN_FLIGHT),
             events: Rows::new(&table::EVENTS),
+            pages: Rows::new(&table::PAGES),
+            looks: Rows::new(&table::LOOKS),
             state_rows: Rows::new(&table::STATE_ROWS),
             state_parts: Rows::new(&table::STATE_PARTS),
             states: Rows::new(&table::STATES),
@@ -75,6 +80,18 @@ impl Open {
                 self.flush_tables(Part::Referred)?;
             }
         }
+        Ok(())
+    }
+
+    /// Takes a look after its events.
+    pub(crate) fn look(&mut self, look: &Look, pages: &[PageRow]) -> io::Result<()> {
+        for row in pages {
+            self.pages.push(&looks::page_cells(look.seq, row));
+            if self.pages.len() >= MANY {
+                self.flush_tables(Part::All)?;
+            }
+        }
+        self.looks.push(&looks::look_cells(look));
         Ok(())
     }
 
@@ -118,6 +135,8 @@ impl Open {
         let referred = [new_names, new_tasks, &mut self.spaces.rows, &mut self.rows, &mut self.in_flight];
         let rest = [
             &mut self.events,
+            &mut self.pages,
+            &mut self.looks,
             &mut self.state_rows,
             &mut self.state_parts,
             &mut self.states,

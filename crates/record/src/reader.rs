@@ -5,7 +5,7 @@ use crate::cursor::{Batches, MOST_ROWS};
 use crate::error::{Damage, RecordError};
 use crate::files;
 use crate::known::{Known, MOST, Space, add_space};
-use crate::meta::{FORMAT, Meta, VERSION};
+use crate::meta::{FORMAT, Meta, VERSION, is_known};
 use crate::seal;
 use crate::sealed::{Segment, TableFile};
 use crate::table::{self, Table};
@@ -66,7 +66,7 @@ impl Reader {
         let numbers = numbers(folder)?;
         let meta = match files::read_json::<Meta>(&folder.join("meta.json"), "meta.json") {
             Ok(meta) if meta.format != FORMAT => return Err(RecordError::NotARecording(folder.to_owned())),
-            Ok(meta) if meta.version != VERSION => {
+            Ok(meta) if !is_known(meta.version) => {
                 let (path, version) = (folder.to_owned(), meta.version);
                 return Err(RecordError::Version { path, version, known: VERSION });
             }

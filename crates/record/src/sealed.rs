@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::error::{Damage, RecordError};
 use crate::files;
-use crate::meta::VERSION;
+use crate::meta::{VERSION, is_known};
 use crate::seal::{BLOCK, Seal};
 use crate::table::Table;
 use bytes::Bytes;
@@ -45,7 +45,7 @@ impl Segment {
     pub(crate) fn open(path: &Path) -> Result<Segment, RecordError> {
         let name = files::name(path);
         let seal: Seal = files::read_json(&path.join("seal.json"), &format!("{name}/seal.json"))?;
-        if seal.version != VERSION {
+        if !is_known(seal.version) {
             let (path, version) = (path.to_owned(), seal.version);
             return Err(RecordError::Version { path, version, known: VERSION });
         }

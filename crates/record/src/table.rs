@@ -63,10 +63,28 @@ table!(STATE_ROWS = 9 "state_rows":
     after Delta, start Plain, end Plain, prot Few, shared Few, offset Plain, major Few, minor Few, inode Few, name Few,
     mm Few);
 table!(STATE_PARTS = 10 "state_parts": after Delta, mm Few, what Word, start Plain, end Plain, value Plain);
+table!(LOOKS = 11 "looks":
+    seq Delta, first Delta, mm Few, at Delta, took Plain, extent Word, method Word, rows Few, vmas Few, size Plain,
+    resident Plain, anonymous Plain, swapped Few, swap_is_empty Few, late Few, hold Plain, cpu Delta);
+table!(PAGES = 12 "pages":
+    seq Delta, start Plain, end Plain, backing Word, resident Plain, anonymous Plain, swapped Few, huge Few,
+    hugetlb Few, zero Few);
 
 /// Every table, in the order in which they are flushed: what is referred to comes first.
-pub(crate) const ALL: [&Table; 10] =
-    [&NAMES, &TASKS, &SPACES, &ROWS, &IN_FLIGHT, &EVENTS, &STATE_ROWS, &STATE_PARTS, &STATES, &KEYFRAMES];
+pub(crate) const ALL: [&Table; 12] = [
+    &NAMES,
+    &TASKS,
+    &SPACES,
+    &ROWS,
+    &IN_FLIGHT,
+    &EVENTS,
+    &PAGES,
+    &LOOKS,
+    &STATE_ROWS,
+    &STATE_PARTS,
+    &STATES,
+    &KEYFRAMES,
+];
 
 /// How many rows a row group has at most: what must be read to find one event.
 pub(crate) const ROW_GROUP: usize = 32_768;

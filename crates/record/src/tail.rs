@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::error::{Damage, RecordError};
 use crate::files;
-use crate::meta::VERSION;
+use crate::meta::{VERSION, is_known};
 use crate::table::Table;
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
@@ -153,7 +153,7 @@ impl Tail {
             return Ok(tail);
         }
         let version = version.try_into().map_or(0, u64::from_le_bytes);
-        if version != VERSION {
+        if !is_known(version) {
             // The version has no checksum: a flipped bit must not look like the future.
             if version > u64::from(u16::MAX) {
                 tail.damage = damaged(8, "no version");

@@ -2,7 +2,7 @@
 
 use crate::batch::Row;
 use crate::error::RecordError;
-use vmatlas_event::{ForkKind, OpKind, SnapshotReason, Source};
+use vmatlas_event::{Backing, Extent, ForkKind, OpKind, PageSource, SnapshotReason, Source};
 
 pub(crate) const SOURCES: [(Source, &str); 4] = [
     (Source::Ptrace, "ptrace"),
@@ -17,15 +17,33 @@ pub(crate) const FORKS: [(ForkKind, &str); 3] = [
     (ForkKind::Thread, "thread"),
 ];
 
-pub(crate) const REASONS: [(SnapshotReason, &str); 8] = [
+pub(crate) const REASONS: [(SnapshotReason, &str); 9] = [
     (SnapshotReason::Exec, "exec"),
     (SnapshotReason::Fork, "fork"),
     (SnapshotReason::Attach, "attach"),
+    (SnapshotReason::Watch, "watch"),
     (SnapshotReason::Unclear, "unclear"),
     (SnapshotReason::Request, "request"),
     (SnapshotReason::Reconcile, "reconcile"),
     (SnapshotReason::Last, "last"),
     (SnapshotReason::Check, "check"),
+];
+
+pub(crate) const EXTENTS: [(Extent, &str); 2] = [(Extent::Whole, "whole"), (Extent::Changed, "changed")];
+
+pub(crate) const PAGE_SOURCES: [(PageSource, &str); 3] = [
+    (PageSource::PagemapScan, "pagemap-scan"),
+    (PageSource::PagemapEntries, "pagemap-entries"),
+    (PageSource::Smaps, "smaps"),
+];
+
+pub(crate) const BACKINGS: [(Backing, &str); 6] = [
+    (Backing::Anonymous, "anonymous"),
+    (Backing::File, "file"),
+    (Backing::Shmem, "shmem"),
+    (Backing::Hugetlb, "hugetlb"),
+    (Backing::Special, "special"),
+    (Backing::Unknown, "unknown"),
 ];
 
 /// Kinds in about the order of how often they come.

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use vmatlas_event::{Event, Keyframe, MonoNs, Op};
+use vmatlas_event::{Event, Keyframe, Look, MonoNs, Op, PageRow, Source};
 
 /// What to do where something is already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +117,9 @@ impl Writer {
     pub fn event(&mut self, event: &Event) {
         let Some(open) = &mut self.open else { return };
         let now = event.left.max(event.entered);
-        let due = now.0.saturating_sub(open.flushed.0) >= self.options.flush_after;
+        // A look is flushed as a whole.
+        let is_whole = event.source != Source::Observed;
+        let due = is_whole && now.0.saturating_sub(open.flushed.0) >= self.options.flush_after;
         let mut written = open.event(event);
         self.events += 1;
         if let Op::Lost { count, .. } = event.op {
@@ -125,6 +127,19 @@ impl Writer {
             self.lost = self.lost.saturating_add(count.unwrap_or(1));
         }
         if written.is_ok() && (due || open.events.len() >= MANY) {
+            written = open.flush(now);
+        }
+        let written = written.map_err(|e| self.tail_error(e)).and_then(|()| self.rotate());
+        self.check(written);
+    }
+
+    /// Takes a look whose events it has, and the pages that belong to it.
+    pub fn look(&mut self, look: &Look, pages: &[PageRow]) {
+        let Some(open) = &mut self.open else { return };
+        let now = look.end();
+        let due = now.0.saturating_sub(open.flushed.0) >= self.options.flush_after;
+        let mut written = open.look(look, pages);
+        if written.is_ok() && due {
             written = open.flush(now);
         }
         let written = written.map_err(|e| self.tail_error(e)).and_then(|()| self.rotate());

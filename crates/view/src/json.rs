@@ -138,6 +138,7 @@ fn reason_name(reason: SnapshotReason) -> &'static str {
         SnapshotReason::Exec => "exec",
         SnapshotReason::Fork => "fork",
         SnapshotReason::Attach => "attach",
+        SnapshotReason::Watch => "watch",
         SnapshotReason::Unclear => "unclear",
         SnapshotReason::Request => "request",
         SnapshotReason::Reconcile => "reconcile",

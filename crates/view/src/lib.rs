@@ -14,6 +14,7 @@ pub mod info;
 pub mod json;
 pub mod kind_text;
 mod lang;
+pub mod looks;
 pub mod pages;
 pub mod picture;
 pub mod ps;

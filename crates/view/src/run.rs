@@ -11,7 +11,7 @@ use crate::texts;
 use crate::units::{count, push_decimal, seconds, size};
 use serde_json::{Value, json};
 use std::fmt::{self, Write};
-use vmatlas_event::{Bytes, Errno, Event, ForkKind, MonoNs, Op, Outcome, SnapshotReason, VmaRow};
+use vmatlas_event::{Bytes, Errno, Event, ForkKind, MonoNs, Op, Outcome, SnapshotReason, Source, VmaRow};
 use vmatlas_model::{Done, Summary, Tally};
 
 /// How lines are written.
@@ -105,6 +105,9 @@ pub(crate) fn push_what(line: &mut String, event: &Event, options: &LineOptions)
         Op::Fork { .. } => line.push_str("fork"),
         Op::Snapshot { reason: SnapshotReason::Exec, .. } => line.push_str("execve"),
         Op::Snapshot { reason: SnapshotReason::Attach, .. } => line.push_str(texts::ATTACHING.get(lang)),
+        Op::Snapshot { reason: SnapshotReason::Watch, .. } | Op::Observed { .. } => {
+            line.push_str(crate::looks::texts::LOOKED.get(lang));
+        }
         Op::Snapshot { .. } => line.push_str(texts::OBSERVED.get(lang)),
         Op::Mark { name } => {
             let name = escape::terminal(name.as_bytes());
@@ -114,6 +117,9 @@ pub(crate) fn push_what(line: &mut String, event: &Event, options: &LineOptions)
             (Some(status), _) => texts::EXITED.fill(lang, &[("status", status)]),
             (None, Some(signal)) => {
                 texts::SIGNALED.fill(lang, &[("signal", &(options.signal_name)(*signal))])
+            }
+            (None, None) if event.source == Source::Observed => {
+                crate::looks::texts::ENDED.get(lang).to_owned()
             }
             (None, None) => texts::SUPERSEDED.get(lang).to_owned(),
         }),

@@ -3,6 +3,7 @@
 use crate::escape;
 use crate::json;
 use crate::lang::Lang;
+use crate::looks::AtLook;
 use crate::units::{count, seconds, size};
 use serde_json::{Map, Value};
 use std::fmt::Display;
@@ -66,6 +67,8 @@ pub struct Moment {
     pub ended: bool,
     /// What of it is missing or damaged.
     pub damage: Vec<String>,
+    /// Where it lies among the looks, where nothing was traced.
+    pub look: Option<AtLook>,
 }
 
 crate::texts! {
@@ -120,7 +123,10 @@ impl Source {
         if let Some(signal) = &self.signal {
             first = format!("{first} · {}", SIGNAL.fill(lang, &[("signal", signal)]));
         }
-        let mut lines = vec![first];
+        let mut lines = match self.moment.as_ref().and_then(|moment| moment.look.as_ref()) {
+            Some(look) => look.lines(&path, lang),
+            None => vec![first],
+        };
         if let Some((have, of)) = self.truncated {
             let values: [(&str, &dyn Display); 4] = [
                 ("have", &count(have.0)),
@@ -155,6 +161,9 @@ impl Source {
             object.insert("mm".into(), moment.mm.0.into());
             object.insert("ended".into(), moment.ended.into());
             object.insert("damage".into(), moment.damage.clone().into());
+            if let Some(look) = &moment.look {
+                object.insert("look".into(), look.json());
+            }
         }
         Value::Object(object)
     }
@@ -236,6 +245,7 @@ mod tests {
             mm: MmId(3),
             ended: false,
             damage: vec!["tail-000001, byte 7: \x1b[31m".to_owned(), "more".to_owned()],
+            look: None,
         };
         let (kind, path) = (SourceKind::Recording, b"rec".to_vec());
         let source = Source { kind, path, signal: None, truncated: None, left_out: 0, moment: Some(moment) };

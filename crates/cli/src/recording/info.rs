@@ -1,5 +1,6 @@
 //! `vmatlas info`: what a recording holds.
 
+use super::looks;
 use crate::context::{Context, Stream};
 use crate::output;
 use anyhow::Result;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use vmatlas_event::{Bytes, EventSource, MonoNs, Seq};
 use vmatlas_record::Reader;
 use vmatlas_view::info::{About, Counts, json, write_text};
+use vmatlas_view::looks::Looks;
 
 #[derive(Args, Debug)]
 pub(crate) struct InfoArgs {
@@ -59,6 +61,7 @@ fn about(reader: &Reader) -> About {
         drift: end.map(|end| end.drift),
         keyframes: reader.keyframes().count() as u64,
         size: Bytes(reader.size()),
+        looks: looks::is_watched(reader).then(|| Looks::of(&looks::all(reader), meta.interval)),
         damage: reader.damage().iter().map(ToString::to_string).collect(),
         program: meta.program,
         args: meta.args,

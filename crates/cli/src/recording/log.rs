@@ -89,6 +89,9 @@ struct Lines<'a> {
 
 pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode> {
     let mut reader = super::open(&args.recording, context)?;
+    if super::looks::is_watched(&reader) {
+        return super::log_looks::run(reader, args, context);
+    }
     let page = PageSize::new(reader.meta().page_size).unwrap_or(vmatlas_sys::page_size());
     let mut spaces = Spaces::new(page);
     spaces.distrust(reader.meta().distrust);

@@ -4,6 +4,8 @@ pub(crate) mod info;
 mod kinds;
 mod lenient;
 pub(crate) mod log;
+mod log_looks;
+pub(crate) mod looks;
 pub(crate) mod mark;
 mod moment;
 mod numbers;

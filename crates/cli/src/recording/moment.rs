@@ -1,6 +1,7 @@
 //! A moment of a recording as a target: `REC`, `REC@MOMENT`, `REC:PID`, `REC:PID@MOMENT`.
 
 use super::Lenient;
+use super::looks::{self, Looked};
 use crate::context::Context;
 use crate::texts;
 use anyhow::{Result, anyhow};
@@ -99,6 +100,8 @@ pub(crate) struct Visit {
     pub(crate) mm: MmId,
     pub(crate) header: Header,
     pub(crate) page: PageSize,
+    /// The look whose map it is, where nothing was traced.
+    pub(crate) looked: Option<Looked>,
 }
 
 impl Visit {
@@ -122,16 +125,20 @@ impl Visit {
         }
         let whose = selector.pid.map_or(Whose::First, Whose::Process);
         let moment = selector.moment.as_deref().map_or(Moment::Exit, Moment::parse);
-        let spot = match timeline.seek(&moment, whose) {
-            Ok(spot) => spot,
+        let found = looks::seek(&mut timeline, &moment, whose);
+        let (spot, looked) = match found {
+            Ok(found) => found,
             Err(error) => return Err(not_there(&mut timeline, error, selector, context)),
         };
         let pid = selector.pid.or(root);
         let Some(mm) = spot.mm.filter(|mm| timeline.space(*mm).is_some()) else {
             return Err(no_memory(&mut timeline, pid, context));
         };
-        let header = header(&mut timeline, mm, pid, &selector.path).map_err(|e| broken(e, context))?;
-        Ok(Visit { timeline, mm, header, page })
+        let mut header = header(&mut timeline, mm, pid, &selector.path).map_err(|e| broken(e, context))?;
+        if let Some(looked) = &looked {
+            looked.adjust(&mut header);
+        }
+        Ok(Visit { timeline, mm, header, page, looked })
     }
 
     /// Whether the other is of the same recording.
@@ -171,6 +178,7 @@ fn header(
         mm,
         ended: source.reader().meta().end.is_some(),
         damage: source.damage().map(ToString::to_string).collect(),
+        look: None,
     };
     let source = Source {
         kind: SourceKind::Recording,

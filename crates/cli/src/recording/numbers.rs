@@ -1,7 +1,7 @@
 //! Numbers of events in a recording: marks come between those that a tracer has numbered.
 
 use std::borrow::Cow;
-use vmatlas_event::{Event, Keyframe, MonoNs, Op, Outcome, Seq, Source};
+use vmatlas_event::{Event, Keyframe, Look, MonoNs, Op, Outcome, PageRow, Seq, Source};
 use vmatlas_record::{RecordError, Writer};
 
 /// A writer, and what is needed to put marks between the events that go to it.
@@ -59,6 +59,21 @@ impl Numbered {
         }
         self.write_marks();
         self.writer.as_mut()?.take_failure()
+    }
+
+    /// Writes a look whose events are written; why nothing is written any more.
+    pub(super) fn look(
+        &mut self,
+        look: &Look,
+        pages: &[PageRow],
+        keyframe: Option<&Keyframe>,
+    ) -> Option<RecordError> {
+        let writer = self.writer.as_mut()?;
+        writer.look(look, pages);
+        if let Some(keyframe) = keyframe {
+            writer.keyframe(keyframe);
+        }
+        writer.take_failure()
     }
 
     /// Takes a mark, made at this time.

@@ -1,4 +1,4 @@
-//! The recorder of `run -o` and `attach -o`: it never holds the program up for an error of its own.
+//! The recorder of `run -o`, `attach -o` and `watch -o`: it never holds the program up for an error of its own.
 
 use super::explain;
 use super::numbers::Numbered;
@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use vmatlas_event::{Event, Pid};
+use vmatlas_event::{Event, Look, MonoNs, PageRow, Pid};
 use vmatlas_model::Spaces;
 use vmatlas_record::{End, Existing, Marks, Meta, Options, Writer};
 
@@ -24,6 +24,8 @@ pub(crate) struct Subject {
     pub(crate) program: String,
     pub(crate) args: Option<Vec<String>>,
     pub(crate) distrust: bool,
+    /// How long after one look the next one is due, where nothing is traced.
+    pub(crate) interval: Option<Duration>,
 }
 
 /// A recording being made.
@@ -81,7 +83,8 @@ impl Recorder {
             how: subject.how.to_owned(),
             started: vmatlas_sys::now().0,
             clock_offset: vmatlas_sys::realtime_offset(),
-            backend: "ptrace".to_owned(),
+            backend: if subject.interval.is_some() { "none" } else { "ptrace" }.to_owned(),
+            interval: subject.interval.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
             distrust: subject.distrust,
             ..Meta::default()
         };
@@ -132,6 +135,30 @@ impl Recorder {
         if let Some(error) = failure {
             self.tell(&error, context);
         }
+    }
+
+    /// Takes a look after its events, and the pages that belong to it; with the models and the time of its last event a
+    /// keyframe after it.
+    pub(crate) fn look(
+        &mut self,
+        look: &Look,
+        pages: &[PageRow],
+        keyframe: Option<(&Spaces, MonoNs)>,
+        context: &Context,
+    ) {
+        let keyframe = keyframe.and_then(|(spaces, left)| spaces.keyframe(look.seq, left));
+        if keyframe.is_some() {
+            self.since_keyframe = 0;
+        }
+        let failure = lock(&self.shared.numbered).look(look, pages, keyframe.as_ref());
+        if let Some(error) = failure {
+            self.tell(&error, context);
+        }
+    }
+
+    /// Whether anything is still written.
+    pub(crate) fn is_open(&self) -> bool {
+        lock(&self.shared.numbered).is_open()
     }
 
     fn tell(&self, error: &vmatlas_record::RecordError, context: &Context) {

@@ -3,6 +3,7 @@
 mod family;
 mod inside;
 mod live;
+mod recorded;
 mod saved;
 
 use crate::args::RssArgs;
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &RssArgs, context: &Context) -> Result<ExitCode> {
             }
             saved::read(source, &subject, args, context)?
         }
-        Subject::Recorded(_) => return Err(anyhow!(texts::REC_NO_PAGES.get(context.lang))),
+        Subject::Recorded(visit) => recorded::read(visit, &subject, args, context)?,
     };
     if let Some(kind) = args.line
         && view.sheet.line(kind).is_none()

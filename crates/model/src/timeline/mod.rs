@@ -160,6 +160,11 @@ impl<S: EventSource> Timeline<S> {
         &mut self.source
     }
 
+    /// The same, to be looked at only.
+    pub fn source_ref(&self) -> &S {
+        &self.source
+    }
+
     /// The state before the first event.
     fn nothing(&self) -> Spaces {
         let mut spaces = Spaces::new(self.page);

@@ -128,7 +128,10 @@ impl Growing {
                 self.node(mm, None, How::Found, seq);
                 self.enter(mm, event.task.tid, event.task.pid, seq);
                 if let Some(node) = self.tree.by_mm.get(&mm).and_then(|at| self.tree.spaces.get_mut(*at)) {
-                    let is_first = matches!(reason, SnapshotReason::Exec | SnapshotReason::Attach);
+                    let is_first = matches!(
+                        reason,
+                        SnapshotReason::Exec | SnapshotReason::Attach | SnapshotReason::Watch
+                    );
                     if is_new || is_first && node.known == node.first {
                         node.known = seq;
                     }

@@ -124,9 +124,11 @@ impl<S: EventSource> Timeline<S> {
 /// Whether such a snapshot is of a map that the model knew.
 fn is_compared(reason: SnapshotReason) -> bool {
     match reason {
-        SnapshotReason::Exec | SnapshotReason::Fork | SnapshotReason::Attach | SnapshotReason::Unclear => {
-            false
-        }
+        SnapshotReason::Exec
+        | SnapshotReason::Fork
+        | SnapshotReason::Attach
+        | SnapshotReason::Watch
+        | SnapshotReason::Unclear => false,
         SnapshotReason::Request
         | SnapshotReason::Reconcile
         | SnapshotReason::Last

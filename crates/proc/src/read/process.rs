@@ -189,6 +189,11 @@ impl Process {
         tid.and_then(|tid| i32::try_from(tid).ok()).map_or(self.pid, Pid)
     }
 
+    /// That it has ended, or executed another program.
+    pub fn gone(&self) -> ProcError {
+        ProcError::new(ErrorKind::Gone, self.pid)
+    }
+
     /// Counts the calls about it that came back.
     pub(crate) fn beat(&self) -> &Beat {
         &self.beat

@@ -56,6 +56,32 @@ impl<'a> Space<'a> {
     }
 }
 
+/// An address space that a process had, for who looks at it again and again.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pagemap: Option<Arc<File>>,
+    stack: Option<Addr>,
+}
+
+impl Identity {
+    /// The one that it has now.
+    ///
+    /// # Errors
+    /// Those of [`Space::of`].
+    pub fn of(process: &Process) -> Result<Identity, ProcError> {
+        let Space { pagemap, stack, .. } = Space::of(process)?;
+        Ok(Identity { pagemap, stack })
+    }
+
+    /// Whether the process still has it.
+    ///
+    /// # Errors
+    /// Those of [`Space::is_still`].
+    pub fn is_still(&self, process: &Process) -> Result<bool, ProcError> {
+        Space { process, pagemap: self.pagemap.clone(), stack: self.stack }.is_still()
+    }
+}
+
 /// Does `work`, which reads a process, and when the process executed another program meanwhile does it once more.
 ///
 /// # Errors

@@ -48,10 +48,10 @@ pub(super) fn totals(a: &MapView, b: &MapView, filter: &Filter) -> Vec<Total> {
                 resident => resident,
             };
             let resident = if rows.is_empty() && !view.has_pages() {
-                Err(if view.pages_why == Some("not-recorded") {
-                    Missing::NotRecorded
-                } else {
-                    Missing::NotRead
+                Err(match view.pages_why {
+                    Some("not-recorded") => Missing::NotRecorded,
+                    Some("unknown") => Missing::NotLooked,
+                    _ => Missing::NotRead,
                 })
             } else {
                 resident

@@ -5,6 +5,7 @@ pub mod texts;
 use crate::escape;
 use crate::json::put_name;
 use crate::lang::Lang;
+use crate::looks::Looks;
 use crate::style::{Paint, Style};
 use crate::table::{Align, Cell, write_table};
 use crate::units::{count, seconds, size};
@@ -50,6 +51,8 @@ pub struct About {
     pub size: Bytes,
     /// What is missing of it or damaged.
     pub damage: Vec<String>,
+    /// What the looks come to, where nothing was traced.
+    pub looks: Option<Looks>,
 }
 
 /// One process of the tree.
@@ -102,7 +105,10 @@ impl Counts {
                     self.processes.entry(child.pid).or_default().parent = Some(parent);
                 }
             }
-            Op::Snapshot { reason: SnapshotReason::Exec | SnapshotReason::Attach, rows } => {
+            Op::Snapshot {
+                reason: SnapshotReason::Exec | SnapshotReason::Attach | SnapshotReason::Watch,
+                rows,
+            } => {
                 let program = rows.iter().find(|row| row.has_file()).map(|row| row.name_bytes().to_vec());
                 process.programs.extend(program);
             }
@@ -144,6 +150,9 @@ pub fn write_text(
     let how_ended = match (about.ended, about.status) {
         (None, _) => texts::NOT_ENDED.get(lang).to_owned(),
         (Some(_), Some(status)) => texts::STATUS.fill(lang, &[("status", &status)]),
+        (Some(_), None) if about.looks.is_some() && counts.kinds.contains_key(&OpKind::Exit) => {
+            crate::looks::texts::ENDED.get(lang).to_owned()
+        }
         (Some(_), None) => texts::LEFT.get(lang).to_owned(),
     };
     writeln!(out, "{}, {how_ended}", texts::WHEN.fill(lang, &when))?;
@@ -156,6 +165,9 @@ pub fn write_text(
         ("size", &size(about.size)),
     ];
     writeln!(out, "{}", texts::FIGURES.fill(lang, &values))?;
+    for line in about.looks.iter().flat_map(|looks| looks.lines(lang)) {
+        writeln!(out, "{line}")?;
+    }
     for what in about.damage.iter().chain(&counts.broken) {
         let line = texts::DAMAGE.fill(lang, &[("what", &safe(what))]);
         writeln!(out, "{}", style.paint(Paint::Failed, &line))?;
@@ -164,7 +176,7 @@ pub fn write_text(
         return Ok(());
     }
     writeln!(out)?;
-    write_processes(out, counts, lang, style, columns)?;
+    write_processes(out, about, counts, lang, style, columns)?;
     writeln!(out)?;
     let heading = |text: &crate::Text| Cell::new(text.get(lang)).paint(Paint::Heading);
     let mut rows = vec![vec![heading(&texts::EVENT), heading(&texts::COUNT), heading(&texts::FAILED)]];
@@ -186,6 +198,7 @@ pub fn write_text(
 
 fn write_processes(
     out: &mut dyn Write,
+    about: &About,
     counts: &Counts,
     lang: Lang,
     style: Style,
@@ -201,6 +214,11 @@ fn write_processes(
     ]];
     let arrow =
         |programs: &[Vec<u8>]| programs.iter().map(|p| escape::terminal(p)).collect::<Vec<_>>().join(" -> ");
+    // Where nothing was traced, neither threads nor calls were seen.
+    let traced = |n: u64| match about.looks {
+        Some(_) => Cell::new(texts::NO_END.get(lang)).paint(Paint::Faint),
+        None => Cell::new(count(n)),
+    };
     for (pid, depth) in tree(counts) {
         let Some(process) = counts.processes.get(&pid) else { continue };
         let end = match process.end {
@@ -210,8 +228,8 @@ fn write_processes(
         };
         rows.push(vec![
             Cell::new(format!("{:1$}{pid}", "", 2 * depth.min(20))),
-            Cell::new(count(process.threads + 1)),
-            Cell::new(count(process.calls)),
+            traced(process.threads + 1),
+            traced(process.calls),
             Cell::new(end),
             Cell::new(arrow(&process.programs)),
         ]);
@@ -256,10 +274,17 @@ pub fn json(about: &About, counts: &Counts) -> Value {
             let programs: Vec<_> =
                 p.programs.iter().map(|b| String::from_utf8_lossy(b).into_owned()).collect();
             let (status, signal) = p.end.unwrap_or_default();
-            json!({
+            let mut process = json!({
                 "pid": pid.0, "parent": p.parent.map(|p| p.0), "threads": p.threads + 1, "calls": p.calls,
                 "programs": programs, "ended": p.end.is_some(), "status": status, "signal": signal,
-            })
+            });
+            if let (Some(object), Some(_)) = (process.as_object_mut(), &about.looks) {
+                for key in ["threads", "calls"] {
+                    object.insert(key.to_owned(), Value::Null);
+                    object.insert(format!("{key}_why"), "not-read".into());
+                }
+            }
+            process
         })
         .collect();
     let marks: Vec<Value> = counts
@@ -296,6 +321,9 @@ pub fn json(about: &About, counts: &Counts) -> Value {
         if is_missing {
             recording.insert(key.to_owned(), json!(why));
         }
+    }
+    if let Some(looks) = &about.looks {
+        recording.insert("looks".to_owned(), looks.json());
     }
     json!({
         "schema": "vmatlas/info/1",

@@ -12,6 +12,8 @@ pub enum Missing {
     Hidden,
     /// Nothing that was read tells.
     Unknown,
+    /// It was known a moment before and a moment after: nobody looked.
+    NotLooked,
     /// Nobody asked for it.
     NotRead,
     /// No page tables are there (`[vsyscall]`).
@@ -25,7 +27,7 @@ impl Missing {
     pub const fn id(self) -> &'static str {
         match self {
             Missing::Hidden => "hidden",
-            Missing::Unknown => "unknown",
+            Missing::Unknown | Missing::NotLooked => "unknown",
             Missing::NotRead => "not-read",
             Missing::NoPages => "no-pages",
             Missing::NotRecorded => "not-recorded",
@@ -202,6 +204,7 @@ impl Column {
     pub(super) fn own_amount(self, row: &ShowRow, view: &MapView) -> Result<Bytes, Missing> {
         let pages = row.pages.ok_or(match view.pages_why {
             Some("not-recorded") => Missing::NotRecorded,
+            Some("unknown") => Missing::NotLooked,
             Some(_) => Missing::NotRead,
             None => Missing::NoPages,
         });

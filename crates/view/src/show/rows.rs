@@ -57,7 +57,9 @@ pub(crate) fn amount_cell(amount: Result<Bytes, Missing>, lang: Lang) -> Cell {
         Ok(bytes) => Cell::new(size(bytes)),
         Err(Missing::Hidden) => Cell::new(own::HIDDEN.get(lang)).paint(Paint::Faint),
         Err(Missing::Unknown) => Cell::new("?").paint(Paint::Faint),
-        Err(Missing::NotRead | Missing::NoPages | Missing::NotRecorded) => Cell::new("-").paint(Paint::Faint),
+        Err(Missing::NotRead | Missing::NotLooked | Missing::NoPages | Missing::NotRecorded) => {
+            Cell::new("-").paint(Paint::Faint)
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::json;
 use crate::kind_text::why_text;
 use crate::lang::Lang;
 use serde_json::{Map, Value, json};
-use vmatlas_event::{Errno, Event, VmaRow};
+use vmatlas_event::{Errno, Event, MonoNs, Seq, VmaRow};
 use vmatlas_model::Done;
 use vmatlas_model::timeline::{Chapter, What};
 
@@ -52,21 +52,35 @@ impl WhyView {
     }
 
     fn put_story(&self, object: &mut Map<String, Value>, errno_name: ErrnoName) {
-        let Story::Recorded { history, events } = &self.story else {
+        let Story::Recorded { history, events, looks } = &self.story else {
             object.insert("origin".into(), Value::Null);
             object.insert("origin_why".into(), "not-recorded".into());
             return;
         };
         let (own, _) = origin_and_since(history);
+        let seen = |mut value: Value, seq: Seq| {
+            if let (Some(object), Some(seen)) = (value.as_object_mut(), looks.get(&seq)) {
+                let seconds = |at: MonoNs| at.0 as f64 / 1e9;
+                object.insert(
+                    "look".into(),
+                    json!({ "time": seconds(seen.at), "before": seen.before.map(seconds) }),
+                );
+            }
+            value
+        };
         let origin = match own {
-            Some(own) => Some(chapter(own, errno_name)),
-            None => history.origin.and_then(|seq| events.get(&seq)).map(|event| bare(event, errno_name)),
+            Some(own) => Some(seen(chapter(own, errno_name), own.event.seq)),
+            None => history
+                .origin
+                .and_then(|seq| events.get(&seq))
+                .map(|event| seen(bare(event, errno_name), event.seq)),
         };
         if origin.is_none() {
             object.insert("origin_why".into(), "unknown".into());
         }
         object.insert("origin".into(), origin.unwrap_or(Value::Null));
-        let chapters: Vec<Value> = history.chapters.iter().map(|c| chapter(c, errno_name)).collect();
+        let chapters: Vec<Value> =
+            history.chapters.iter().map(|c| seen(chapter(c, errno_name), c.event.seq)).collect();
         object.insert("history".into(), chapters.into());
         object.insert("left_out".into(), history.left_out.into());
         object.insert("complete".into(), history.is_complete.into());

@@ -4,9 +4,12 @@ mod json;
 mod text;
 pub mod texts;
 
+use crate::lang::Lang;
+use crate::looks::{look_time, texts as looks};
 use crate::show::{Header, ShowRow};
 use std::collections::BTreeMap;
-use vmatlas_event::{Addr, Event, Op, Seq, SnapshotReason, VmaRow};
+use std::fmt::Display;
+use vmatlas_event::{Addr, Event, MonoNs, Op, Seq, SnapshotReason, Source, VmaRow};
 use vmatlas_model::timeline::{Chapter, History};
 
 /// All that is known of one address.
@@ -33,12 +36,45 @@ pub enum Story {
         history: Box<History>,
         /// The events that mapped it and its neighbours, without rows.
         events: BTreeMap<Seq, Event>,
+        /// The looks that these events and those of its history belong to, where nothing was traced.
+        looks: BTreeMap<Seq, Seen>,
     },
     /// Nobody looked when it happened.
     NotSeen {
         /// Whether the process lives, so that it can be watched from now on.
         lives: bool,
     },
+}
+
+/// A look that found something, by its time since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// When it began.
+    pub at: MonoNs,
+    /// When the look before it began, which had not found it; `None` for the first look at an address space.
+    pub before: Option<MonoNs>,
+}
+
+impl Seen {
+    /// What that says of pages that it found.
+    fn of_pages(self, lang: Lang) -> String {
+        let time = look_time(self.at);
+        match self.before {
+            Some(before) => {
+                let values: [(&str, &dyn Display); 2] = [("time", &time), ("before", &look_time(before))];
+                looks::SEEN.fill(lang, &values)
+            }
+            None => looks::THERE.fill(lang, &[("time", &time)]),
+        }
+    }
+
+    /// What that says of a change of pages that were there.
+    fn of_change(self, lang: Lang) -> String {
+        let Some(before) = self.before else { return self.of_pages(lang) };
+        let values: [(&str, &dyn Display); 2] =
+            [("time", &look_time(self.at)), ("before", &look_time(before))];
+        looks::SEEN_CHANGED.fill(lang, &values)
+    }
 }
 
 /// How pages came to be where no call did it.
@@ -59,6 +95,7 @@ impl Found {
             Op::Snapshot { reason: SnapshotReason::Exec, .. } => Some(Found::Exec),
             Op::Snapshot { reason: SnapshotReason::Attach, .. } => Some(Found::Attach),
             Op::Snapshot { .. } => Some(Found::Look),
+            Op::Observed { .. } if event.source == Source::Observed => Some(Found::Look),
             _ => None,
         }
     }

@@ -1,16 +1,17 @@
 //! The answer as text.
 
-use super::{Found, Story, WhyView, origin_and_since, texts};
-use crate::change::what as contents;
+use super::{Found, Seen, Story, WhyView, origin_and_since, texts};
+use crate::change::{self, what as contents};
 use crate::escape;
 use crate::kind_text::{kind_name, why_text};
+use crate::looks::look_time;
 use crate::run::{LineOptions, push_bare, push_line, push_what};
 use crate::style::Paint;
 use crate::table::{Align, Cell, write_table};
 use crate::units::{count, size};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
-use vmatlas_event::{Backing, Event, Seq, Sharing, VmaRow};
+use vmatlas_event::{Backing, Event, Op, Seq, Sharing, VmaRow};
 use vmatlas_model::Done;
 use vmatlas_model::timeline::{Chapter, History, What};
 
@@ -24,7 +25,9 @@ impl WhyView {
         writeln!(out)?;
         self.write_place(out, options)?;
         match &self.story {
-            Story::Recorded { history, events } => self.write_history(out, history, events, options),
+            Story::Recorded { history, events, looks } => {
+                self.write_history(out, history, events, looks, options)
+            }
             Story::NotSeen { lives } => self.write_advice(out, *lives, options),
         }
     }
@@ -68,12 +71,13 @@ impl WhyView {
         out: &mut dyn Write,
         history: &History,
         events: &BTreeMap<Seq, Event>,
+        looks: &BTreeMap<Seq, Seen>,
         options: &LineOptions,
     ) -> fmt::Result {
         let (lang, style) = (options.lang, options.style);
         let heading = |text: &crate::Text| style.paint(Paint::Heading, text.get(lang));
         let last = history.chapters.iter().map(|chapter| chapter.event.seq).chain(history.origin).max();
-        let book = Book { options, number: format!("#{}", last.unwrap_or_default()).len() };
+        let book = Book { options, looks, number: format!("#{}", last.unwrap_or_default()).len() };
         let (own, since) = origin_and_since(history);
         writeln!(out)?;
         if self.row.is_none() {
@@ -83,7 +87,9 @@ impl WhyView {
                 writeln!(out, "{}", heading(&texts::BEFORE))?;
             }
         } else {
-            writeln!(out, "{}", heading(&texts::MAPPED_BY))?;
+            let is_seen = history.origin.is_some_and(|origin| looks.contains_key(&origin));
+            let title = if is_seen { &texts::FIRST_SEEN } else { &texts::MAPPED_BY };
+            writeln!(out, "{}", heading(title))?;
             match (own, history.origin.and_then(|origin| events.get(&origin))) {
                 (Some(chapter), _) => book.chapter(out, chapter)?,
                 (None, Some(event)) => book.event(out, event)?,
@@ -109,9 +115,10 @@ impl WhyView {
         }
         if history.neighbours.len() > 1 {
             let n = history.neighbours.len() as u64;
-            let title = texts::NEIGHBOURS.fill(lang, &[("n", &count(n))]);
+            let text = if looks.is_empty() { &texts::NEIGHBOURS } else { &texts::SEEN_APART };
+            let title = text.fill(lang, &[("n", &count(n))]);
             writeln!(out, "\n{}", style.paint(Paint::Heading, &title))?;
-            self.write_neighbours(out, history, events, options)?;
+            self.write_neighbours(out, history, events, looks, options)?;
         }
         Ok(())
     }
@@ -121,6 +128,7 @@ impl WhyView {
         out: &mut dyn Write,
         history: &History,
         events: &BTreeMap<Seq, Event>,
+        looks: &BTreeMap<Seq, Seen>,
         options: &LineOptions,
     ) -> fmt::Result {
         let lang = options.lang;
@@ -130,19 +138,22 @@ impl WhyView {
             heading(&texts::ADDRESS),
             heading(&texts::SIZE),
             heading(&texts::EVENT),
-            heading(&texts::CALL),
+            heading(if looks.is_empty() { &texts::CALL } else { &texts::FIRST_SEEN_AT }),
         ]];
         for origin in &history.neighbours {
             let whole = history.row.as_ref().map_or(origin.range, |row| row.range);
             let range = origin.range.intersect(whole).unwrap_or(origin.range);
-            let call = events.get(&origin.seq).map_or_else(String::new, |event| match Found::of(event) {
-                Some(found) => found.text().get(lang).to_owned(),
-                None => {
-                    let plain = LineOptions { style: crate::Style::default(), ..*options };
-                    let mut text = String::new();
-                    push_what(&mut text, event, &plain);
-                    text
-                }
+            let seen = looks.get(&origin.seq).map(|seen| look_time(seen.at));
+            let call = seen.unwrap_or_else(|| {
+                events.get(&origin.seq).map_or_else(String::new, |event| match Found::of(event) {
+                    Some(found) => found.text().get(lang).to_owned(),
+                    None => {
+                        let plain = LineOptions { style: crate::Style::default(), ..*options };
+                        let mut text = String::new();
+                        push_what(&mut text, event, &plain);
+                        text
+                    }
+                })
             });
             rows.push(vec![
                 Cell::new(if range.contains(self.addr) { "→" } else { "" }),
@@ -185,9 +196,13 @@ fn line(row: &VmaRow, options: &LineOptions) -> String {
     format!("{}  {}  {}{sharing}  {what}", row.range, size(row.range.len()), row.prot)
 }
 
+/// Between the number of a look's event and what it found.
+const BLANKS: &str = "  ";
+
 /// Events, each a line with its number.
 struct Book<'a> {
     options: &'a LineOptions,
+    looks: &'a BTreeMap<Seq, Seen>,
     /// Columns of the longest number.
     number: usize,
 }
@@ -196,6 +211,9 @@ impl Book<'_> {
     /// The line as `log` has it, after the number of the event.
     fn chapter(&self, out: &mut dyn Write, chapter: &Chapter) -> fmt::Result {
         let lang = self.options.lang;
+        if let Some(seen) = self.looks.get(&chapter.event.seq) {
+            return self.seen(out, chapter, *seen);
+        }
         let columns = self.options.columns.map(|columns| columns.saturating_sub(self.number + 2));
         let options = LineOptions { columns, ..*self.options };
         let (event, change) = (chapter.event.clone(), chapter.change.clone());
@@ -220,8 +238,27 @@ impl Book<'_> {
         writeln!(out, "{:1$}{more}", "", self.number + 4)
     }
 
+    /// What a look found, without a call.
+    fn seen(&self, out: &mut dyn Write, chapter: &Chapter, seen: Seen) -> fmt::Result {
+        let (lang, style) = (self.options.lang, self.options.style);
+        let mut text = BLANKS.to_owned();
+        text.push_str(&match chapter.what {
+            What::Mapped => seen.of_pages(lang),
+            _ => seen.of_change(lang),
+        });
+        if !matches!(chapter.event.op, Op::Snapshot { .. }) {
+            text.push('\n');
+            text.push_str(BLANKS);
+            change::push(&mut text, &chapter.change, &chapter.change.pages(), lang, style);
+        }
+        self.numbered(out, &chapter.event, &text)
+    }
+
     /// An event of which no change is told.
     fn event(&self, out: &mut dyn Write, event: &Event) -> fmt::Result {
+        if let Some(seen) = self.looks.get(&event.seq) {
+            return self.numbered(out, event, &format!("{BLANKS}{}", seen.of_pages(self.options.lang)));
+        }
         let mut text = String::new();
         push_bare(&mut text, event, self.options);
         if let Some(found) = Found::of(event) {

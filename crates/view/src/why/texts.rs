@@ -17,6 +17,12 @@ crate::texts! {
     BACKING: "its pages come from: {backing}", "ページの実体: {backing}";
     /// The one who mapped it.
     MAPPED_BY: "Mapped by", "マップした呼び出し";
+    /// The look that found it first.
+    FIRST_SEEN: "First seen", "最初に見つかった観測";
+    /// Heading: the look that found it first.
+    FIRST_SEEN_AT: "FIRST SEEN", "最初の観測";
+    /// Neighbours that came between different looks.
+    SEEN_APART: "This VMA has {n} parts that were first seen at different looks", "この領域には、最初に見つかった観測が異なる {n} 個の部分があります";
     /// What happened since.
     SINCE: "Changes since", "その後の変化";
     /// Nothing happened since.
