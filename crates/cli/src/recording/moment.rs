@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use vmatlas_event::{Bytes, EventSource, MmId, Op, PageSize, Pid, VmaRow};
 use vmatlas_model::timeline::{How, Moment, Timeline, TimelineError, Whose};
-use vmatlas_record::{Reader, RecordError};
+use vmatlas_record::{Reader, RecordError, is_packed};
 use vmatlas_view::show::Header;
 use vmatlas_view::source::{self, Source, SourceKind};
 
@@ -34,14 +34,17 @@ impl Selector {
     }
 }
 
-/// Whether it is a recording, whole or torn.
+/// Whether it is a recording, whole or torn, a folder or packed.
 fn is_recording(path: &Path) -> bool {
     // One that may not be read is taken for one, so that this is what is told.
     let has = |name: &str| match path.join(name).symlink_metadata() {
         Ok(_) => true,
         Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
     };
-    path.is_dir() && ["meta.json", "tail-000001", "seg-000001"].iter().any(|name| has(name))
+    match path.is_dir() {
+        true => ["meta.json", "tail-000001", "seg-000001"].iter().any(|name| has(name)),
+        false => is_packed(path),
+    }
 }
 
 /// Takes a target apart from the right: a path, a process, a moment.
