@@ -164,6 +164,7 @@ fn header(
         since_start: position.since_start,
         mm,
         ended: source.reader().meta().end.is_some(),
+        being_recorded: source.reader().is_being_written(),
         damage: source.damage().map(ToString::to_string).collect(),
     };
     let source = Source {
