@@ -56,7 +56,8 @@ pub fn is_packed(path: &Path) -> bool {
             Ok(()) => begin.split_at(HEADER),
             Err(_) => return false,
         };
-        name == META.as_bytes() && header.starts_with(b"PK\x03\x04")
+        let length = header.get(26..28) == Some(&[META.len() as u8, 0]);
+        length && name == META.as_bytes() && header.starts_with(b"PK\x03\x04")
     })
 }
 

@@ -157,7 +157,10 @@ impl Reader {
             for table in [&table::NAMES, &table::TASKS, &table::SPACES, &table::KEYFRAMES] {
                 let learned = self.learn_table(unit, table);
                 if let Err(error) = learned {
-                    self.damage.push(error.into_damage()?);
+                    let damage = error.into_damage()?;
+                    if !self.damage.contains(&damage) {
+                        self.damage.push(damage);
+                    }
                 }
             }
             let last = match self.units.get(unit) {

@@ -102,6 +102,7 @@ impl Writer {
             }),
             Err(error) => {
                 // A recording without anything in it would only be in the way.
+                drop(lock);
                 let _ = files::remove_recording(folder);
                 let _ = fs::remove_dir(folder);
                 Err(error)
@@ -195,6 +196,7 @@ impl Writer {
     pub fn discard(mut self) {
         self.open = None;
         self.join();
+        self.lock = None;
         let _ = files::remove_recording(&self.folder);
     }
 
