@@ -70,6 +70,9 @@ pub(crate) enum Command {
     Why(crate::why::WhyArgs),
     /// Name this moment of a recording, while it is being made
     Mark(crate::recording::mark::MarkArgs),
+    /// Make one file of a recording, which all commands read too
+    #[command(after_help = crate::recording::pack::NOTES)]
+    Pack(crate::recording::pack::PackArgs),
     /// Compare two maps: added, removed, altered, grown, moved, and what that makes for each kind
     #[command(after_help = DIFF_NOTES)]
     Diff(crate::diff::DiffArgs),
@@ -348,10 +351,10 @@ pub(crate) struct AttachArgs {
 }
 
 const PLANNED: &str = "\
-    Not yet there: pack, origins, export, tui, serve, report, doctor.";
+    Not yet there: origins, export, tui, serve, report, doctor.";
 
 /// Commands of the design that do not exist yet.
-pub(crate) const NOT_YET: &[&str] = &["pack", "origins", "export", "tui", "serve", "report", "doctor"];
+pub(crate) const NOT_YET: &[&str] = &["origins", "export", "tui", "serve", "report", "doctor"];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
     Lang::from_locale(text).ok_or_else(|| "en or ja".to_owned())

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         Command::Log(args) => recording::log::run(&args, &context),
         Command::Verify(args) => recording::verify::run(&args, &context),
         Command::Why(args) => why::run(&args, &context),
+        Command::Pack(args) => recording::pack::run(&args, &context),
         Command::Mark(args) => recording::mark::run(&args, &context),
         Command::Diff(args) => diff::run(args, &context),
         Command::Lab(args) => lab::run(args, &context),

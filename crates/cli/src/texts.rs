@@ -128,7 +128,28 @@ vmatlas_view::texts! {
     /// Something else is in the way.
     REC_NOT_OURS: "{path} is no recording, so --force does not replace it", "{path} は記録ではないので、--force でも置き換えません";
     /// Not a recording.
-    REC_NONE: "{path} is no recording (a folder made by 'vmatlas run -o')", "{path} は記録ではありません ('vmatlas run -o' で作られるフォルダーを指定してください)";
+    REC_NONE: "{path} is no recording (a folder made by 'vmatlas run -o', or a file made by 'vmatlas pack')",
+        "{path} は記録ではありません ('vmatlas run -o' で作られるフォルダーか 'vmatlas pack' で作られるファイルを指定してください)";
+    /// Somebody records.
+    REC_BEING_WRITTEN: "{path} is still being recorded, and is not replaced", "{path} は記録中なので置き換えません";
+    /// The same where it is to be packed.
+    PACK_BEING_WRITTEN: "{path} is still being recorded: pack it when that has ended", "{path} は記録中です。記録が終わってからまとめてください";
+    /// One file already.
+    REC_PACKED: "{path} is one file already; 'unzip' makes a folder of it again", "{path} はすでに 1 つのファイルです ('unzip' でフォルダーに戻せます)";
+    /// In the way of a packed file.
+    PACK_EXISTS: "{path} exists already; give another name (-o), or --force to replace a packed recording",
+        "{path} はすでにあります。別の名前を指定するか (-o)、まとめた記録を置き換えるなら --force を付けてください";
+    /// Something else in its way.
+    PACK_NOT_OURS: "{path} is no packed recording, so --force does not replace it", "{path} はまとめた記録ではないので、--force でも置き換えません";
+    /// ^C.
+    PACK_STOPPED: "stopped: {path} was not written", "中止しました: {path} は書き込まれていません";
+    /// It is done.
+    PACKED: "packed {path} into {to}: {files} files, {size}", "{path} を {to} にまとめました: {files} ファイル, {size}";
+    /// The recording has no end.
+    PACKED_NOT_ENDED: "its recording was not ended: vmatlas was killed; what it had written is packed",
+        "記録の終了処理がされていません (vmatlas が強制終了されました)。書き込み済みの部分をまとめました";
+    /// A place that is lost.
+    PACKED_LOST: "lost: {what}", "欠落: {what}";
     /// Nobody records any more.
     REC_ENDED: "{path} is no longer being recorded: only while it is can a moment be marked", "{path} の記録は終わっています。マークを付けられるのは記録中だけです";
     /// Nobody took the mark.

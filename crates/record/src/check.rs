@@ -3,6 +3,7 @@
 use crate::error::{Damage, RecordError};
 use crate::reader::{Reader, Unit};
 use crate::sealed::Segment;
+use crate::store::Store;
 use crate::table::{ALL, Table};
 
 /// What was looked at, and what was found.
@@ -31,6 +32,9 @@ impl Reader {
     /// [`RecordError::Io`] where a file cannot be read; damage is no error.
     pub fn check(&self) -> Result<Checked, RecordError> {
         let mut checked = Checked { damage: self.damage().to_vec(), ..Checked::default() };
+        if let Store::Packed(packed) = &self.store {
+            packed.check()?.into_iter().for_each(|damage| checked.note(damage));
+        }
         for unit in &self.units {
             match unit {
                 Unit::Sealed(segment) => {

@@ -28,6 +28,15 @@ pub enum RecordError {
     /// Nobody writes it any more.
     #[error("{} is no longer being recorded", .0.display())]
     Ended(PathBuf),
+    /// Somebody still writes it.
+    #[error("{} is still being recorded", .0.display())]
+    BeingWritten(PathBuf),
+    /// It is one file already.
+    #[error("{} is packed already", .0.display())]
+    Packed(PathBuf),
+    /// Somebody did not want it any more.
+    #[error("stopped before {} was written", .0.display())]
+    Stopped(PathBuf),
     /// Made by a later version.
     #[error("{}: recording format {version}, and this vmatlas reads format {known}", path.display())]
     Version {

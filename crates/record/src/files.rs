@@ -67,11 +67,16 @@ pub(crate) enum Last {
     ThroughPowerLoss,
 }
 
-/// Writes a JSON object with its checksum, whole or not at all.
-pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T, last: Last) -> Result<(), RecordError> {
-    let json = serde_json::to_string_pretty(value).map_err(|e| RecordError::io(path, e.into()))?;
+/// A JSON object with its checksum.
+pub(crate) fn json_text<T: serde::Serialize>(value: &T) -> serde_json::Result<String> {
+    let json = serde_json::to_string_pretty(value)?;
     let body = json.trim_end().strip_suffix('}').unwrap_or(&json).trim_end();
-    let text = format!("{body}{SEAL}{:08x}\"\n}}\n", crc32fast::hash(body.as_bytes()));
+    Ok(format!("{body}{SEAL}{:08x}\"\n}}\n", crc32fast::hash(body.as_bytes())))
+}
+
+/// Writes such an object, whole or not at all.
+pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T, last: Last) -> Result<(), RecordError> {
+    let text = json_text(value).map_err(|e| RecordError::io(path, e.into()))?;
     let temporary = path.with_extension("json.tmp");
     // One that a killed writer left.
     let _ = fs::remove_file(&temporary);
@@ -82,17 +87,23 @@ pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T, last: Last
         .map_err(|e| RecordError::io(path, e))
 }
 
+/// No such object is longer, in bytes.
+pub(crate) const LONGEST_JSON: u64 = 16 << 20;
+
 /// Reads such an object; `file` is its name in messages.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path, file: &str) -> Result<T, RecordError> {
-    const LIMIT: u64 = 16 << 20;
-    let bytes = read(path, LIMIT)?;
+    parse_json(&read(path, LONGEST_JSON)?, file)
+}
+
+/// The same of its bytes.
+pub(crate) fn parse_json<T: serde::de::DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T, RecordError> {
     let damaged = |what: &str| RecordError::damaged(file, None, what);
-    let text = std::str::from_utf8(&bytes).map_err(|_| damaged("not text"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| damaged("not text"))?;
     let (body, seal) = text.rsplit_once(SEAL).ok_or_else(|| damaged("without its checksum"))?;
     if seal != format!("{:08x}\"\n}}\n", crc32fast::hash(body.as_bytes())) {
         return Err(damaged("the checksum is another one"));
     }
-    serde_json::from_slice(&bytes).map_err(|e| damaged(&e.to_string()))
+    serde_json::from_slice(bytes).map_err(|e| damaged(&e.to_string()))
 }
 
 /// Removes a recording, and nothing else: where there is anything that is not one's, nothing is touched.
@@ -102,8 +113,14 @@ pub(crate) fn remove_recording(folder: &Path) -> Result<(), RecordError> {
         meta => meta.map_err(|e| RecordError::io(folder, e))?,
     };
     let not_ours = || RecordError::NotOurs(folder.to_owned());
+    if meta.is_file() && crate::packed::is_packed(folder) {
+        return fs::remove_file(folder).map_err(|e| RecordError::io(folder, e));
+    }
     if !meta.is_dir() {
         return Err(not_ours());
+    }
+    if crate::store::is_locked(folder) {
+        return Err(RecordError::BeingWritten(folder.to_owned()));
     }
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| RecordError::io(folder, e))? {

@@ -114,6 +114,9 @@ impl Laid {
     /// [`RecordError::Ended`] where nobody takes it any more, and those of [`Reader::open`](crate::Reader::open).
     pub fn new(recording: &Path, name: &str, now: MonoNs) -> Result<Laid, RecordError> {
         let not_ours = || RecordError::NotARecording(recording.to_owned());
+        if crate::packed::is_packed(recording) {
+            return Err(RecordError::Ended(recording.to_owned()));
+        }
         let meta: Meta = match files::read_json(&recording.join("meta.json"), "meta.json") {
             Ok(meta) => meta,
             Err(RecordError::Io { source, .. }) if is_absent(&source) => return Err(not_ours()),

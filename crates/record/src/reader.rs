@@ -3,24 +3,22 @@
 use crate::batch::Row;
 use crate::cursor::{Batches, MOST_ROWS};
 use crate::error::{Damage, RecordError};
-use crate::files;
 use crate::known::{Known, MOST, Space, add_space};
 use crate::meta::{FORMAT, Meta, VERSION, is_known};
-use crate::seal;
 use crate::sealed::{Segment, TableFile};
+use crate::store::Store;
 use crate::table::{self, Table};
 use crate::tail::Tail;
 use rustc_hash::FxHashMap;
-use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use vmatlas_event::{MmId, MonoNs, Seq, TaskId};
 
 /// An opened recording.
 pub struct Reader {
-    folder: PathBuf,
+    pub(crate) store: Store,
+    is_being_written: bool,
     meta: Meta,
     pub(crate) units: Vec<Unit>,
     pub(crate) known: Known,
@@ -58,20 +56,19 @@ impl Reader {
     /// # Errors
     /// [`RecordError::NotARecording`], [`RecordError::Version`] or [`RecordError::Io`].
     pub fn open(folder: &Path) -> Result<Reader, RecordError> {
-        let is_folder = fs::metadata(folder).map_err(|e| RecordError::io(folder, e))?.is_dir();
-        if !is_folder {
-            return Err(RecordError::NotARecording(folder.to_owned()));
-        }
-        let mut damage = Vec::new();
-        let numbers = numbers(folder)?;
-        let meta = match files::read_json::<Meta>(&folder.join("meta.json"), "meta.json") {
+        let store = Store::open(folder)?;
+        // Before what is written last is read: a recording without its end has no writer then.
+        let is_being_written = store.is_being_written();
+        let mut damage: Vec<Damage> = store.damage().cloned().into_iter().collect();
+        let numbers = store.parts()?;
+        let meta = match store.read_json::<Meta>("meta.json") {
             Ok(meta) if meta.format != FORMAT => return Err(RecordError::NotARecording(folder.to_owned())),
             Ok(meta) if !is_known(meta.version) => {
                 let (path, version) = (folder.to_owned(), meta.version);
                 return Err(RecordError::Version { path, version, known: VERSION });
             }
             Ok(meta) => meta,
-            Err(_) if numbers.is_empty() => return Err(RecordError::NotARecording(folder.to_owned())),
+            Err(_) if numbers.is_empty() => return Err(store.nothing()),
             Err(RecordError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 damage.push(Damage { file: "meta.json".to_owned(), at: None, what: "is missing".to_owned() });
                 Meta::default()
@@ -82,7 +79,8 @@ impl Reader {
             }
         };
         let mut reader = Reader {
-            folder: folder.to_owned(),
+            store,
+            is_being_written: is_being_written && meta.end.is_none(),
             meta,
             units: Vec::new(),
             known: Known::default(),
@@ -116,13 +114,13 @@ impl Reader {
             return Ok(Unit::Missing(Damage { file, at: None, what: "is missing".to_owned() }));
         };
         if !is_sealed {
-            match Tail::open(&seal::tail(&self.folder, number)) {
+            match self.store.tail(number) {
                 // It has been sealed since.
                 Err(RecordError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 tail => return self.tail(tail?),
             }
         }
-        match Segment::open(&seal::segment(&self.folder, number)) {
+        match Segment::open(&self.store, number) {
             Ok(segment) => Ok(Unit::Sealed(segment)),
             Err(RecordError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let file = format!("seg-{number:06}/seal.json");
@@ -159,7 +157,10 @@ impl Reader {
             for table in [&table::NAMES, &table::TASKS, &table::SPACES, &table::KEYFRAMES] {
                 let learned = self.learn_table(unit, table);
                 if let Err(error) = learned {
-                    self.damage.push(error.into_damage()?);
+                    let damage = error.into_damage()?;
+                    if !self.damage.contains(&damage) {
+                        self.damage.push(damage);
+                    }
                 }
             }
             let last = match self.units.get(unit) {
@@ -212,9 +213,14 @@ impl Reader {
         &self.meta
     }
 
-    /// Where it is.
+    /// Where it is: a folder, or a packed file.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.store.path()
+    }
+
+    /// Whether it was still being made when it was opened, as far as this machine can tell; `false` where it was ended.
+    pub fn is_being_written(&self) -> bool {
+        self.is_being_written
     }
 
     /// Its address spaces, by number.
@@ -239,15 +245,7 @@ impl Reader {
 
     /// What its files take on disk, in bytes.
     pub fn size(&self) -> u64 {
-        let sizes = |folder: &Path| -> Vec<(PathBuf, fs::Metadata)> {
-            let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-            entries.filter_map(|e| Some((e.path(), e.metadata().ok()?))).collect()
-        };
-        let size = |(path, meta): (PathBuf, fs::Metadata)| match meta.is_dir() {
-            true => sizes(&path).iter().map(|(_, meta)| meta.len()).sum(),
-            false => meta.len(),
-        };
-        sizes(&self.folder).into_iter().map(size).sum()
+        self.store.size()
     }
 
     /// The rows of a table of one part that may have a key of at least `from`.
@@ -290,26 +288,6 @@ impl Reader {
         }
         Ok(Some(file))
     }
-}
-
-/// Which parts there are, and whether each is sealed.
-fn numbers(folder: &Path) -> Result<BTreeMap<u32, bool>, RecordError> {
-    let mut numbers = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(|e| RecordError::io(folder, e))? {
-        let name = entry.map_err(|e| RecordError::io(folder, e))?.file_name();
-        let name = name.to_string_lossy();
-        let digits = |prefix: &str| {
-            let digits = name.strip_prefix(prefix).filter(|d| d.len() == 6)?;
-            digits.parse::<u32>().ok().filter(|n| *n > 0 && digits.bytes().all(|b| b.is_ascii_digit()))
-        };
-        if let Some(number) = digits("seg-") {
-            numbers.insert(number, true);
-        } else if let Some(number) = digits("tail-") {
-            // Both are there when sealing was cut short after its last step but one: the segment is whole.
-            numbers.entry(number).or_insert(false);
-        }
-    }
-    Ok(numbers)
 }
 
 fn tail_batches(tail: Arc<Tail>, table: &'static Table, from: i64) -> Batches {

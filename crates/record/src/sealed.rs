@@ -2,9 +2,9 @@
 
 use crate::batch::Batch;
 use crate::error::{Damage, RecordError};
-use crate::files;
 use crate::meta::{VERSION, is_known};
 use crate::seal::{BLOCK, Seal};
+use crate::store::Store;
 use crate::table::Table;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{
@@ -14,10 +14,9 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 
 /// No file of a segment is larger, nor a row group of it when it is unpacked.
-const LARGEST: u64 = 512 << 20;
+pub(crate) const LARGEST: u64 = 512 << 20;
 /// No row group has more rows.
 const MOST_ROWS: i64 = 1 << 20;
 const BATCH: usize = 4096;
@@ -25,7 +24,7 @@ const BATCH: usize = 4096;
 /// A sealed part of a recording.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    path: PathBuf,
+    store: Store,
     name: String,
     pub(crate) seal: Seal,
 }
@@ -42,22 +41,21 @@ pub(crate) struct TableFile {
 }
 
 impl Segment {
-    pub(crate) fn open(path: &Path) -> Result<Segment, RecordError> {
-        let name = files::name(path);
-        let seal: Seal = files::read_json(&path.join("seal.json"), &format!("{name}/seal.json"))?;
+    pub(crate) fn open(store: &Store, number: u32) -> Result<Segment, RecordError> {
+        let name = format!("seg-{number:06}");
+        let seal: Seal = store.read_json(&format!("{name}/seal.json"))?;
         if !is_known(seal.version) {
-            let (path, version) = (path.to_owned(), seal.version);
+            let (path, version) = (store.path().join(&name), seal.version);
             return Err(RecordError::Version { path, version, known: VERSION });
         }
-        Ok(Segment { path: path.to_owned(), name, seal })
+        Ok(Segment { store: store.clone(), name, seal })
     }
 
     /// Reads a table; `None` where it has no rows.
     pub(crate) fn table(&self, table: &'static Table) -> Result<Option<TableFile>, RecordError> {
         let Some(sealed) = self.seal.tables.get(table.name) else { return Ok(None) };
-        let file = format!("{}.parquet", table.name);
-        let name = format!("{}/{file}", self.name);
-        let bytes = match files::read(&self.path.join(&file), LARGEST) {
+        let name = format!("{}/{}.parquet", self.name, table.name);
+        let bytes = match self.store.read(&name, LARGEST) {
             Err(RecordError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 return Err(RecordError::damaged(&name, None, "is missing"));
             }
@@ -203,8 +201,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         crate::tail::tests::write(&seal::tail(folder.path(), 1));
         seal::seal(folder.path(), 1).unwrap();
+        let store = Store::Folder(folder.path().to_owned());
         let path = seal::segment(folder.path(), 1);
-        let sealed = Segment::open(&path).unwrap().seal;
+        let sealed = Segment::open(&store, 1).unwrap().seal;
         assert_eq!((sealed.first, sealed.last, sealed.tables.len()), (Some(5), Some(24), 2));
         let mut random = 0x2545_f491_4f6c_dd1d_u64;
         let (mut good, mut bad) = (0, 0);
@@ -222,7 +221,7 @@ mod tests {
                 let mut forged = sealed.clone();
                 let crcs = bytes.chunks(BLOCK).map(crc32fast::hash).collect();
                 forged.tables.get_mut(table.name).unwrap().blocks = crcs;
-                let segment = Segment { path: path.clone(), name: "seg".to_owned(), seal: forged };
+                let segment = Segment { store: store.clone(), name: "seg-000001".to_owned(), seal: forged };
                 let batches = segment.table(table).and_then(|t| t.unwrap().batches(i64::MIN));
                 match batches {
                     Ok(batches) => batches.for_each(|batch| match batch {
@@ -236,6 +235,6 @@ mod tests {
         }
         std::panic::set_hook(hook);
         assert!(good > 0 && bad > 0, "{good} {bad}");
-        assert!(Segment::open(&path).unwrap().table(&EVENTS).unwrap().is_some());
+        assert!(Segment::open(&store, 1).unwrap().table(&EVENTS).unwrap().is_some());
     }
 }

@@ -121,6 +121,11 @@ impl Frame {
     pub(crate) fn place(&self) -> u64 {
         self.at
     }
+
+    /// How long it is, in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        HEADER as u64 + u64::from(self.length)
+    }
 }
 
 /// A tail that was left behind, up to the first frame that is not whole.

@@ -5,8 +5,9 @@ use crate::files::{self, Last};
 use crate::meta::{FORMAT, Meta, Outcome, VERSION};
 use crate::open::{MANY, Open};
 use crate::seal;
+use crate::store;
 use crate::tail::TailWriter;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
@@ -50,6 +51,8 @@ pub struct Writer {
     lost: u64,
     keyframes: u64,
     sealer: Option<Sealer>,
+    /// Held to say that a writer is at work.
+    lock: Option<File>,
 }
 
 /// The thread that makes segments of tails, so that the program does not wait for it.
@@ -79,6 +82,7 @@ impl Writer {
             files::remove_recording(folder)?;
         }
         files::create_folder(folder)?;
+        let lock = store::lock(folder);
         let meta = Meta { format: FORMAT.to_owned(), version: VERSION, end: None, ..meta };
         let made = files::write_json(&folder.join("meta.json"), &meta, Last::Kill)
             .and_then(|()| Open::new(folder, MonoNs(meta.started)))
@@ -94,9 +98,11 @@ impl Writer {
                 lost: 0,
                 keyframes: 0,
                 sealer: Some(sealer),
+                lock,
             }),
             Err(error) => {
                 // A recording without anything in it would only be in the way.
+                drop(lock);
                 let _ = files::remove_recording(folder);
                 let _ = fs::remove_dir(folder);
                 Err(error)
@@ -205,6 +211,7 @@ impl Writer {
     pub fn discard(mut self) {
         self.open = None;
         self.join();
+        self.lock = None;
         let _ = files::remove_recording(&self.folder);
     }
 
@@ -243,7 +250,7 @@ impl Writer {
 
     fn check(&mut self, result: Result<(), RecordError>) {
         if let Err(error) = result {
-            self.open = None;
+            (self.open, self.lock) = (None, None);
             self.failure.get_or_insert(error);
         }
     }

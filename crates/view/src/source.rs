@@ -63,8 +63,10 @@ pub struct Moment {
     pub since_start: MonoNs,
     /// Which address space of the recording it is.
     pub mm: MmId,
-    /// Whether the recording was ended: otherwise its writer is at work, or was killed.
+    /// Whether the recording was ended.
     pub ended: bool,
+    /// Whether its writer is at work; where it is not, and the recording was not ended, it was killed.
+    pub being_recorded: bool,
     /// What of it is missing or damaged.
     pub damage: Vec<String>,
     /// Where it lies among the looks, where nothing was traced.
@@ -85,7 +87,10 @@ crate::texts! {
     /// A recording at a moment.
     RECORDING: "recording {path} at {seconds} s, after event {seq}", "記録 {path} の {seconds} 秒の時点 (イベント {seq} の直後)";
     /// A recording without an end.
-    NOT_ENDED: "this recording was not ended (its writer is at work, or was killed): it goes as far as what was written", "この記録は終了処理がされていません (記録中か、強制終了されました)。書き込み済みの範囲を使います";
+    NOT_ENDED: "this recording was not ended (its writer was killed, or is on another machine): it goes as far as what was written",
+        "この記録は終了処理がされていません (強制終了されたか、別のマシンで記録中です)。書き込み済みの範囲を使います";
+    /// A recording without an end yet.
+    BEING_RECORDED: "this is still being recorded: it goes as far as what was written", "記録中です。書き込み済みの範囲を使います";
     /// A damaged recording.
     DAMAGED: "damaged: {what}; what came after that is not known", "破損: {what}。それより後は分かりません";
     /// More of it.
@@ -160,6 +165,7 @@ impl Source {
             object.insert("time".into(), (moment.since_start.0 as f64 / 1e9).into());
             object.insert("mm".into(), moment.mm.0.into());
             object.insert("ended".into(), moment.ended.into());
+            object.insert("being_recorded".into(), moment.being_recorded.into());
             object.insert("damage".into(), moment.damage.clone().into());
             if let Some(look) = &moment.look {
                 object.insert("look".into(), look.json());
@@ -179,7 +185,8 @@ impl Moment {
     fn lines(&self, lang: Lang) -> Vec<String> {
         let mut lines = Vec::new();
         if !self.ended {
-            lines.push(NOT_ENDED.get(lang).to_owned());
+            let text = if self.being_recorded { BEING_RECORDED } else { NOT_ENDED };
+            lines.push(text.get(lang).to_owned());
         }
         if let Some(what) = self.damage.first() {
             lines.push(DAMAGED.fill(lang, &[("what", &escape::terminal(what.as_bytes()))]));
@@ -244,6 +251,7 @@ mod tests {
             since_start: MonoNs(1_250_000_000),
             mm: MmId(3),
             ended: false,
+            being_recorded: false,
             damage: vec!["tail-000001, byte 7: \x1b[31m".to_owned(), "more".to_owned()],
             look: None,
         };

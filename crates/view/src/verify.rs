@@ -22,7 +22,9 @@ crate::texts! {
     /// What the answers of the kernel contradicted.
     DRIFT: "the kernel's answers: {asked} taken, {drift} contradict the replay", "カーネルの回答: {asked} 件, 再生との食い違い {drift}";
     /// A recording without an end.
-    NOT_ENDED: "it was not ended: its writer is at work, or was killed", "終了処理がされていません: 記録中か、強制終了されました";
+    NOT_ENDED: "it was not ended: its writer was killed, or is on another machine", "終了処理がされていません: 強制終了されたか、別のマシンで記録中です";
+    /// A recording without an end yet.
+    BEING_RECORDED: "it is still being recorded", "記録中です";
     /// A damaged place.
     DAMAGE: "damaged: {what}", "破損: {what}";
     /// A snapshot that differs.
@@ -46,6 +48,8 @@ pub struct VerifyView {
     pub path: Vec<u8>,
     /// Whether it was ended.
     pub ended: bool,
+    /// Whether its writer is at work.
+    pub being_recorded: bool,
     /// Files that were read.
     pub files: u64,
     /// Rows in them.
@@ -91,7 +95,8 @@ impl VerifyView {
             [("asked", &count(v.tally.asked)), ("drift", &count(v.tally.drift))];
         writeln!(out, "{}", DRIFT.fill(lang, &values))?;
         if !self.ended {
-            writeln!(out, "{}", NOT_ENDED.get(lang))?;
+            let text = if self.being_recorded { BEING_RECORDED } else { NOT_ENDED };
+            writeln!(out, "{}", text.get(lang))?;
         }
         for what in &self.damage {
             let line = DAMAGE.fill(lang, &[("what", &escape::terminal(what.as_bytes()))]);
@@ -125,6 +130,7 @@ impl VerifyView {
         for (key, value) in [
             ("sound", json!(self.is_sound())),
             ("ended", json!(self.ended)),
+            ("being_recorded", json!(self.being_recorded)),
             ("files", json!(self.files)),
             ("rows", json!(self.rows)),
             ("damage", json!(self.damage)),

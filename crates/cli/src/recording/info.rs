@@ -56,6 +56,7 @@ fn about(reader: &Reader) -> About {
         started: MonoNs(meta.started),
         clock_offset: meta.clock_offset,
         ended: end.map(|end| MonoNs(end.at)),
+        being_recorded: reader.is_being_written(),
         status: end.and_then(|end| end.status),
         lost: end.map(|end| end.lost),
         drift: end.map(|end| end.drift),

@@ -9,6 +9,7 @@ pub(crate) mod looks;
 pub(crate) mod mark;
 mod moment;
 mod numbers;
+pub(crate) mod pack;
 mod recorder;
 pub(crate) mod verify;
 
@@ -45,6 +46,11 @@ pub(crate) fn explain(error: &RecordError, context: &Context) -> anyhow::Error {
     anyhow!(match error {
         RecordError::Exists(path) => texts::REC_EXISTS.fill(lang, &[("path", &path.display())]),
         RecordError::NotOurs(path) => texts::REC_NOT_OURS.fill(lang, &[("path", &path.display())]),
+        RecordError::BeingWritten(path) => {
+            texts::REC_BEING_WRITTEN.fill(lang, &[("path", &path.display())])
+        }
+        RecordError::Packed(path) => texts::REC_PACKED.fill(lang, &[("path", &path.display())]),
+        RecordError::Stopped(path) => texts::PACK_STOPPED.fill(lang, &[("path", &path.display())]),
         RecordError::Ended(path) => texts::REC_ENDED.fill(lang, &[("path", &path.display())]),
         RecordError::NotARecording(path) => texts::REC_NONE.fill(lang, &[("path", &path.display())]),
         RecordError::Version { path, version, known } => {

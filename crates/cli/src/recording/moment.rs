@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use vmatlas_event::{Bytes, EventSource, MmId, Op, PageSize, Pid, VmaRow};
 use vmatlas_model::timeline::{How, Moment, Timeline, TimelineError, Whose};
-use vmatlas_record::{Reader, RecordError};
+use vmatlas_record::{Reader, RecordError, is_packed};
 use vmatlas_view::show::Header;
 use vmatlas_view::source::{self, Source, SourceKind};
 
@@ -35,14 +35,17 @@ impl Selector {
     }
 }
 
-/// Whether it is a recording, whole or torn.
+/// Whether it is a recording, whole or torn, a folder or packed.
 fn is_recording(path: &Path) -> bool {
     // One that may not be read is taken for one, so that this is what is told.
     let has = |name: &str| match path.join(name).symlink_metadata() {
         Ok(_) => true,
         Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
     };
-    path.is_dir() && ["meta.json", "tail-000001", "seg-000001"].iter().any(|name| has(name))
+    match path.is_dir() {
+        true => ["meta.json", "tail-000001", "seg-000001"].iter().any(|name| has(name)),
+        false => is_packed(path),
+    }
 }
 
 /// Takes a target apart from the right: a path, a process, a moment.
@@ -177,6 +180,7 @@ fn header(
         since_start: position.since_start,
         mm,
         ended: source.reader().meta().end.is_some(),
+        being_recorded: source.reader().is_being_written(),
         damage: source.damage().map(ToString::to_string).collect(),
         look: None,
     };

@@ -44,6 +44,7 @@ pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
     let view = VerifyView {
         path: args.recording.as_os_str().as_bytes().to_vec(),
         ended: source.reader().meta().end.is_some(),
+        being_recorded: source.reader().is_being_written(),
         files: checked.files,
         rows: checked.rows,
         damage: damage.iter().map(ToString::to_string).collect(),

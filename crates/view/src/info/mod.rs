@@ -39,6 +39,8 @@ pub struct About {
     pub clock_offset: u64,
     /// When it ended; `None` where nobody wrote that down.
     pub ended: Option<MonoNs>,
+    /// Whether a writer is at work on it.
+    pub being_recorded: bool,
     /// The exit status, where there is one.
     pub status: Option<i32>,
     /// Events lost; `None` where it was not ended.
@@ -148,6 +150,7 @@ pub fn write_text(
     let when: [(&str, &dyn Display); 2] =
         [("date", &date(about.started, about.clock_offset)), ("seconds", &seconds(about.started, end))];
     let how_ended = match (about.ended, about.status) {
+        (None, _) if about.being_recorded => texts::BEING_RECORDED.get(lang).to_owned(),
         (None, _) => texts::NOT_ENDED.get(lang).to_owned(),
         (Some(_), Some(status)) => texts::STATUS.fill(lang, &[("status", &status)]),
         (Some(_), None) if about.looks.is_some() && counts.kinds.contains_key(&OpKind::Exit) => {
@@ -304,6 +307,7 @@ pub fn json(about: &About, counts: &Counts) -> Value {
         ("started", json!(date(about.started, about.clock_offset))),
         ("duration", json!(end.map(|end| since(about.started, end)))),
         ("ended", json!(about.ended.is_some())),
+        ("being_recorded", json!(about.being_recorded)),
         ("status", json!(about.status)),
         ("lost", json!(about.lost)),
         ("drift", json!(about.drift)),

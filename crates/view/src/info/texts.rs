@@ -12,8 +12,10 @@ crate::texts! {
     /// It went on.
     LEFT: "left running", "実行を続けたまま終了";
     /// No end.
-    NOT_ENDED: "not ended: it is being made, or its writer was killed; what was flushed is here",
-        "記録が終わっていません: 記録中か、vmatlas が強制終了されました。書き出し済みの部分は読めます";
+    NOT_ENDED: "not ended: its writer was killed (or is on another machine); what was flushed is here",
+        "終了処理がされていません: vmatlas が強制終了されたか、別のマシンで記録中です。書き込み済みの部分は読めます";
+    /// No end yet.
+    BEING_RECORDED: "still being recorded; what was flushed is here", "記録中。書き込み済みの部分を表示しています";
     /// Figures.
     FIGURES: "{events} events, {keyframes} keyframes, lost {lost}, drift {drift}, {size} on disk",
         "イベント {events}, キーフレーム {keyframes}, 欠落 {lost}, 食い違い {drift}, ディスク {size}";
