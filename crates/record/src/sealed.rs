@@ -5,7 +5,7 @@ use crate::error::{Damage, RecordError};
 use crate::files;
 use crate::guard::guarded;
 use crate::meta::VERSION;
-use crate::seal::{BLOCK, Seal};
+use crate::seal::{BLOCK, Seal, SealedTable};
 use crate::table::Table;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{
@@ -63,7 +63,7 @@ impl Segment {
             }
             read => read?,
         };
-        let bad = bad_part(&bytes, &sealed.blocks, sealed.bytes)
+        let bad = bad_part(&bytes, sealed)
             .map_err(|at| RecordError::damaged(&name, at, "is not as it was written"))?;
         let bytes = Bytes::from(bytes);
         let metadata = decoded(&name, || {
@@ -75,7 +75,8 @@ impl Segment {
 
 /// What is not as it was written, up to the description at the end of the file; that itself must be whole, otherwise
 /// the error is the place of the first bad block.
-fn bad_part(bytes: &[u8], crcs: &[u32], length: u64) -> Result<Option<Range<u64>>, u64> {
+fn bad_part(bytes: &[u8], sealed: &SealedTable) -> Result<Option<Range<u64>>, u64> {
+    let (crcs, length) = (&sealed.blocks, sealed.bytes);
     let good = |(block, crc): (&[u8], &u32)| crc32fast::hash(block) == *crc;
     let first = bytes.chunks(BLOCK).zip(crcs).take_while(|pair| good(*pair)).count();
     let place = ((first * BLOCK) as u64).min(bytes.len() as u64);
@@ -85,14 +86,36 @@ fn bad_part(bytes: &[u8], crcs: &[u32], length: u64) -> Result<Option<Range<u64>
     if place == length {
         return Ok(None);
     }
-    let described = bytes.last_chunk::<8>().ok_or(place)?;
-    let footer = u32::from_le_bytes([described[0], described[1], described[2], described[3]]);
-    let footer = length.checked_sub(8 + u64::from(footer)).ok_or(place)?;
-    let blocks_of_it = bytes.chunks(BLOCK).zip(crcs).skip((footer / BLOCK as u64) as usize);
-    if footer <= place || !blocks_of_it.clone().all(good) {
-        return Err(place);
+    let (start, footer) =
+        bad_row_groups(bytes, sealed).or_else(|| bad_blocks(bytes, crcs, place)).ok_or(place)?;
+    Ok(Some(place.max(start)..footer))
+}
+
+/// Where the first row group that is not as it was written begins, and the description of the file; `None` where that is
+/// not whole, or nothing is known of row groups.
+fn bad_row_groups(bytes: &[u8], sealed: &SealedTable) -> Option<(u64, u64)> {
+    let (mut start, mut bad) = (0, None);
+    for (index, (end, crc)) in sealed.parts.iter().enumerate() {
+        let part = bytes.get(usize::try_from(start).ok()?..usize::try_from(*end).ok()?)?;
+        if index + 1 == sealed.parts.len() {
+            let is_whole = *end == bytes.len() as u64 && crc32fast::hash(part) == *crc;
+            return is_whole.then_some((bad?, start));
+        }
+        if crc32fast::hash(part) != *crc {
+            bad.get_or_insert(start);
+        }
+        start = *end;
     }
-    Ok(Some(place..footer))
+    None
+}
+
+/// The same by blocks alone, of which the first bad one is at `place`.
+fn bad_blocks(bytes: &[u8], crcs: &[u32], place: u64) -> Option<(u64, u64)> {
+    let [.., a, b, c, d, _, _, _, _] = bytes else { return None };
+    let footer = (bytes.len() as u64).checked_sub(8 + u64::from(u32::from_le_bytes([*a, *b, *c, *d])))?;
+    let mut blocks = bytes.chunks(BLOCK).zip(crcs).skip((footer / BLOCK as u64) as usize);
+    let is_whole = blocks.all(|(block, crc)| crc32fast::hash(block) == *crc);
+    (place < footer && is_whole).then_some((place, footer))
 }
 
 /// What the decoder makes of a file, which may be an enemy's.
@@ -220,6 +243,7 @@ mod tests {
                 let mut forged = sealed.clone();
                 let crcs = bytes.chunks(BLOCK).map(crc32fast::hash).collect();
                 forged.tables.get_mut(table.name).unwrap().blocks = crcs;
+                forged.tables.get_mut(table.name).unwrap().parts.clear();
                 let segment = Segment { path: path.clone(), name: "seg".to_owned(), seal: forged };
                 let batches = segment.table(table).and_then(|t| t.unwrap().batches(i64::MIN));
                 match batches {

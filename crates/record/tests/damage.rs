@@ -196,6 +196,26 @@ fn cut_sealed_files() {
     tally.tell("cut files, sealed");
 }
 
+/// Checks that a bad byte in the last block of a table, which holds its description too, loses the last row group alone.
+#[test]
+fn a_bad_end_loses_the_last_rows_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r");
+    let events: Vec<Event> = small(150_000).into_iter().filter(|e| e.op.is_call()).collect();
+    let mut writer = create(&path, Options::default());
+    events.iter().for_each(|event| writer.event(event));
+    writer.finish(End::default()).unwrap();
+    let file = path.join("seg-000001/events.parquet");
+    let mut bytes = fs::read(&file).unwrap();
+    let length = u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().unwrap()) as usize;
+    let at = bytes.len() - 8 - length - 1;
+    bytes[at] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let (found, result) = read(&path);
+    assert!(result.unwrap_err().starts_with("seg-000001/events.parquet, byte "));
+    assert!(found.len() >= 32_768 && found == events[..found.len()], "{} events", found.len());
+}
+
 /// Checks that a segment which is missing is an error where its events would be, not a gap.
 #[test]
 fn a_missing_part_is_an_error_in_its_place() {

@@ -11,7 +11,8 @@ pub(super) fn run(args: &[&str]) -> Result<()> {
         _ => bail!("{}", super::USAGE),
     };
     let mut command = cargo();
-    command.args(["test", "--release", "-p", "vmatlas-record", "--test", "damage", "--"]);
+    // Not the release profile: it would hide arithmetic that overflows.
+    command.args(["test", "-p", "vmatlas-record", "--test", "damage", "--"]);
     command.args(["--nocapture", "flipped_bits", "cut"]).env("VMATLAS_FLIPS", flips.to_string());
     let status = command.stdin(Stdio::null()).status()?;
     if !status.success() {
