@@ -16,7 +16,7 @@ pub(crate) fn replay(data: &[u8]) {
     let distrust = data.u8() & 1 != 0;
     let mut source = Made { events: Vec::new(), keyframes: Vec::new() };
     let mut seq = 0;
-    while !data.is_empty() && source.events.len() < 400 {
+    while !data.is_empty() && source.events.len() < 100 {
         let event = event(&mut data, Seq(seq));
         let at = event.left;
         source.events.push(event);
@@ -29,7 +29,7 @@ pub(crate) fn replay(data: &[u8]) {
     let page = PageSize::new(4096).expect("a size of pages");
     let count = source.events.len() as u64;
     if let Ok(timeline) = Timeline::open(source, page, distrust) {
-        travel(timeline, count);
+        travel(timeline, count, &[1, u64::MAX, 2], 12);
     }
 }
 
