@@ -13,6 +13,7 @@ mod cursor;
 mod error;
 mod files;
 mod flat;
+mod guard;
 mod interned;
 mod keyframe;
 mod known;

@@ -272,7 +272,7 @@ impl Out {
             if frames.is_empty() {
                 continue;
             }
-            let mut rows = 0;
+            let (mut rows, mut ends) = (0, Vec::new());
             let name = format!("seg-{number:06}/{}.parquet", table.name);
             let (bytes, blocks) = self.member(name, |content| {
                 let path = content.path;
@@ -286,9 +286,14 @@ impl Out {
                     writer.write(&batch).map_err(failed)?;
                     meter.step(frame.size())?;
                 }
+                writer.flush().map_err(failed)?;
+                ends.extend(writer.flushed_row_groups().iter().map(seal::end));
                 writer.close().map(|_| ()).map_err(failed)
             })?;
-            seal.tables.insert(table.name.to_owned(), SealedTable { rows, bytes, blocks });
+            let base = self.members.last().map_or(0, Member::content);
+            let parts = seal::parts(&self.file, base, ends.into_iter().chain([bytes]))
+                .map_err(|e| RecordError::io(&self.temporary, e))?;
+            seal.tables.insert(table.name.to_owned(), SealedTable { rows, bytes, blocks, parts });
         }
         let name = format!("seg-{number:06}/seal.json");
         let text = files::json_text(&seal).map_err(|e| RecordError::io(&self.temporary, e.into()))?;

@@ -4,10 +4,11 @@
 
 mod common;
 
-use common::{create, meta, read, read_from, small, write};
+use common::{create, keyframe, meta, read, read_from, small, write};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use vmatlas_event::{Event, EventSource, Seq};
 use vmatlas_record::{End, Existing, Options, Reader, RecordError, Writer};
 
@@ -30,18 +31,27 @@ fn sealed(folder: &Path, calls: u64) -> (PathBuf, Vec<Event>) {
     (path, events)
 }
 
-/// Reads all there is; whatever is given must be the beginning of what was written.
-fn prefix(path: &Path, events: &[Event]) -> (usize, bool) {
+/// Reads all there is; whatever is given must be the beginning of what was written. How much that is, and what is said.
+fn prefix(path: &Path, events: &[Event]) -> (usize, Vec<String>) {
+    let start = Instant::now();
     let mut reader = match Reader::open(path) {
         Ok(reader) => reader,
-        Err(RecordError::NotARecording(_) | RecordError::Version { .. }) => return (0, true),
+        Err(error @ (RecordError::NotARecording(_) | RecordError::Version { .. })) => {
+            return (0, vec![error.to_string()]);
+        }
         Err(error) => panic!("{error}"),
     };
     let (found, result) = read_from(&mut reader, 0);
     assert!(found.len() <= events.len() && found == events[..found.len()], "a prefix");
+    let mut said: Vec<String> = reader.damage().iter().map(ToString::to_string).chain(result.err()).collect();
     let keyframes: Vec<Seq> = reader.keyframes().map(|(after, _)| after).collect();
-    let broken = keyframes.iter().filter(|after| reader.keyframe(**after).is_err()).count();
-    let said = !reader.damage().is_empty() || result.is_err() || broken > 0;
+    for after in keyframes {
+        match reader.keyframe(after) {
+            Ok(found) => assert_eq!(found, Some(keyframe(after.0))),
+            Err(error) => said.push(error.to_string()),
+        }
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "a hang");
     (found.len(), said)
 }
 
@@ -98,39 +108,112 @@ fn files(path: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// What became of a recording that was damaged many times.
+#[derive(Debug, Default)]
+struct Tally {
+    times: usize,
+    /// All events were there in spite of it, some of them, none.
+    all: usize,
+    some: usize,
+    none: usize,
+    /// The damage was told with the name of the file.
+    named: usize,
+    longest: Duration,
+}
+
+impl Tally {
+    /// Writes other bytes in the place of a file, reads, and puts the file back.
+    fn damage(&mut self, path: &Path, events: &[Event], file: &Path, whole: &[u8], bytes: &[u8]) {
+        fs::write(file, bytes).unwrap();
+        let start = Instant::now();
+        let (found, said) = prefix(path, events);
+        self.longest = self.longest.max(start.elapsed());
+        let name = file.strip_prefix(path).unwrap().display().to_string();
+        assert!(!said.is_empty(), "{found} of {} events, and nothing is said of {name}", events.len());
+        self.times += 1;
+        match found {
+            0 => self.none += 1,
+            found if found == events.len() => self.all += 1,
+            _ => self.some += 1,
+        }
+        self.named += usize::from(said.iter().any(|line| line.starts_with(&name)));
+        fs::write(file, whole).unwrap();
+    }
+
+    fn tell(&self, what: &str) {
+        let Tally { times, all, some, none, named, longest } = self;
+        println!(
+            "{what}: {times} times; all events read {all}, a part {some}, none {none}; told with the file's name {named}; longest {longest:?}"
+        );
+    }
+}
+
+/// How many bits shall be flipped, where more than usual.
+fn flips() -> Option<usize> {
+    std::env::var("VMATLAS_FLIPS").ok().and_then(|n| n.parse().ok())
+}
+
 /// Checks that no flipped bit makes the reader panic, hang or tell what was not written, and that none goes unnoticed.
 #[test]
 fn flipped_bits() {
     // Each costs some milliseconds: $VMATLAS_FLIPS asks for more.
-    let wanted = std::env::var("VMATLAS_FLIPS").ok().and_then(|n| n.parse().ok());
-    let flips: usize = wanted.unwrap_or(2000) / 2;
+    let flips = flips().unwrap_or(2000) / 2;
     let folder = tempfile::tempdir().unwrap();
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
-    for (path, events) in [
-        {
-            let (p, e) = torn(folder.path(), 5);
-            (p, e)
-        },
-        {
-            let (p, e) = sealed(folder.path(), 300);
-            (p, e)
-        },
-    ] {
-        assert_eq!(prefix(&path, &events), (events.len(), false));
+    for (path, events) in [torn(folder.path(), 5), sealed(folder.path(), 300)] {
+        assert_eq!(prefix(&path, &events), (events.len(), vec![]));
         let files = files(&path);
+        let mut tally = Tally::default();
         for _ in 0..flips {
             let file = &files[dice.below(files.len())];
             let whole = fs::read(file).unwrap();
             let mut bytes = whole.clone();
             let at = dice.below(bytes.len());
             bytes[at] ^= 1 << dice.below(8);
-            fs::write(file, &bytes).unwrap();
-            let (found, said) = prefix(&path, &events);
-            assert!(said, "{} of {} events, and nothing is said of {}", found, events.len(), file.display());
-            fs::write(file, &whole).unwrap();
+            tally.damage(&path, &events, file, &whole, &bytes);
         }
-        assert_eq!(prefix(&path, &events), (events.len(), false));
+        assert_eq!(prefix(&path, &events), (events.len(), vec![]));
+        assert_eq!(tally.named, tally.times, "{tally:?}");
+        tally.tell(&format!("flipped bits, {}", path.file_name().unwrap().display()));
     }
+}
+
+/// Checks that each file of a sealed recording may end anywhere.
+#[test]
+fn cut_sealed_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, events) = sealed(folder.path(), 300);
+    let step = if flips().is_some_and(|n| n >= 100_000) { 1 } else { 211 };
+    let mut tally = Tally::default();
+    for file in files(&path) {
+        let whole = fs::read(&file).unwrap();
+        for length in (0..whole.len()).step_by(step) {
+            tally.damage(&path, &events, &file, &whole, &whole[..length]);
+        }
+    }
+    assert_eq!(prefix(&path, &events), (events.len(), vec![]));
+    assert_eq!(tally.named, tally.times, "{tally:?}");
+    tally.tell("cut files, sealed");
+}
+
+/// Checks that a bad byte in the last block of a table, which holds its description too, loses the last row group alone.
+#[test]
+fn a_bad_end_loses_the_last_rows_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r");
+    let events: Vec<Event> = small(150_000).into_iter().filter(|e| e.op.is_call()).collect();
+    let mut writer = create(&path, Options::default());
+    events.iter().for_each(|event| writer.event(event));
+    writer.finish(End::default()).unwrap();
+    let file = path.join("seg-000001/events.parquet");
+    let mut bytes = fs::read(&file).unwrap();
+    let length = u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().unwrap()) as usize;
+    let at = bytes.len() - 8 - length - 1;
+    bytes[at] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let (found, result) = read(&path);
+    assert!(result.unwrap_err().starts_with("seg-000001/events.parquet, byte "));
+    assert!(found.len() >= 32_768 && found == events[..found.len()], "{} events", found.len());
 }
 
 /// Checks that a segment which is missing is an error where its events would be, not a gap.

@@ -6,6 +6,7 @@ mod tools;
 mod unprivileged;
 
 use crate::metadata::cargo;
+use crate::suites::parquet;
 use crate::{layers, licences, links, truth};
 use anyhow::{Context, Result, bail};
 use machine::Powers;
@@ -46,6 +47,7 @@ pub(crate) fn run(extent: Extent) -> Result<()> {
     report.step("tests", || tests(powers, &skipped));
     report.skipped("tests", &skipped);
     if extent == Extent::Full {
+        report.step("parquet", parquet::run);
         if powers.is_root() {
             let skipped = unprivileged::skip_list(&scratch);
             report.step("tests as an ordinary user", || unprivileged::run(&scratch));

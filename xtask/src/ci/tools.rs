@@ -9,6 +9,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
+/// No program: Python's module for environments, which Debian has in a package of its own.
+const VENV: &str = "python3 -m venv";
+
 /// A program that tests need.
 struct Tool {
     program: &'static str,
@@ -25,7 +28,16 @@ const TOOLS: &[Tool] = &[
     },
     Tool { program: "strace", packages: &["strace"], reason: "the peer whose calls ours are compared with" },
     Tool { program: "tmux", packages: &["tmux"], reason: "a terminal, for keys and job control" },
-    Tool { program: "python3", packages: &["python3"], reason: "threads, forks and mmap in a few lines" },
+    Tool {
+        program: "python3",
+        packages: &["python3", "python3-venv"],
+        reason: "threads, forks and mmap in a few lines",
+    },
+    Tool {
+        program: VENV,
+        packages: &["python3-venv"],
+        reason: "a Python with duckdb and pyarrow, that recordings are read with",
+    },
     Tool { program: "gdb", packages: &["gdb"], reason: "asks a program for its own malloc_info(3)" },
     Tool { program: "less", packages: &["less"], reason: "a full-screen program" },
     Tool {
@@ -70,7 +82,17 @@ fn missing(path: Option<&OsStr>) -> Vec<&'static Tool> {
     TOOLS.iter().filter(|tool| !find(tool.program, path)).collect()
 }
 
+/// The module itself is always there; what is missing is what it installs.
+fn has_venv(path: &OsStr) -> bool {
+    let mut python = Command::new("python3");
+    python.args(["-c", "import venv, ensurepip"]).env("PATH", path).stdin(Stdio::null());
+    python.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
 fn find(program: &str, path: Option<&OsStr>) -> bool {
+    if program == VENV {
+        return path.is_some_and(has_venv);
+    }
     path.is_some_and(|path| {
         env::split_paths(path).any(|folder| {
             fs::metadata(folder.join(program))

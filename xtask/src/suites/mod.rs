@@ -1,9 +1,13 @@
 //! `cargo xtask suites`: programs that others wrote to try the kernel's memory calls, under `vmatlas run --check`.
 //!
 //! What they find must be the same with and without us, and the model must be the kernel's after each of their calls.
-//! Two need no `run`: `vma` compares the model alone with the kernel's own code, `pages` what is told of pages with smaps.
+//! Some need no `run --check`: `vma` compares the model alone with the kernel's own code, `pages` what is told of pages with
+//! smaps; `parquet`, `damage` and `fuzz` are about recordings.
 
+mod damage;
+mod fuzz;
 mod pages;
+pub(crate) mod parquet;
 mod selftests;
 mod storms;
 mod stress_ng;
@@ -27,13 +31,21 @@ usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the s
        cargo xtask suites pages [PROGRAM...]           real programs, stopped: our figures against smaps for each VMA (as
                                                        root; swap only where it is named: it switches a file on)
        cargo xtask suites vma [TREE] [--operations N] [--seed S]   the model alone against the kernel's own mm/vma.c, built
-                                                       as a program (TREE: as above; Linux 6.12)";
+                                                       as a program (TREE: as above; Linux 6.12)
+       cargo xtask suites parquet                      every sealed table in DuckDB and pyarrow (from PyPI, kept below
+                                                       target/), and the queries of docs/QUERIES.md
+       cargo xtask suites damage [--flips N]           recordings with flipped bits, and cut at each byte (100,000 flips)
+       cargo xtask suites fuzz [TARGET...] [--seconds N]   cargo-fuzz on the reader (nightly; 60 seconds for each of tail,
+                                                       segment, json, replay)";
 
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     match args {
         ["stress-ng", stressors @ ..] => stress_ng::run(&Watch::build()?, stressors),
         ["pages", programs @ ..] => pages::run(&Watch::build()?, programs),
         ["vma", rest @ ..] => vma::run(rest),
+        ["parquet"] => parquet::run(),
+        ["damage", rest @ ..] => damage::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["selftests"] => selftests::run(&Watch::build()?, None),
         ["selftests", tree] => selftests::run(&Watch::build()?, Some(Path::new(tree))),
         ["storms", storms @ ..] => storms::run(&Watch::build()?, storms),

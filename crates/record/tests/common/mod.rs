@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod any;
+pub(crate) mod ops;
 
 use std::path::Path;
 use vmatlas_event::*;
