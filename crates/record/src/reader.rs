@@ -5,7 +5,9 @@ use crate::cursor::{Batches, MOST_ROWS};
 use crate::error::{Damage, RecordError};
 use crate::files;
 use crate::known::{Known, MOST, Space, add_space};
+use crate::loading::Loading;
 use crate::meta::{FORMAT, Meta, VERSION};
+use crate::place::Places;
 use crate::seal;
 use crate::sealed::{Segment, TableFile};
 use crate::table::{self, Table};
@@ -29,6 +31,9 @@ pub struct Reader {
     damage: Vec<Damage>,
     pub(crate) last: Option<Seq>,
     files: Mutex<Vec<(usize, u16, Arc<TableFile>)>>,
+    pub(crate) places: Places,
+    /// A keyframe that is read in parts.
+    pub(crate) loading: Mutex<Option<Loading>>,
 }
 
 /// A part of a recording.
@@ -91,6 +96,8 @@ impl Reader {
             damage,
             last: None,
             files: Mutex::default(),
+            places: Places::default(),
+            loading: Mutex::default(),
         };
         let highest = numbers.last_key_value().map_or(0, |(number, _)| *number);
         for number in 1..=highest {
@@ -269,7 +276,7 @@ impl Reader {
     }
 
     /// A file of a segment, from memory where it was read lately.
-    fn file(
+    pub(crate) fn file(
         &self,
         unit: usize,
         segment: &Segment,

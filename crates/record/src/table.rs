@@ -68,8 +68,11 @@ table!(STATE_PARTS = 10 "state_parts": after Delta, mm Few, what Word, start Pla
 pub(crate) const ALL: [&Table; 10] =
     [&NAMES, &TASKS, &SPACES, &ROWS, &IN_FLIGHT, &EVENTS, &STATE_ROWS, &STATE_PARTS, &STATES, &KEYFRAMES];
 
-/// How many rows a row group has at most: what must be read to find one event.
+/// How many rows a row group has at most: each has statistics of its own.
 pub(crate) const ROW_GROUP: usize = 32_768;
+
+/// How many rows a page has at most: what must be unpacked to find one event.
+const PAGE: usize = 8192;
 
 impl Table {
     pub(crate) fn by_id(id: u16) -> Option<&'static Table> {
@@ -98,6 +101,7 @@ impl Table {
             .set_created_by("vmatlas".to_owned())
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
+            .set_data_page_row_count_limit(PAGE)
             .set_max_row_group_row_count(Some(ROW_GROUP));
         for column in self.columns {
             let path = ColumnPath::from(column.name);
