@@ -1,9 +1,11 @@
 //! What a large recording costs: how fast it is made, and how fast any moment of it is there again.
 //!
-//! `recording_speed make FOLDER EVENTS` makes one of calls over 10,000 living VMAs, with the keyframes that a model takes
-//! of them, and prints events a second, or with a word after it (`events`, `memory`) that number first ·
-//! `recording_speed read FOLDER [WHAT]` prints, or prints first, what it took: `open` ms, `seek` ms (99 of 100), `step` us
-//! (99 of 100), `worst` us of a step, `back` us of 100,000 steps back, `memory` MiB.
+//! `recording_speed make FOLDER EVENTS [WHAT]` makes one of calls over 10,000 living VMAs, with the keyframes that a model
+//! takes of them, and tells what it took: `event` ns that the writer took of each, `memory` MiB.
+//! `recording_speed read FOLDER [WHAT]` opens it (`open` ms), goes to 500 places (`seek` ms, 99 of 100), steps around
+//! each and 100,000 times in a row (`step` us, 99 of 100; `worst` us), and needed `memory` MiB. With WHAT only that number is
+//! printed. Seeks and steps are made three times at the same places and the least counts: others on the machine hit one of
+//! three, hardly all. Beside the time on the clock stands what the thread had of a CPU.
 
 #![forbid(unsafe_code)]
 
@@ -33,124 +35,144 @@ const ROUNDS: usize = 3;
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["make", folder, events, ..] => make(Path::new(folder), events.parse()?),
-        ["read", folder, rest @ ..] => read(Path::new(folder), rest.first().copied()),
-        _ => Err("usage: recording_speed make FOLDER EVENTS | read FOLDER [WHAT]".into()),
+    let (found, what) = match words.as_slice() {
+        ["make", folder, events, what @ ..] => (make(Path::new(folder), events.parse()?)?, what.first()),
+        ["read", folder, what @ ..] => (read(Path::new(folder), what.first().copied())?, what.first()),
+        _ => return Err("usage: recording_speed make FOLDER EVENTS [WHAT] | read FOLDER [WHAT]".into()),
+    };
+    for (name, value, text) in found {
+        match what {
+            None => println!("{name:14} {value:10.3} {text}"),
+            Some(what) if **what == *name => println!("{value:.3}"),
+            Some(_) => {}
+        }
     }
+    Ok(())
 }
 
-fn make(folder: &Path, count: u64) -> Result<(), Box<dyn Error>> {
+/// A name, a value, and what it is.
+type Found = Vec<(&'static str, f64, String)>;
+
+fn make(folder: &Path, count: u64) -> Result<Found, Box<dyn Error>> {
+    const AT_ONCE: u64 = 1000;
     let name = Name::new(b"/usr/lib/libexample.so.1");
     let meta = Meta { page_size: PAGE, program: "made".to_owned(), ..Meta::default() };
     let options = Options { existing: Existing::Replace, ..Options::default() };
     let mut writer = Writer::create(folder, meta, options)?;
     let mut spaces = Spaces::new(PageSize::FOUR_KIB);
-    let (mut written, mut modelled) = (Duration::ZERO, Duration::ZERO);
-    let mut keyframes = 0;
+    let (mut written, mut modelled, mut keyframes) = (Cost::default(), Cost::default(), 0);
     let start = Instant::now();
-    for first in (0..count).step_by(1000) {
-        let events: Vec<Event> = (first..count.min(first + 1000)).map(|seq| event(seq, &name)).collect();
-        let began = Instant::now();
+    for first in (0..count).step_by(AT_ONCE as usize) {
+        let events: Vec<Event> = (first..count.min(first + AT_ONCE)).map(|seq| event(seq, &name)).collect();
+        let began = Cost::now();
         events.iter().for_each(|event| drop(spaces.event(event)));
-        let applied = Instant::now();
+        modelled.add(began.since());
+        let due = (first + AT_ONCE).is_multiple_of(KEYFRAME_EVERY);
+        let last = events.last().filter(|_| due);
+        let keyframe = last.and_then(|last| spaces.keyframe(last.seq, last.left));
+        let began = Cost::now();
         events.iter().for_each(|event| writer.event(event));
-        modelled += applied - began;
-        written += applied.elapsed();
-        if (first + 1000) % KEYFRAME_EVERY == 0
-            && let Some(keyframe) = events.last().and_then(|last| spaces.keyframe(last.seq, last.left))
-        {
-            let began = Instant::now();
-            writer.keyframe(&keyframe);
-            written += began.elapsed();
+        if let Some(keyframe) = &keyframe {
+            writer.keyframe(keyframe);
             keyframes += 1;
         }
+        written.add(began.since());
     }
     let taken = start.elapsed();
     if let Some(error) = writer.take_failure() {
         return Err(error.into());
     }
     writer.finish(End::default())?;
-    let per = |time: Duration| time.as_nanos() as f64 / count as f64;
-    println!(
-        "{:.0} events/s taken and written, without the model's {:.0} ns",
-        1e9 / per(written),
-        per(modelled)
-    );
-    println!("{:.0} ns per event in all, {:.0} until it was sealed", per(taken), per(start.elapsed()));
-    println!("{keyframes} keyframes; most memory {:.1} MiB", most_memory()? as f64 / 1024.0);
-    Ok(())
+    let per = |time: Duration| nanos(time) / count as f64;
+    let cpu = |cost: &Cost| format!("ns per event; {:.0} of a CPU", per(cost.cpu));
+    Ok(vec![
+        ("event", per(written.wall), format!("{} ({:.0} a second)", cpu(&written), 1e9 / per(written.wall))),
+        ("model", per(modelled.wall), cpu(&modelled)),
+        ("all", per(taken), "ns per event, making it included".to_owned()),
+        ("sealed", per(start.elapsed()), "ns per event until it was sealed".to_owned()),
+        ("memory", most_memory()?, format!("MiB; {keyframes} keyframes")),
+    ])
 }
 
-fn read(folder: &Path, what: Option<&str>) -> Result<(), Box<dyn Error>> {
-    let start = Instant::now();
+fn read(folder: &Path, what: Option<&str>) -> Result<Found, Box<dyn Error>> {
+    let wants = |names: &[&str]| what.is_none_or(|what| names.contains(&what));
+    let began = Cost::now();
     let reader = Reader::open(folder)?;
-    let opened = start.elapsed();
-    let size = reader.size();
+    let size = reader.size() as f64 / f64::from(1 << 20);
     let mut timeline = Timeline::open(reader, PageSize::FOUR_KIB, false)?;
-    let first = start.elapsed();
+    let opened = began.since();
     let last = timeline.last().ok_or("no events")?.0;
-    let mut found: Vec<(&str, &str, f64)> =
-        vec![("open", "ms", millis(opened)), ("first", "ms", millis(first))];
-    let began = Instant::now();
-    timeline.tree()?;
-    found.push(("tree", "ms", millis(began.elapsed())));
-    // What others do on the machine hits one of three, hardly all.
-    let mut times = Times::default();
-    for _ in 0..ROUNDS {
-        times.least(&steps(&mut timeline, last)?);
+    let mut found: Found = Vec::new();
+    let mut tell = |name: &'static str, cost: Cost| {
+        found.push((name, millis(cost.wall), format!("ms; {:.3} of a CPU", millis(cost.cpu))));
+    };
+    tell("open", opened);
+    if wants(&["tree"]) {
+        let began = Cost::now();
+        timeline.tree()?;
+        tell("tree", began.since());
     }
-    let names = [
-        ("seek", "ms", &mut times.seeks, 1e3),
-        ("back", "us", &mut times.backs, 1e6),
-        ("forward", "us", &mut times.forwards, 1e6),
-        ("long-back", "us", &mut times.long_backs, 1e6),
-        ("long-forward", "us", &mut times.long_forwards, 1e6),
-    ];
-    for (name, unit, times, scale) in names {
-        times.sort_unstable();
-        let at = |part: f64| {
-            let index = (times.len() as f64 * part) as usize;
-            times.get(index).or(times.last()).copied().unwrap_or_default().as_secs_f64() * scale
-        };
-        println!(
-            "{name:14} p50 {:8.2}  p99 {:8.2}  p99.9 {:8.2}  worst {:8.2} {unit} of {}",
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            at(1.0),
-            times.len()
-        );
+    if wants(&["moments"]) {
+        for (moment, name) in [
+            (Moment::Exec(1), "exec"),
+            (Moment::Time(last / 3 * 3000), "time"),
+            (Moment::Peak, "peak"),
+            (Moment::Exit, "exit"),
+        ] {
+            let began = Cost::now();
+            timeline.seek(&moment, Whose::First)?;
+            tell(name, began.since());
+        }
     }
-    for (moment, name) in [
-        (Moment::Exec(1), "exec"),
-        (Moment::Time(last / 3 * 1000), "time"),
-        (Moment::Peak, "peak"),
-        (Moment::Exit, "exit"),
-    ] {
-        let began = Instant::now();
-        timeline.seek(&moment, Whose::First)?;
-        found.push((name, "ms", millis(began.elapsed())));
+    if wants(&["seek", "step", "worst", "memory"]) {
+        let mut times = Times::default();
+        for _ in 0..ROUNDS {
+            times.least(&steps(&mut timeline, last)?);
+        }
+        times.told(&mut found);
     }
-    found.push(("memory", "MiB", most_memory()? as f64 / 1024.0));
-    found.push(("size", "MiB", size as f64 / 1024.0 / 1024.0));
-    for (name, unit, value) in found {
-        println!("{name:14} {value:10.3} {unit}");
+    found.push(("memory", most_memory()?, "MiB".to_owned()));
+    found.push(("size", size, "MiB on disk".to_owned()));
+    Ok(found)
+}
+
+/// Time on the clock, and time on a CPU.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    wall: Duration,
+    cpu: Duration,
+}
+
+impl Cost {
+    fn now() -> Cost {
+        Cost { wall: Duration::from_nanos(vmatlas_sys::now().0), cpu: vmatlas_sys::thread_cpu_time() }
     }
-    let _ = what;
-    Ok(())
+
+    fn since(self) -> Cost {
+        let now = Cost::now();
+        Cost { wall: now.wall.saturating_sub(self.wall), cpu: now.cpu.saturating_sub(self.cpu) }
+    }
+
+    fn add(&mut self, other: Cost) {
+        self.wall += other.wall;
+        self.cpu += other.cpu;
+    }
+
+    fn least(self, other: Cost) -> Cost {
+        Cost { wall: self.wall.min(other.wall), cpu: self.cpu.min(other.cpu) }
+    }
 }
 
 /// What each of many seeks and steps took, in order.
 #[derive(Default)]
 struct Times {
-    seeks: Vec<Duration>,
-    /// After a seek.
-    backs: Vec<Duration>,
-    forwards: Vec<Duration>,
+    seeks: Vec<Cost>,
+    /// Up to 1,020 after a seek.
+    backs: Vec<Cost>,
+    forwards: Vec<Cost>,
     /// One after another.
-    long_backs: Vec<Duration>,
-    long_forwards: Vec<Duration>,
+    long_backs: Vec<Cost>,
+    long_forwards: Vec<Cost>,
 }
 
 impl Times {
@@ -166,13 +188,52 @@ impl Times {
             if mine.is_empty() {
                 mine.clone_from(other);
             }
-            mine.iter_mut().zip(other).for_each(|(mine, other)| *mine = (*mine).min(*other));
+            mine.iter_mut().zip(other).for_each(|(mine, other)| *mine = mine.least(*other));
         }
     }
+
+    fn told(&self, found: &mut Found) {
+        let mut all = Vec::new();
+        for (name, costs) in [
+            ("back", &self.backs),
+            ("forward", &self.forwards),
+            ("long-back", &self.long_backs),
+            ("long-forward", &self.long_forwards),
+        ] {
+            all.extend(costs.iter().copied());
+            told(name, "us", 1e6, costs, 1.0, found);
+        }
+        told("seek", "ms", 1e3, &self.seeks, 0.99, found);
+        told("step", "us", 1e6, &all, 0.99, found);
+        told("worst", "us", 1e6, &all, 1.0, found);
+    }
+}
+
+/// The value below which so much of them is, and others beside it.
+fn told(name: &'static str, unit: &str, scale: f64, costs: &[Cost], part: f64, found: &mut Found) {
+    let sorted = |time: fn(&Cost) -> Duration| {
+        let mut times: Vec<Duration> = costs.iter().map(time).collect();
+        times.sort_unstable();
+        move |part: f64| {
+            let time = times.get((times.len() as f64 * part) as usize).or(times.last());
+            time.copied().unwrap_or_default().as_secs_f64() * scale
+        }
+    };
+    let (wall, cpu) = (sorted(|cost| cost.wall), sorted(|cost| cost.cpu));
+    let text =
+        |of: &dyn Fn(f64) -> f64| [0.5, 0.99, 0.999, 1.0].map(|part| format!("{:.1}", of(part))).join(" ");
+    let text = format!(
+        "{unit} ({} times; half, 99 %, 99.9 %, most: {}; of a CPU: {})",
+        costs.len(),
+        text(&wall),
+        text(&cpu)
+    );
+    found.push((name, wall(part), text));
 }
 
 /// Seeks and steps at places that are the same each time.
 fn steps(timeline: &mut Timeline<Reader>, last: u64) -> Result<Times, Box<dyn Error>> {
+    const LONG: usize = 100_000;
     let mut random = Random(1);
     let mut times = Times::default();
     for turn in 0..500u64 {
@@ -189,19 +250,19 @@ fn steps(timeline: &mut Timeline<Reader>, last: u64) -> Result<Times, Box<dyn Er
         }
     }
     timeline.seek_event(Seq(last / 2))?;
-    for _ in 0..100_000 {
+    for _ in 0..LONG {
         timed(&mut times.long_backs, || timeline.step_back(None).map(drop))?;
     }
-    for _ in 0..150_000 {
+    for _ in 0..LONG + LONG / 2 {
         timed(&mut times.long_forwards, || timeline.step_forward(None).map(drop))?;
     }
     Ok(times)
 }
 
-fn timed<E>(times: &mut Vec<Duration>, work: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-    let start = Instant::now();
+fn timed<E>(times: &mut Vec<Cost>, work: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    let start = Cost::now();
     work()?;
-    times.push(start.elapsed());
+    times.push(start.since());
     Ok(())
 }
 
@@ -209,11 +270,15 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// In KiB.
-fn most_memory() -> Result<u64, Box<dyn Error>> {
+fn nanos(time: Duration) -> f64 {
+    time.as_nanos() as f64
+}
+
+/// In MiB.
+fn most_memory() -> Result<f64, Box<dyn Error>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }
 
 struct Random(u64);

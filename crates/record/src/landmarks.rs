@@ -84,7 +84,7 @@ impl Reader {
     }
 
     /// Whether the tables that belong to the events of a part are as they were written.
-    fn attached_whole(&self, number: usize) -> Result<(), RecordError> {
+    pub(crate) fn attached_whole(&self, number: usize) -> Result<(), RecordError> {
         let Some(Unit::Sealed(segment)) = self.units.get(number) else { return Ok(()) };
         for table in [&table::ROWS, &table::IN_FLIGHT] {
             let Some(file) = self.file(number, segment, table)? else { continue };
@@ -140,14 +140,7 @@ impl TableFile {
 
     /// Which rows of a row group are landmarks.
     fn places_of_landmarks(&self, group: usize) -> parquet::errors::Result<Vec<Range<usize>>> {
-        let word = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-        let fields = self.metadata.schema().fields().iter().map(|field| match field.name().as_str() {
-            "op" => Arc::new(Field::new("op", word.clone(), field.is_nullable())),
-            _ => Arc::clone(field),
-        });
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let options = ArrowReaderOptions::new().with_schema(schema);
-        let metadata = ArrowReaderMetadata::try_new(Arc::clone(self.metadata.metadata()), options)?;
+        let metadata = op_as_dictionary(&self.metadata)?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes(), metadata);
         let op = ProjectionMask::columns(builder.parquet_schema(), ["op"]);
         let reader =
@@ -160,6 +153,20 @@ impl TableFile {
         }
         Ok(places)
     }
+}
+
+/// So that words are compared once for each page and not for each row.
+pub(crate) fn op_as_dictionary(
+    metadata: &ArrowReaderMetadata,
+) -> parquet::errors::Result<ArrowReaderMetadata> {
+    let word = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let fields = metadata.schema().fields().iter().map(|field| match field.name().as_str() {
+        "op" => Arc::new(Field::new("op", word.clone(), field.is_nullable())),
+        _ => Arc::clone(field),
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
 }
 
 fn add_places(batch: &RecordBatch, before: usize, places: &mut Vec<Range<usize>>) {
