@@ -59,6 +59,15 @@ pub trait EventSource {
     /// Those of the source.
     fn keyframe(&mut self, at: Seq) -> Result<Option<Keyframe>, Self::Error>;
 
+    /// The same in small parts, for somebody who cannot wait for all of it: to be asked again with the same `at` until it
+    /// is `Some`. A source that has it at once need not know of parts.
+    ///
+    /// # Errors
+    /// Those of the source.
+    fn keyframe_part(&mut self, at: Seq) -> Result<Option<Option<Keyframe>>, Self::Error> {
+        self.keyframe(at).map(Some)
+    }
+
     /// The number of the last event; `None` when there is none.
     fn last(&self) -> Option<Seq>;
 

@@ -5,7 +5,7 @@ use crate::overlap::REMEMBERED;
 use crate::rules::Rules;
 use crate::space::{AddressSpace, Origin};
 use crate::spaces::{Living, Spaces};
-use vmatlas_event::{Keyframe, MmId, MonoNs, PageSize, Seq, SpaceState};
+use vmatlas_event::{AddrRange, Bytes, Keyframe, MmId, MonoNs, PageSize, Seq, SpaceState, VmaRow};
 
 impl Spaces {
     /// The state of all address spaces after the event `after`, which was left at `at`; `None` while a call waits for
@@ -27,12 +27,94 @@ impl Spaces {
     ///
     /// A keyframe that contradicts itself is taken all the same: of rows that overlap the later one counts, and of two
     /// states of one address space too.
-    pub fn from_keyframe(page: PageSize, distrust: bool, keyframe: &Keyframe) -> Spaces {
+    pub fn from_keyframe(page: PageSize, distrust: bool, keyframe: Keyframe) -> Spaces {
+        let mut building = Building::new(page, distrust, keyframe);
+        building.go_on(usize::MAX);
+        building.finish()
+    }
+}
+
+/// States that are made of a keyframe, some rows at a time.
+#[derive(Debug)]
+pub(crate) struct Building {
+    spaces: Spaces,
+    states: std::vec::IntoIter<SpaceState>,
+    /// One that is not whole: its rows and origins that are still to come.
+    open: Option<Half>,
+}
+
+#[derive(Debug)]
+struct Half {
+    mm: MmId,
+    living: Living,
+    rows: std::vec::IntoIter<VmaRow>,
+    origins: std::vec::IntoIter<(AddrRange, Seq)>,
+    peak: Bytes,
+}
+
+impl Building {
+    pub(crate) fn new(page: PageSize, distrust: bool, keyframe: Keyframe) -> Building {
         let mut spaces = Spaces::new(page);
         spaces.distrust(distrust);
-        spaces.spaces =
-            keyframe.spaces.iter().map(|state| (state.mm, Living::from_state(page, state))).collect();
-        spaces
+        Building { spaces, states: keyframe.spaces.into_iter(), open: None }
+    }
+
+    /// Takes about `parts` rows and origins; whether those were the last.
+    pub(crate) fn go_on(&mut self, parts: usize) -> bool {
+        let mut left = parts;
+        while left > 0 {
+            let Some(half) = &mut self.open else {
+                let Some(state) = self.states.next() else { return true };
+                self.open = Some(Half::new(self.spaces.page, state));
+                continue;
+            };
+            if !half.go_on(&mut left) {
+                continue;
+            }
+            if let Some(Half { mm, mut living, peak, .. }) = self.open.take() {
+                living.space.peak = peak.max(living.space.size());
+                self.spaces.spaces.insert(mm, living);
+            }
+        }
+        false
+    }
+
+    pub(crate) fn finish(self) -> Spaces {
+        self.spaces
+    }
+}
+
+impl Half {
+    fn new(page: PageSize, state: SpaceState) -> Half {
+        let mut space = AddressSpace::new(page);
+        space.brk = state.brk;
+        space.rules = Rules::kept(state.grows, state.distrust, state.userfaultfds);
+        let recent = state.recent.iter().rev().take(REMEMBERED).rev();
+        let living = Living {
+            space,
+            users: state.users.iter().map(|task| (task.tid, *task)).collect(),
+            recent: recent.map(|(left, ranges)| (*left, Ranges::from_slice(ranges))).collect(),
+        };
+        let (rows, origins) = (state.rows.into_iter(), state.origins.into_iter());
+        Half { mm: state.mm, living, rows, origins, peak: state.peak }
+    }
+
+    /// Whether nothing is still to come.
+    fn go_on(&mut self, left: &mut usize) -> bool {
+        let space = &mut self.living.space;
+        while *left > 0 {
+            *left -= 1;
+            if let Some(row) = self.rows.next() {
+                if !row.range.is_empty() {
+                    space.put(row);
+                }
+            } else if let Some((range, seq)) = self.origins.next() {
+                space.origins.put(Origin { range, seq });
+            } else {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -52,25 +134,6 @@ impl Living {
             distrust: space.rules.distrust(),
             userfaultfds: space.rules.userfaultfds().to_vec(),
             recent: self.recent.iter().map(|(left, ranges)| (*left, ranges.to_vec())).collect(),
-        }
-    }
-
-    fn from_state(page: PageSize, state: &SpaceState) -> Living {
-        let mut space = AddressSpace::new(page);
-        for row in state.rows.iter().filter(|row| !row.range.is_empty()) {
-            space.put(row.clone());
-        }
-        for (range, seq) in &state.origins {
-            space.origins.put(Origin { range: *range, seq: *seq });
-        }
-        space.brk = state.brk;
-        space.peak = state.peak.max(space.size());
-        space.rules = Rules::kept(state.grows.clone(), state.distrust, state.userfaultfds.clone());
-        let recent = state.recent.iter().rev().take(REMEMBERED).rev();
-        Living {
-            space,
-            users: state.users.iter().map(|task| (task.tid, *task)).collect(),
-            recent: recent.map(|(left, ranges)| (*left, Ranges::from_slice(ranges))).collect(),
         }
     }
 }

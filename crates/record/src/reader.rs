@@ -4,7 +4,9 @@ use crate::batch::Row;
 use crate::cursor::{Batches, MOST_ROWS};
 use crate::error::{Damage, RecordError};
 use crate::known::{Known, MOST, Space, add_space};
+use crate::loading::Loading;
 use crate::meta::{FORMAT, Meta, VERSION, is_known};
+use crate::place::Places;
 use crate::sealed::{Segment, TableFile};
 use crate::store::Store;
 use crate::table::{self, Table};
@@ -27,6 +29,9 @@ pub struct Reader {
     damage: Vec<Damage>,
     pub(crate) last: Option<Seq>,
     files: Mutex<Vec<(usize, u16, Arc<TableFile>)>>,
+    pub(crate) places: Places,
+    /// A keyframe that is read in parts.
+    pub(crate) loading: Mutex<Option<Loading>>,
 }
 
 /// A part of a recording.
@@ -89,6 +94,8 @@ impl Reader {
             damage,
             last: None,
             files: Mutex::default(),
+            places: Places::default(),
+            loading: Mutex::default(),
         };
         let highest = numbers.last_key_value().map_or(0, |(number, _)| *number);
         for number in 1..=highest {
@@ -267,7 +274,7 @@ impl Reader {
     }
 
     /// A file of a segment, from memory where it was read lately.
-    fn file(
+    pub(crate) fn file(
         &self,
         unit: usize,
         segment: &Segment,

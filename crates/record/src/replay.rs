@@ -1,16 +1,15 @@
 //! Events and keyframes of an opened recording, again in their order.
 
-use crate::batch::Row;
-use crate::cursor::Cursor;
 use crate::error::RecordError;
-use crate::flat;
-use crate::flat::Lookup;
-use crate::keyframe;
+use crate::loading::Loading;
+use crate::place::Place;
 use crate::reader::{KeyframeRow, Reader, Unit};
-use crate::table::{self, Table};
-use crate::unflat::{self, Attached};
-use std::collections::BTreeMap;
-use vmatlas_event::{Event, EventSource, Keyframe, MmId, MonoNs, Seq, SpaceState};
+use crate::table;
+use std::sync::PoisonError;
+use vmatlas_event::{Event, EventSource, Keyframe, Seq};
+
+/// So many rows of a keyframe are read at a time, where it is asked for in parts.
+const PART: usize = 512;
 
 impl Reader {
     fn events_of(
@@ -20,95 +19,26 @@ impl Reader {
         previous: &mut Option<u64>,
         found: &mut dyn FnMut(Event) -> bool,
     ) -> Result<bool, RecordError> {
-        let start = i64::try_from(from.0).unwrap_or(i64::MAX);
-        let mut rows = Cursor::new(self.batches(unit, &table::ROWS, start)?);
-        let mut in_flight = Cursor::new(self.batches(unit, &table::IN_FLIGHT, start)?);
-        for batch in self.batches(unit, &table::EVENTS, start)? {
-            let batch = batch?;
-            for row in (0..batch.len()).map(|row| batch.row(row)) {
-                let seq = row.bits(flat::SEQ)?;
-                if seq < from.0 {
-                    continue;
-                }
-                if previous.is_some_and(|previous| previous >= seq) {
-                    return Err(row.wrong(flat::SEQ));
-                }
-                *previous = Some(seq);
-                let (row_count, task_count) = unflat::attached(row)?;
-                let mut attached = Attached::default();
-                if row_count > 0 {
-                    rows.take(seq, row_count, row, &mut |r| {
-                        attached.rows.push(keyframe::vma(r, &self.known)?);
-                        Ok(())
-                    })?;
-                }
-                if task_count > 0 {
-                    in_flight.take(seq, task_count, row, &mut |r| {
-                        let task = r.get(1).and_then(|id| self.known.task(id)).ok_or_else(|| r.wrong(1))?;
-                        attached.in_flight.push(task);
-                        Ok(())
-                    })?;
-                }
-                if !found(unflat::event(row, attached, &self.known)?) {
-                    return Ok(false);
-                }
+        let mut place = match self.places.take(unit, from.0) {
+            Some(place) => place,
+            None => {
+                let start = i64::try_from(from.0).unwrap_or(i64::MAX);
+                let rows = self.batches(unit, &table::ROWS, start)?;
+                let in_flight = self.batches(unit, &table::IN_FLIGHT, start)?;
+                Place::new(unit, from.0, self.batches(unit, &table::EVENTS, start)?, rows, in_flight)
             }
+        };
+        let is_end = place.events(from.0, &self.known, previous, found)?;
+        if !is_end {
+            self.places.keep(place);
         }
-        Ok(true)
+        Ok(is_end)
     }
 
-    fn load(&self, wanted: KeyframeRow) -> Result<Keyframe, RecordError> {
-        let after = wanted.after as i64;
-        let mut spaces: BTreeMap<MmId, (SpaceState, u64, u64)> = BTreeMap::new();
-        self.each(wanted, &table::STATES, &mut |row| {
-            let (state, rows, parts) = keyframe::state(row)?;
-            spaces.insert(state.mm, (state, rows, parts));
-            Ok(())
-        })?;
-        self.each(wanted, &table::STATE_ROWS, &mut |row| {
-            let (state, rows, _) = spaces.get_mut(&keyframe::owner(row)?).ok_or_else(|| row.wrong(0))?;
-            if state.rows.len() as u64 >= *rows {
-                return Err(row.wrong(0));
-            }
-            state.rows.push(keyframe::vma(row, &self.known)?);
-            Ok(())
-        })?;
-        self.each(wanted, &table::STATE_PARTS, &mut |row| {
-            let (state, _, parts) =
-                spaces.get_mut(&keyframe::part_owner(row)?).ok_or_else(|| row.wrong(0))?;
-            *parts = parts.checked_sub(1).ok_or_else(|| row.wrong(0))?;
-            keyframe::add_part(row, state, &self.known)
-        })?;
-        let whole =
-            spaces.values().all(|(state, rows, parts)| state.rows.len() as u64 == *rows && *parts == 0);
-        let rows: u64 = spaces.values().map(|(_, rows, _)| *rows).sum();
-        if !whole || spaces.len() as u64 != wanted.spaces || rows != wanted.rows {
-            let what = format!("the keyframe after event {after} is not whole");
-            return Err(RecordError::damaged("keyframes", None, what));
-        }
-        let spaces = spaces.into_values().map(|(state, _, _)| state).collect();
-        Ok(Keyframe { after: Seq(wanted.after), at: MonoNs(wanted.at), spaces })
-    }
-
-    /// Each row of a keyframe in one of its tables.
-    fn each(
-        &self,
-        wanted: KeyframeRow,
-        table: &'static Table,
-        found: &mut dyn FnMut(Row<'_>) -> Result<(), RecordError>,
-    ) -> Result<(), RecordError> {
-        let after = wanted.after as i64;
-        for batch in self.batches(wanted.unit, table, after)? {
-            let batch = batch?;
-            for row in (0..batch.len()).map(|row| batch.row(row)) {
-                match row.need::<i64>(0)? {
-                    key if key < after => {}
-                    key if key > after => return Ok(()),
-                    _ => found(row)?,
-                }
-            }
-        }
-        Ok(())
+    /// Where the latest keyframe is that contains no event after `at`.
+    fn keyframe_before(&self, at: Seq) -> Option<KeyframeRow> {
+        let after = self.keyframes.partition_point(|k| k.after <= at.0);
+        after.checked_sub(1).and_then(|index| self.keyframes.get(index)).copied()
     }
 }
 
@@ -136,11 +66,25 @@ impl EventSource for Reader {
     }
 
     fn keyframe(&mut self, at: Seq) -> Result<Option<Keyframe>, RecordError> {
-        let after = self.keyframes.partition_point(|k| k.after <= at.0);
-        let Some(wanted) = after.checked_sub(1).and_then(|index| self.keyframes.get(index)) else {
-            return Ok(None);
-        };
-        self.load(*wanted).map(Some)
+        let Some(wanted) = self.keyframe_before(at) else { return Ok(None) };
+        let mut loading = Loading::new(wanted);
+        loading.read(self, usize::MAX)?;
+        loading.finish().map(Some)
+    }
+
+    fn keyframe_part(&mut self, at: Seq) -> Result<Option<Option<Keyframe>>, RecordError> {
+        let Some(wanted) = self.keyframe_before(at) else { return Ok(Some(None)) };
+        let begun = self.loading.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut loading = begun.filter(|l| l.is_of(wanted)).unwrap_or_else(|| Loading::new(wanted));
+        if loading.read(self, PART)? {
+            return loading.finish().map(|keyframe| Some(Some(keyframe)));
+        }
+        *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = Some(loading);
+        Ok(None)
+    }
+
+    fn landmarks(&mut self, found: &mut dyn FnMut(Event) -> bool) -> Result<(), RecordError> {
+        self.each_landmark(found)
     }
 
     fn last(&self) -> Option<Seq> {

@@ -5,7 +5,8 @@ use crate::error::RecordError;
 use crate::files;
 use crate::meta::VERSION;
 use crate::table::{ALL, EVENTS, Table};
-use crate::tail::Tail;
+use crate::tail::{Frame, Tail};
+use arrow_array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::RowGroupMetaData;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use std::path::{Path, PathBuf};
 
 /// How many bytes of a file one checksum covers.
 pub(crate) const BLOCK: usize = 64 * 1024;
+
+/// So many rows of keyframes are a row group, where the next ones are of another keyframe.
+const LARGE: usize = 4096;
 
 /// What seal.json of a segment says.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,6 +78,19 @@ struct Open {
     writer: ArrowWriter<BufWriter<File>>,
     path: PathBuf,
     rows: u64,
+    key: i64,
+}
+
+impl Open {
+    /// Adds a batch. A large keyframe has row groups of its own: whoever wants one need not unpack those beside it.
+    fn write(&mut self, batch: &RecordBatch, frame: &Frame) -> parquet::errors::Result<()> {
+        let is_of_keyframe = frame.table.columns.first().is_some_and(|column| column.name == "after");
+        if is_of_keyframe && frame.key != self.key && self.writer.in_progress_rows() >= LARGE {
+            self.writer.flush()?;
+        }
+        self.key = frame.key;
+        self.writer.write(batch)
+    }
 }
 
 fn convert(source: &Tail, folder: &Path) -> Result<(), RecordError> {
@@ -90,7 +107,7 @@ fn convert(source: &Tail, folder: &Path) -> Result<(), RecordError> {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => entry.insert(start(frame.table, folder)?),
         };
-        let written = complete(frame.table, &batch).map_err(Into::into).and_then(|b| file.writer.write(&b));
+        let written = complete(frame.table, &batch).map_err(Into::into).and_then(|b| file.write(&b, frame));
         written.map_err(|e| RecordError::io(&file.path, std::io::Error::other(e)))?;
         file.rows += batch.num_rows() as u64;
     }
@@ -107,11 +124,11 @@ fn start(table: &Table, folder: &Path) -> Result<Open, RecordError> {
     let file = files::create(&path)?;
     let writer = ArrowWriter::try_new(BufWriter::new(file), table.schema(), Some(table.properties()))
         .map_err(|e| RecordError::io(&path, std::io::Error::other(e)))?;
-    Ok(Open { writer, path, rows: 0 })
+    Ok(Open { writer, path, rows: 0, key: i64::MIN })
 }
 
 fn finish(open: Open) -> Result<SealedTable, RecordError> {
-    let Open { mut writer, path, rows } = open;
+    let Open { mut writer, path, rows, .. } = open;
     writer.flush().map_err(|e| RecordError::io(&path, std::io::Error::other(e)))?;
     let ends: Vec<u64> = writer.flushed_row_groups().iter().map(end).collect();
     let file = writer.into_inner().map_err(|e| RecordError::io(&path, std::io::Error::other(e)))?;

@@ -1,15 +1,19 @@
 //! Segments: Parquet files of which each block is checked before anything is decoded.
 
 use crate::batch::Batch;
+use crate::cursor::Batches;
 use crate::error::{Damage, RecordError};
-use crate::guard::guarded;
+use crate::guard;
 use crate::meta::{VERSION, is_known};
 use crate::seal::{BLOCK, Seal, SealedTable};
 use crate::store::Store;
 use crate::table::Table;
+use arrow_array::{Array, Int64Array};
 use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowSelection, RowSelector,
 };
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
@@ -19,7 +23,8 @@ use std::ops::Range;
 pub(crate) const LARGEST: u64 = 512 << 20;
 /// No row group has more rows.
 const MOST_ROWS: i64 = 1 << 20;
-const BATCH: usize = 4096;
+/// So many rows are decoded at a time: few, because somebody waits for the first of them.
+const BATCH: usize = 1024;
 
 /// A sealed part of a recording.
 #[derive(Debug)]
@@ -33,11 +38,11 @@ pub(crate) struct Segment {
 #[derive(Debug)]
 pub(crate) struct TableFile {
     table: &'static Table,
-    name: String,
+    pub(crate) name: String,
     bytes: Bytes,
-    metadata: ArrowReaderMetadata,
+    pub(crate) metadata: ArrowReaderMetadata,
     /// From the first block that is not as it was written to the description of the file.
-    bad: Option<Range<u64>>,
+    pub(crate) bad: Option<Range<u64>>,
 }
 
 impl Segment {
@@ -64,7 +69,7 @@ impl Segment {
         let bad = bad_part(&bytes, sealed)
             .map_err(|at| RecordError::damaged(&name, at, "is not as it was written"))?;
         let bytes = Bytes::from(bytes);
-        let metadata = decoded(&name, || {
+        let metadata = guarded(&name, || {
             ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new().with_skip_arrow_metadata(false))
         })?;
         Ok(Some(TableFile { table, name, bytes, metadata, bad }))
@@ -116,9 +121,12 @@ fn bad_blocks(bytes: &[u8], crcs: &[u32], place: u64) -> Option<(u64, u64)> {
     (place < footer && is_whole).then_some((place, footer))
 }
 
-/// What the decoder makes of a file, which may be an enemy's.
-fn decoded<T>(name: &str, decode: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T, RecordError> {
-    match guarded(decode) {
+/// Calls into the decoder: an enemy's file must not end us.
+pub(crate) fn guarded<T>(
+    name: &str,
+    decode: impl FnOnce() -> parquet::errors::Result<T>,
+) -> Result<T, RecordError> {
+    match guard::guarded(decode) {
         Some(result) => result.map_err(|e| RecordError::damaged(name, None, e.to_string())),
         None => Err(RecordError::damaged(name, None, "cannot be decoded")),
     }
@@ -140,11 +148,54 @@ impl TableFile {
         Some(Damage { file: self.name.clone(), at, what })
     }
 
-    /// The rows from the first row group on that may hold a key of at least `from`.
-    pub(crate) fn batches(
-        &self,
-        from: i64,
-    ) -> Result<Box<dyn Iterator<Item = Result<Batch, RecordError>> + Send>, RecordError> {
+    pub(crate) fn builder(&self) -> ParquetRecordBatchReaderBuilder<Bytes> {
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
+            .with_batch_size(BATCH)
+    }
+
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    fn rows_of(&self, group: usize) -> usize {
+        let group = self.metadata.metadata().row_groups().get(group);
+        group.map_or(0, |group| usize::try_from(group.num_rows()).unwrap_or(0))
+    }
+
+    /// How many rows of a row group come before the first key of at least `from`, by its keys alone; they need not be
+    /// decoded. None where that cannot be told: reading them tells why.
+    fn rows_before(&self, group: usize, from: i64) -> usize {
+        let described = self.metadata.metadata().row_groups().get(group);
+        if described.and_then(smallest_key).is_some_and(|key| key >= from) {
+            return 0;
+        }
+        let keys = |reader: ParquetRecordBatchReader| {
+            let mut before = 0;
+            for batch in reader {
+                let batch = batch?;
+                let Some(keys) =
+                    batch.columns().first().and_then(|c| c.as_any().downcast_ref::<Int64Array>())
+                else {
+                    return Ok(0);
+                };
+                let smaller = keys.iter().take_while(|key| key.is_some_and(|key| key < from)).count();
+                before += smaller;
+                if smaller < batch.num_rows() {
+                    break;
+                }
+            }
+            Ok(before)
+        };
+        let read = guarded(&self.name, || {
+            let builder = self.builder().with_row_groups(vec![group]);
+            let key = ProjectionMask::leaves(builder.parquet_schema(), [0]);
+            keys(builder.with_projection(key).build()?)
+        });
+        read.unwrap_or(0)
+    }
+
+    /// The row groups that may hold a key of at least `from`, up to the first that cannot be read, and why it cannot.
+    pub(crate) fn groups(&self, from: i64) -> (Vec<usize>, Option<Damage>) {
         let mut groups = Vec::new();
         let mut damage = None;
         for (index, group) in self.metadata.metadata().row_groups().iter().enumerate() {
@@ -168,19 +219,38 @@ impl TableFile {
             }
             groups.push(index);
         }
-        let mut reader = decoded(&self.name, || {
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
-                .with_row_groups(groups)
-                .with_batch_size(BATCH)
-                .build()
+        (groups, damage)
+    }
+
+    /// The rows from the first row group on that may hold a key of at least `from`.
+    pub(crate) fn batches(&self, from: i64) -> Result<Batches, RecordError> {
+        let (groups, damage) = self.groups(from);
+        let rows: usize = groups.iter().map(|group| self.rows_of(*group)).sum();
+        let skipped = groups.first().map_or(0, |group| self.rows_before(*group, from)).min(rows);
+        let reader = guarded(&self.name, || {
+            let mut builder = self.builder().with_row_groups(groups);
+            if skipped > 0 {
+                let parts = [RowSelector::skip(skipped), RowSelector::select(rows - skipped)];
+                builder = builder.with_row_selection(RowSelection::from(parts.to_vec()));
+            }
+            builder.build()
         })?;
+        Ok(self.decoded(reader, damage))
+    }
+
+    /// What a reader decodes, and then what ends the file early.
+    pub(crate) fn decoded(
+        &self,
+        mut reader: ParquetRecordBatchReader,
+        mut damage: Option<Damage>,
+    ) -> Batches {
         let (table, name) = (self.table, self.name.clone());
         let mut ended = false;
-        Ok(Box::new(std::iter::from_fn(move || {
+        Box::new(std::iter::from_fn(move || {
             if ended {
                 return None;
             }
-            let next = decoded(&name, || reader.next().transpose().map_err(Into::into));
+            let next = guarded(&name, || reader.next().transpose().map_err(Into::into));
             let item = match next {
                 Ok(Some(batch)) => Batch::new(table, &batch, &name),
                 Ok(None) => Err(RecordError::Damaged(damage.take()?)),
@@ -188,7 +258,7 @@ impl TableFile {
             };
             ended = item.is_err();
             Some(item)
-        })))
+        }))
     }
 }
 
@@ -196,6 +266,14 @@ impl TableFile {
 fn largest_key(group: &RowGroupMetaData) -> Option<i64> {
     match group.columns().first()?.statistics()? {
         Statistics::Int64(statistics) => statistics.max_opt().copied(),
+        _ => None,
+    }
+}
+
+/// The smallest one.
+fn smallest_key(group: &RowGroupMetaData) -> Option<i64> {
+    match group.columns().first()?.statistics()? {
+        Statistics::Int64(statistics) => statistics.min_opt().copied(),
         _ => None,
     }
 }

@@ -86,8 +86,11 @@ pub(crate) const ALL: [&Table; 12] = [
     &KEYFRAMES,
 ];
 
-/// How many rows a row group has at most: what must be read to find one event.
+/// How many rows a row group has at most: each has statistics of its own.
 pub(crate) const ROW_GROUP: usize = 32_768;
+
+/// How many rows a page has at most: what must be unpacked to find one event.
+const PAGE: usize = 8192;
 
 impl Table {
     pub(crate) fn by_id(id: u16) -> Option<&'static Table> {
@@ -116,6 +119,7 @@ impl Table {
             .set_created_by("vmatlas".to_owned())
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
+            .set_data_page_row_count_limit(PAGE)
             .set_max_row_group_row_count(Some(ROW_GROUP));
         for column in self.columns {
             let path = ColumnPath::from(column.name);

@@ -25,6 +25,11 @@ pub fn realtime_offset() -> u64 {
     read(libc::CLOCK_REALTIME).saturating_sub(read(libc::CLOCK_MONOTONIC))
 }
 
+/// How long this thread has had a CPU: what a measurement on a machine with other work needs.
+pub fn thread_cpu_time() -> Duration {
+    Duration::from_nanos(read(libc::CLOCK_THREAD_CPUTIME_ID))
+}
+
 /// Sleeps at least this long.
 pub fn sleep(time: Duration) {
     std::thread::sleep(time);

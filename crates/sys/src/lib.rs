@@ -22,7 +22,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod tty;
 
-pub use clock::{cpu_time, now, realtime_offset, sleep};
+pub use clock::{cpu_time, now, realtime_offset, sleep, thread_cpu_time};
 pub use errno::{errno_name, errno_text, last_errno};
 pub use id::{
     PidFd, effective_uid, hostname_release, page_size, read_implies_exec, real_uid, same_address_space,

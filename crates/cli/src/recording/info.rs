@@ -8,8 +8,8 @@ use clap::Args;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vmatlas_event::{Bytes, EventSource, MonoNs, Seq};
-use vmatlas_record::Reader;
+use vmatlas_event::{Bytes, EventSource, MonoNs, Op, Seq, SnapshotReason};
+use vmatlas_record::{Reader, RecordError};
 use vmatlas_view::info::{About, Counts, json, write_text};
 use vmatlas_view::looks::Looks;
 
@@ -28,15 +28,13 @@ pub(crate) struct InfoArgs {
 
 pub(crate) fn run(args: &InfoArgs, context: &Context) -> Result<ExitCode> {
     let mut reader = super::open(&args.recording, context)?;
-    let mut counts = Counts::default();
-    let read = reader.events(Seq(0), &mut |event| {
-        counts.add(&event);
-        true
-    });
-    counts.broken = read.err().map(|error| error.to_string());
+    let counts = match counted(&mut reader) {
+        Ok(counts) if reader.damage().is_empty() => counts,
+        _ => read(&mut reader),
+    };
     let about = about(&reader);
     // The same damage is met when opening and when reading.
-    counts.broken = counts.broken.filter(|broken| !about.damage.contains(broken));
+    let counts = Counts { broken: counts.broken.filter(|broken| !about.damage.contains(broken)), ..counts };
     if args.json {
         output::print(|out| writeln!(out, "{}", json(&about, &counts)))?;
     } else {
@@ -46,6 +44,55 @@ pub(crate) fn run(args: &InfoArgs, context: &Context) -> Result<ExitCode> {
         if args.no_pager { output::print(write)? } else { output::page(context, write)? }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Counts without reading each event, where the recording is whole.
+fn counted(reader: &mut Reader) -> Result<Counts, RecordError> {
+    let mut counts = Counts::default();
+    let mut programs = Vec::new();
+    reader.landmarks(&mut |event| {
+        match event.op {
+            // Its rows, which name the program, are not among what is given.
+            Op::Snapshot { reason: SnapshotReason::Exec | SnapshotReason::Attach, .. } => {
+                programs.push(event.seq)
+            }
+            _ => counts.tell(&event),
+        }
+        true
+    })?;
+    let last = reader.last();
+    let mut one = |from: Seq| {
+        let mut found = None;
+        let read = reader.events(from, &mut |event| {
+            found = Some(event);
+            false
+        });
+        read.map(|()| found)
+    };
+    for seq in programs {
+        one(seq)?.iter().for_each(|event| counts.tell(event));
+    }
+    let first = one(Seq(0))?;
+    let last = match last {
+        Some(last) => one(last)?,
+        None => None,
+    };
+    counts.times = first.zip(last).map(|(first, last)| (first.entered, last.left));
+    for tallied in reader.tally()? {
+        counts.add_many(tallied.task.pid, tallied.kind, tallied.failed, tallied.count);
+    }
+    Ok(counts)
+}
+
+/// Counts each event, as far as they go.
+fn read(reader: &mut Reader) -> Counts {
+    let mut counts = Counts::default();
+    let read = reader.events(Seq(0), &mut |event| {
+        counts.add(&event);
+        true
+    });
+    counts.broken = read.err().map(|error| error.to_string());
+    counts
 }
 
 fn about(reader: &Reader) -> About {

@@ -87,6 +87,15 @@ impl EventSource for Lenient {
         Ok(None)
     }
 
+    fn keyframe_part(&mut self, at: Seq) -> Result<Option<Option<Keyframe>>, RecordError> {
+        let wanted = self.end.map_or(at, |end| at.min(end));
+        match self.reader.keyframe_part(wanted) {
+            Err(RecordError::Damaged(damage)) => self.note(damage),
+            result => return result,
+        }
+        self.keyframe(at).map(Some)
+    }
+
     fn last(&self) -> Option<Seq> {
         self.end.or(self.reader.last())
     }

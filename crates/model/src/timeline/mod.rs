@@ -10,6 +10,7 @@
 //! the recording means the last event before it. Events whose numbers do not grow are an error; numbers that are
 //! missing are none (a damaged part was left out), and what follows is told as the model tells it.
 
+mod behind;
 mod compare;
 mod history;
 mod layout;
@@ -31,6 +32,7 @@ pub(crate) use window::Effects;
 
 use crate::space::AddressSpace;
 use crate::spaces::Spaces;
+use behind::Behind;
 use std::collections::VecDeque;
 use std::fmt;
 use vmatlas_event::{Event, EventSource, Keyframe, MmId, MonoNs, PageSize, Pid, Seq};
@@ -103,6 +105,10 @@ pub struct Timeline<S: EventSource> {
     window: Window,
     /// Events that follow the window, read already.
     ahead: VecDeque<Event>,
+    /// What comes before the window, on its way.
+    behind: Option<Behind>,
+    /// A window that was left: its memory is given back bit by bit.
+    left: Option<Window>,
     tree: Option<Tree>,
 }
 
@@ -126,7 +132,8 @@ impl<S: EventSource> Timeline<S> {
         let mut spaces = Spaces::new(page);
         spaces.distrust(distrust);
         let window = Window::new(spaces, Place { seq: None, at: start });
-        Ok(Timeline { source, page, distrust, start, window, ahead: VecDeque::new(), tree: None })
+        let (ahead, behind, left, tree) = (VecDeque::new(), None, None, None);
+        Ok(Timeline { source, page, distrust, start, window, ahead, behind, left, tree })
     }
 
     /// Where it is.
@@ -175,23 +182,26 @@ impl<S: EventSource> Timeline<S> {
     /// The latest keyframe that contains no event after `at`, if it keeps to that.
     fn keyframe(&mut self, at: Seq) -> Result<Option<Keyframe>, TimelineError<S::Error>> {
         let keyframe = self.source.keyframe(at).map_err(TimelineError::Source)?;
-        match keyframe {
-            Some(Keyframe { after, .. }) if after > at => {
-                Err(TimelineError::BadKeyframe { asked: at, after })
-            }
-            keyframe => Ok(keyframe),
-        }
+        checked(keyframe, at)
     }
 
     /// The state of a keyframe and the place after it; `None` is before the first event.
     fn state_of(&self, keyframe: Option<Keyframe>) -> (Spaces, Place) {
         match keyframe {
             Some(keyframe) => {
-                let spaces = Spaces::from_keyframe(self.page, self.distrust, &keyframe);
-                (spaces, Place { seq: Some(keyframe.after), at: keyframe.at })
+                let place = Place { seq: Some(keyframe.after), at: keyframe.at };
+                (Spaces::from_keyframe(self.page, self.distrust, keyframe), place)
             }
             None => (self.nothing(), Place { seq: None, at: self.start }),
         }
+    }
+}
+
+/// A keyframe that was asked for at an event, if it keeps to that.
+fn checked<E>(keyframe: Option<Keyframe>, at: Seq) -> Result<Option<Keyframe>, TimelineError<E>> {
+    match keyframe {
+        Some(Keyframe { after, .. }) if after > at => Err(TimelineError::BadKeyframe { asked: at, after }),
+        keyframe => Ok(keyframe),
     }
 }
 

@@ -8,6 +8,13 @@ use vmatlas_event::{EventSource, Keyframe, MmId, Op, Seq};
 /// An event so near is reached by replay, without a look for a keyframe.
 const NEAR: u64 = 1000;
 
+/// So many events before a place to which somebody goes are in the window, so that steps back from there are made while
+/// what comes before them is made ready.
+const MARGIN: u64 = 256;
+
+/// So many entries of a window that was left are given back with a step.
+const FADED: usize = 128;
+
 /// So many events are read at a time when steps are made, and no more rows than these.
 const AHEAD: usize = 64;
 const AHEAD_ROWS: usize = 4096;
@@ -20,10 +27,10 @@ impl<S: EventSource> Timeline<S> {
     pub fn seek_event(&mut self, to: Seq) -> Result<(), TimelineError<S::Error>> {
         let base = self.window.base().seq;
         let frontier = self.window.frontier().seq;
-        if base.is_some_and(|base| base > to) {
-            self.restart(to)?;
+        if base.is_some_and(|base| base.0.saturating_add(MARGIN) > to.0) {
+            self.restart(Seq(to.0.saturating_sub(MARGIN)))?;
         } else if frontier.map_or(0, |seq| seq.0).saturating_add(NEAR) < to.0
-            && let Some(keyframe) = self.keyframe(to)?
+            && let Some(keyframe) = self.keyframe(Seq(to.0.saturating_sub(MARGIN)))?
             && frontier.is_none_or(|frontier| frontier < keyframe.after)
         {
             self.begin_with(Some(keyframe));
@@ -74,6 +81,7 @@ impl<S: EventSource> Timeline<S> {
     }
 
     fn begin_with(&mut self, keyframe: Option<Keyframe>) {
+        self.behind = None;
         let (spaces, place) = self.state_of(keyframe);
         self.window = Window::new(spaces, place);
         self.ahead.clear();
@@ -85,6 +93,7 @@ impl<S: EventSource> Timeline<S> {
     /// Those of [`seek_event`](Timeline::seek_event).
     pub fn step_forward(&mut self, of: Option<MmId>) -> Result<bool, TimelineError<S::Error>> {
         let mut is_visible = false;
+        self.fade();
         loop {
             match self.window.redo(of) {
                 Some(shown) => is_visible |= shown,
@@ -135,15 +144,27 @@ impl<S: EventSource> Timeline<S> {
     /// # Errors
     /// Those of [`seek_event`](Timeline::seek_event).
     pub fn step_back(&mut self, of: Option<MmId>) -> Result<bool, TimelineError<S::Error>> {
+        self.fade();
         loop {
             match self.window.undo_group(None, of) {
-                Some(true) => return Ok(true),
-                Some(false) => {}
+                Some(is_visible) => {
+                    self.make_ready();
+                    if is_visible {
+                        return Ok(true);
+                    }
+                }
                 None => {
                     let Some(here) = self.window.place().seq else { return Ok(false) };
-                    self.reload_before(here)?;
+                    self.enter_behind(here)?;
                 }
             }
+        }
+    }
+
+    /// Gives some memory of a window back that was left.
+    fn fade(&mut self) {
+        if self.left.as_mut().is_some_and(|left| left.fade(FADED)) {
+            self.left = None;
         }
     }
 
@@ -157,13 +178,18 @@ impl<S: EventSource> Timeline<S> {
             return Ok(changes);
         }
         if let Some(here) = self.window.place().seq {
-            self.reload_before(here)?;
+            self.enter_behind(here)?;
         }
         Ok(self.window.latest().unwrap_or_default())
     }
 
     /// Has the events that lead to `here` in the window, where nothing is in it.
-    fn reload_before(&mut self, here: Seq) -> Result<(), TimelineError<S::Error>> {
+    fn enter_behind(&mut self, here: Seq) -> Result<(), TimelineError<S::Error>> {
+        if let Some(window) = self.ready(here) {
+            self.left = Some(std::mem::replace(&mut self.window, window));
+            self.ahead.clear();
+            return Ok(());
+        }
         match here.0.checked_sub(1) {
             Some(before) => self.restart(Seq(before))?,
             None => self.rewind(),

@@ -145,6 +145,17 @@ impl Window {
         self.place_after(self.entries.len())
     }
 
+    /// How many entries are made: so many can be taken back.
+    pub(crate) fn made(&self) -> usize {
+        self.made
+    }
+
+    /// Gives memory back of one that nobody wants any more; whether that was the last of it.
+    pub(crate) fn fade(&mut self, entries: usize) -> bool {
+        self.entries.truncate(self.entries.len().saturating_sub(entries));
+        self.entries.is_empty()
+    }
+
     pub(crate) fn is_at_frontier(&self) -> bool {
         self.made == self.entries.len()
     }
@@ -195,9 +206,9 @@ impl Window {
         is_visible
     }
 
-    /// Forgets the oldest events until a quarter of the memory is free, whole groups.
+    /// Forgets the oldest events until some memory is free, whole groups; little, since a step waits for it.
     fn forget(&mut self) {
-        while self.bytes > BUDGET / 4 * 3 {
+        while self.bytes > BUDGET / 64 * 63 {
             let end = self.entries.iter().position(|entry| entry.is_settled);
             let Some(end) = end.filter(|end| end + 1 < self.entries.len()) else { return };
             for entry in self.entries.drain(..=end) {

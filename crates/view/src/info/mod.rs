@@ -92,13 +92,26 @@ pub struct Counts {
 impl Counts {
     /// Adds an event.
     pub fn add(&mut self, event: &Event) {
-        self.events += 1;
-        let kind = self.kinds.entry(event.op.kind()).or_default();
-        kind.0 += 1;
-        kind.1 += u64::from(matches!(event.outcome, Outcome::Failed(_)));
+        let failed = matches!(event.outcome, Outcome::Failed(_));
+        self.add_many(event.task.pid, event.op.kind(), failed, 1);
         self.times = Some((self.times.map_or(event.entered, |(first, _)| first), event.left));
+        self.tell(event);
+    }
+
+    /// Adds so many events of a kind that say nothing else.
+    pub fn add_many(&mut self, pid: Pid, kind: OpKind, failed: bool, count: u64) {
+        self.events += count;
+        let (all, failures) = self.kinds.entry(kind).or_default();
+        *all += count;
+        *failures += if failed { count } else { 0 };
+        let process = self.processes.entry(pid).or_default();
+        // Calls come first in `OpKind`.
+        process.calls += if kind <= OpKind::Other { count } else { 0 };
+    }
+
+    /// Takes what an event says of its process, without counting it: only what is no call says something.
+    pub fn tell(&mut self, event: &Event) {
         let process = self.processes.entry(event.task.pid).or_default();
-        process.calls += u64::from(event.op.is_call());
         match &event.op {
             Op::Fork { kind: ForkKind::Thread, .. } => process.threads += 1,
             Op::Fork { child, .. } => {

@@ -87,7 +87,7 @@ proptest! {
             }
         }
         let Some(kept) = kept else { return Ok(()) };
-        let mut part = Spaces::from_keyframe(PageSize::FOUR_KIB, false, &kept);
+        let mut part = Spaces::from_keyframe(PageSize::FOUR_KIB, false, kept.clone());
         prop_assert_eq!(part.keyframe(kept.after, kept.at), Some(kept.clone()));
         for event in events.iter().filter(|event| event.seq > kept.after) {
             prop_assert_eq!(&part.event(event).ask, &asked[event.seq.0 as usize], "{:?}", event);

@@ -1,0 +1,114 @@
+//! What comes before the window: made ready in small parts while steps go back, so that none of them waits for all of it.
+
+use super::window::{Place, Window};
+use super::{Timeline, checked, events_after};
+use crate::keyframe::Building;
+use vmatlas_event::{EventSource, Seq};
+
+/// It is begun when so few entries can still be taken back.
+const NEAR: usize = 4096;
+
+/// So many rows of a keyframe are taken in with a step, and so many events replayed.
+const ROWS: usize = 2048;
+const EVENTS: usize = 128;
+
+/// The window that ends where another one begins, on its way.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    /// Its last event: that before the first one of the other window.
+    end: Seq,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The keyframe that it begins with is read.
+    Reading,
+    /// It is taken in.
+    Building(Box<Building>, Place),
+    /// Events are replayed.
+    Replaying(Box<Window>),
+    Ready(Box<Window>),
+    /// The source failed, or contradicts itself; whoever really goes there is told of it.
+    Failed,
+}
+
+impl<S: EventSource> Timeline<S> {
+    /// Does a part of what a step back over the beginning of the window needs, where that is near.
+    pub(super) fn make_ready(&mut self) {
+        if self.window.made() <= NEAR
+            && let Some(base) = self.window.base().seq
+        {
+            self.advance(base);
+        }
+    }
+
+    /// The window that ends after `here`, all that is left to do for it done; `None` where that failed.
+    pub(super) fn ready(&mut self, here: Seq) -> Option<Window> {
+        while !self.advance(here) {}
+        match self.behind.take()?.state {
+            State::Ready(window) => Some(*window),
+            _ => None,
+        }
+    }
+
+    /// Does one part; whether nothing is left to do.
+    fn advance(&mut self, end: Seq) -> bool {
+        let begun = self.behind.take().filter(|behind| behind.end == end);
+        let state = begun.map_or(State::Reading, |behind| behind.state);
+        let state = match state {
+            State::Reading => self.read_part(end),
+            State::Building(mut building, place) => match building.go_on(ROWS) {
+                true => State::Replaying(Box::new(Window::new(building.finish(), place))),
+                false => State::Building(building, place),
+            },
+            State::Replaying(window) => self.replay_part(window, end),
+            done => done,
+        };
+        let is_done = matches!(state, State::Ready(_) | State::Failed);
+        self.behind = Some(Behind { end, state });
+        is_done
+    }
+
+    fn read_part(&mut self, end: Seq) -> State {
+        let Some(before) = end.0.checked_sub(1).map(Seq) else {
+            return State::Replaying(Box::new(self.empty()));
+        };
+        match self.source.keyframe_part(before) {
+            Ok(None) => State::Reading,
+            Ok(Some(keyframe)) => match checked::<S::Error>(keyframe, before) {
+                Ok(Some(keyframe)) => {
+                    let place = Place { seq: Some(keyframe.after), at: keyframe.at };
+                    State::Building(Box::new(Building::new(self.page, self.distrust, keyframe)), place)
+                }
+                Ok(None) => State::Replaying(Box::new(self.empty())),
+                Err(_) => State::Failed,
+            },
+            Err(_) => State::Failed,
+        }
+    }
+
+    /// A window before the first event.
+    fn empty(&self) -> Window {
+        Window::new(self.nothing(), Place { seq: None, at: self.start })
+    }
+
+    fn replay_part(&mut self, mut window: Box<Window>, end: Seq) -> State {
+        let mut count = 0;
+        let read = events_after(&mut self.source, window.frontier().seq, |event| {
+            if event.seq > end {
+                return false;
+            }
+            window.apply(&event, None);
+            count += 1;
+            count < EVENTS && event.seq < end
+        });
+        let at = window.frontier().seq;
+        match read {
+            Ok(()) if count == EVENTS && at < Some(end) => State::Replaying(window),
+            // It ends where the other one begins, and nothing there is half done.
+            Ok(()) if at == Some(end) && window.is_settled() => State::Ready(window),
+            _ => State::Failed,
+        }
+    }
+}

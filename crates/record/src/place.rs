@@ -1,0 +1,110 @@
+//! Places in the events of a part where reading stopped, so that it goes on there without a search.
+
+use crate::batch::Batch;
+use crate::cursor::{Batches, Cursor};
+use crate::error::RecordError;
+use crate::flat::{self, Lookup as _};
+use crate::keyframe;
+use crate::known::Known;
+use crate::unflat::{self, Attached};
+use std::sync::{Mutex, PoisonError};
+use vmatlas_event::Event;
+
+/// An event so near after a place is reached by leaving out those between.
+const NEAR: u64 = 1024;
+/// So many places are kept: where steps go on, and where what came before is read.
+const KEPT: usize = 2;
+
+/// A place in the events of a part.
+pub(crate) struct Place {
+    pub(crate) unit: usize,
+    /// All events with smaller numbers are behind it.
+    next: u64,
+    /// The last event that it came by.
+    previous: Option<u64>,
+    events: Batches,
+    batch: Option<Batch>,
+    at: usize,
+    rows: Cursor,
+    in_flight: Cursor,
+}
+
+impl Place {
+    /// Before the first event whose number is at least `from`; the three tables begin no later than there.
+    pub(crate) fn new(unit: usize, from: u64, events: Batches, rows: Batches, in_flight: Batches) -> Place {
+        let (rows, in_flight) = (Cursor::new(rows), Cursor::new(in_flight));
+        Place { unit, next: from, previous: None, events, batch: None, at: 0, rows, in_flight }
+    }
+
+    /// Gives the events from `from` on, none of which has a number that is not larger than `previous`; whether `found`
+    /// wants more, and so whether this is the end of the part.
+    pub(crate) fn events(
+        &mut self,
+        from: u64,
+        known: &Known,
+        previous: &mut Option<u64>,
+        found: &mut dyn FnMut(Event) -> bool,
+    ) -> Result<bool, RecordError> {
+        *previous = (*previous).max(self.previous);
+        loop {
+            let Some(batch) = self.batch.as_ref().filter(|batch| self.at < batch.len()) else {
+                let Some(batch) = self.events.next() else { return Ok(true) };
+                self.batch = Some(batch?);
+                self.at = 0;
+                continue;
+            };
+            let row = batch.row(self.at);
+            self.at += 1;
+            let seq = row.bits(flat::SEQ)?;
+            if seq < from {
+                continue;
+            }
+            if previous.is_some_and(|previous| previous >= seq) {
+                return Err(row.wrong(flat::SEQ));
+            }
+            *previous = Some(seq);
+            self.previous = Some(seq);
+            self.next = seq.saturating_add(1);
+            let (row_count, task_count) = unflat::attached(row)?;
+            let mut attached = Attached::default();
+            if row_count > 0 {
+                self.rows.take(seq, row_count, row, &mut |r| {
+                    attached.rows.push(keyframe::vma(r, known)?);
+                    Ok(())
+                })?;
+            }
+            if task_count > 0 {
+                self.in_flight.take(seq, task_count, row, &mut |r| {
+                    let task = r.get(1).and_then(|id| known.task(id)).ok_or_else(|| r.wrong(1))?;
+                    attached.in_flight.push(task);
+                    Ok(())
+                })?;
+            }
+            if !found(unflat::event(row, attached, known)?) {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// The places that were left last, the latest one at the end.
+#[derive(Default)]
+pub(crate) struct Places(Mutex<Vec<Place>>);
+
+impl Places {
+    /// Takes one that is at `from` or so near before it that reading goes on there.
+    pub(crate) fn take(&self, unit: usize, from: u64) -> Option<Place> {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_near = |place: &Place| place.unit == unit && place.next <= from && from - place.next < NEAR;
+        let at = places.iter().rposition(is_near)?;
+        Some(places.remove(at))
+    }
+
+    pub(crate) fn keep(&self, place: Place) {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.len() >= KEPT {
+            places.remove(0);
+        }
+        places.push(place);
+    }
+}
