@@ -21,6 +21,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod tty;
+pub mod workbench;
 
 pub use clock::{now, realtime_offset, sleep};
 pub use errno::{errno_name, errno_text, last_errno};

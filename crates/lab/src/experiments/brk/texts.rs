@@ -1,8 +1,6 @@
 //! The words of this experiment, in both languages.
 
 vmatlas_view::texts! {
-    /// Title.
-    TITLE: "brk: the heap and its moving end", "brk: ヒープと、その動く終端";
     /// Step.
     STEP_BEFORE: "where the break is", "ブレークの位置";
     /// Step.

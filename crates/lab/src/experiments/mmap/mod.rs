@@ -6,9 +6,10 @@ mod predict;
 mod texts;
 
 use crate::error::{Ending, LabError};
+use crate::info::{Info, Setup};
 use crate::machine::Machine;
 use crate::program::Program;
-use crate::report::{Audience, CallPart, ComparePart, Figure, Info, MapPart, Part, Report, SizeRow, Step};
+use crate::report::{Audience, CallPart, ComparePart, Figure, MapPart, Part, Report, SizeRow, Step};
 use crate::say::Say;
 use crate::state::{State, frames_of, pages_of};
 use crate::subject::Subject;
@@ -21,23 +22,25 @@ use vmatlas_sys::mem::{MmapArgs, Touch};
 use vmatlas_view::picture::talk::{Moment, NewArea, Panel, Talk, blocks};
 use vmatlas_view::{Text, call};
 
-pub use options::{Options, TouchPages};
+use options::{Options, TouchPages};
 use predict::{FileKind, Setting};
 
 /// What is known of it before it is made.
 pub(crate) static INFO: Info =
-    Info { name: "mmap", title: texts::TITLE, en: include_str!("en.md"), ja: include_str!("ja.md") };
+    Info::new("mmap", (include_str!("en.md"), include_str!("ja.md")), make).params(options::PARAMS);
 
 /// Makes the experiment.
 ///
 /// # Errors
 /// When the subject cannot be started or read, or the file cannot be opened; a call that fails is no error.
-pub fn run(options: &Options, audience: &mut dyn Audience) -> Result<Report, LabError> {
+fn make(setup: Setup<'_>) -> Result<Report, LabError> {
+    let Setup { info, settings, audience, tap, .. } = setup;
+    let options = &Options::of(settings);
     let args = options.args();
     let (opened, file) = options.open()?.unzip();
-    let mut subject = Subject::start(opened)?;
+    let mut subject = Subject::start(opened.into_iter().collect(), tap)?;
     let path = options.file.as_ref().map(|p| p.as_os_str().as_encoded_bytes());
-    let mut report = Report::new(&INFO, &subject);
+    let mut report = Report::new(info, &subject);
     let touch = touch_count(options, &report.machine);
     let written = if options.prot.0 & 2 == 2 { touch.min(1 << 20) } else { 0 };
     report.program = Some(Program::mmap(&args, path, written));

@@ -1,8 +1,6 @@
 //! The words of this experiment, in both languages.
 
 vmatlas_view::texts! {
-    /// Title.
-    TITLE: "mmap: how a process obtains memory", "mmap: プロセスがメモリを獲得するしくみ";
     /// Step 0.
     STEP_START: "what the process was given when it started", "プロセスが起動時に割り当てられたもの";
     /// Step 0.

@@ -4,7 +4,8 @@ mod texts;
 
 use crate::error::LabError;
 use crate::facts::{Expected, Fact, Measured, Value};
-use crate::report::{Audience, CallPart, ComparePart, Info, Part, Report, SizeRow, Step};
+use crate::info::{Info, Setup};
+use crate::report::{Audience, CallPart, ComparePart, Part, Report, SizeRow, Step};
 use crate::say::Say;
 use crate::state::State;
 use crate::subject::Subject;
@@ -15,8 +16,7 @@ use vmatlas_model::PageChange;
 use vmatlas_view::Text;
 
 /// What is known of it before it is made.
-pub(crate) static INFO: Info =
-    Info { name: "brk", title: texts::TITLE, en: include_str!("en.md"), ja: include_str!("ja.md") };
+pub(crate) static INFO: Info = Info::new("brk", (include_str!("en.md"), include_str!("ja.md")), make);
 
 /// glibc's own first step: 128 KiB of padding and a page for the request.
 const GROWTH: u64 = 132 * 1024;
@@ -25,9 +25,10 @@ const GROWTH: u64 = 132 * 1024;
 ///
 /// # Errors
 /// When the subject cannot be started or read.
-pub fn run(audience: &mut dyn Audience) -> Result<Report, LabError> {
-    let mut subject = Subject::start(None)?;
-    let mut report = Report::new(&INFO, &subject);
+fn make(setup: Setup<'_>) -> Result<Report, LabError> {
+    let Setup { info, audience, tap, .. } = setup;
+    let mut subject = Subject::start(Vec::new(), tap)?;
+    let mut report = Report::new(info, &subject);
     audience.begin(&report);
     let page = report.machine.page.bytes();
     // From a page boundary, so that what one byte does is known beforehand.

@@ -1,0 +1,73 @@
+//! `vmatlas lab NAME -o REC`: the process of an experiment, recorded as `run -o` records a program.
+
+use crate::context::Context;
+use crate::recording::{Recorder, Subject};
+use anyhow::Result;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use vmatlas_event::Event;
+use vmatlas_lab::{Info, Tap};
+use vmatlas_model::Spaces;
+use vmatlas_record::End;
+
+/// A recording, filled on the tracer's thread.
+pub(super) struct Recording {
+    shared: Arc<Mutex<Option<Shared>>>,
+}
+
+struct Shared {
+    recorder: Recorder,
+    spaces: Spaces,
+    context: Context,
+    seen: bool,
+}
+
+fn lock(shared: &Mutex<Option<Shared>>) -> MutexGuard<'_, Option<Shared>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Recording {
+    /// Makes the folder.
+    pub(super) fn create(path: PathBuf, force: bool, info: &Info, context: &Context) -> Result<Recording> {
+        let subject = Subject {
+            how: "lab",
+            program: format!("vmatlas lab {}", info.name),
+            args: None,
+            distrust: vmatlas_sys::read_implies_exec(),
+        };
+        let recorder = Recorder::create(path, force, subject, context)?;
+        let mut spaces = Spaces::new(vmatlas_sys::page_size());
+        spaces.distrust(vmatlas_sys::read_implies_exec());
+        let shared = Shared { recorder, spaces, context: *context, seen: false };
+        Ok(Recording { shared: Arc::new(Mutex::new(Some(shared))) })
+    }
+
+    /// What the experiment's tracer gives its events to.
+    pub(super) fn tap(&self) -> Tap {
+        let shared = self.shared.clone();
+        Box::new(move |event| {
+            if let Some(shared) = lock(&shared).as_mut() {
+                shared.event(event);
+            }
+        })
+    }
+
+    /// Seals it.
+    pub(super) fn finish(self, context: &Context) {
+        let Some(shared) = lock(&self.shared).take() else { return };
+        let tally = shared.spaces.tally();
+        let end = End { at: vmatlas_sys::now().0, calls: tally.calls, drift: tally.drift, ..End::default() };
+        shared.recorder.finish(end, context);
+    }
+}
+
+impl Shared {
+    fn event(&mut self, event: &Event) {
+        if !std::mem::replace(&mut self.seen, true) {
+            self.recorder.root(event.task.pid);
+        }
+        let event = self.recorder.number(event).into_owned();
+        self.spaces.event(&event);
+        self.recorder.event(&event, &self.spaces, &self.context);
+    }
+}
