@@ -20,7 +20,7 @@ use vmatlas_view::picture::chart::Sample;
 use vmatlas_view::{Text, call as words};
 
 /// PROT_NONE, for experiments with guard pages.
-#[expect(dead_code, reason = "for experiments to come")]
+#[allow(dead_code, reason = "part of the frame, for experiments to come")]
 pub(crate) const NONE: ProtArg = ProtArg(0);
 /// PROT_READ.
 pub(crate) const READ: ProtArg = ProtArg(1);
@@ -305,7 +305,7 @@ impl Lab<'_> {
     ///
     /// # Errors
     /// When the subject is gone.
-    #[expect(dead_code, reason = "for experiments to come")]
+    #[allow(dead_code, reason = "part of the frame, for experiments to come")]
     pub(crate) fn own(&mut self, args: [u64; 5], shown: &str) -> Result<Reply, LabError> {
         let place = crate::EXPERIMENTS.iter().position(|info| info.name == self.report.info.name);
         let experiment = place.map_or(u64::MAX, |index| index as u64);
