@@ -276,7 +276,6 @@ fn the_subject_ends_with_us() {
 fn wrong_usage_is_one_line() {
     for (words, part) in [
         (&["nonsense"][..], "no experiment 'nonsense'"),
-        (&["nonsense", "--lang", "ja"], "という実験はありません"),
         (&["brk", "--prot", "READ"], "unexpected argument '--prot'"),
         (&["zero-page", "--pages", "100000"], "a number from 2 to 64"),
     ] {
