@@ -143,7 +143,7 @@ impl Lab<'_> {
 
     /// Adds a line for what was done, as C would write it, and its result.
     pub(crate) fn did(&mut self, what: impl Into<String>, result: Result<String, Errno>) {
-        self.parts.push(Part::Did(DidPart { what: what.into(), result }));
+        self.parts.push(Part::Did(DidPart { child: None, what: what.into(), result }));
     }
 
     /// Adds a line for an access of the subject that ended it; nothing when it did not.
@@ -156,7 +156,8 @@ impl Lab<'_> {
     /// The same for an access of a child, whose answer is missing then.
     pub(crate) fn did_end_child(&mut self, peer: &Peer, answer: Option<u64>, what: &str) {
         if answer.is_none() {
-            self.did(format!("child {}: {what}", peer.pid()), Ok(String::new()));
+            let (child, what) = (Some(peer.pid()), what.to_owned());
+            self.parts.push(Part::Did(DidPart { child, what, result: Ok(String::new()) }));
         }
     }
 
@@ -332,7 +333,7 @@ impl Lab<'_> {
         };
         let reply = peer.command(command).ok()?.ok()?;
         let result = if write.is_some() { String::new() } else { reply.to_string() };
-        self.did(format!("child {}: {what}", peer.pid()), Ok(result));
+        self.parts.push(Part::Did(DidPart { child: Some(peer.pid()), what, result: Ok(result) }));
         Some(reply)
     }
 

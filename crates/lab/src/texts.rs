@@ -146,6 +146,8 @@ vmatlas_view::texts! {
     FRAMES_HIDDEN: "page frame numbers are shown to root only", "ページフレーム番号は root にしか表示されません";
     /// Why a setting is not known.
     SETTING_UNREAD: "{path} cannot be read", "{path} を読み取れません";
+    /// What a child did.
+    CHILD_DID: "child {pid}: {what}", "子プロセス {pid}: {what}";
     /// Column of the list.
     LIST_NAME: "NAME", "名前";
     /// Column of the list.

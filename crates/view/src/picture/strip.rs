@@ -13,9 +13,11 @@ crate::texts! {
     /// The zero page.
     ZERO: "zero page", "ゼロページ";
     /// A frame with a number that is hidden.
-    FRAME: "frame", "フレーム";
+    FRAME: "own frame", "専用";
     /// A frame that several processes map.
     SHARED: "shared", "共有";
+    /// A page of a file, in the page cache.
+    FILE: "file", "ファイル";
     /// Nothing is mapped.
     HOLE: "hole", "穴";
     /// Title for those who cannot see it.
@@ -64,6 +66,8 @@ pub enum Shown {
     Frame(Option<u64>),
     /// A frame that another process maps too.
     Shared(Option<u64>),
+    /// A frame of the page cache: a page of a file, or of shared memory.
+    File(Option<u64>),
 }
 
 impl Shown {
@@ -74,14 +78,18 @@ impl Shown {
             Shown::Zero => ZERO.get(lang).to_owned(),
             Shown::Frame(None) => FRAME.get(lang).to_owned(),
             Shown::Shared(None) => SHARED.get(lang).to_owned(),
-            Shown::Frame(Some(pfn)) | Shown::Shared(Some(pfn)) => format!("{pfn:#x}"),
+            Shown::File(None) => FILE.get(lang).to_owned(),
+            Shown::Frame(Some(pfn)) | Shown::Shared(Some(pfn)) | Shown::File(Some(pfn)) => {
+                format!("{pfn:#x}")
+            }
         }
     }
 
     fn paint(&self) -> Paint {
         match self {
             Shown::Hole | Shown::Empty => Paint::Faint,
-            Shown::Zero => Paint::File,
+            Shown::Zero => Paint::Code,
+            Shown::File(_) => Paint::File,
             Shown::Frame(_) => Paint::Added,
             Shown::Shared(_) => Paint::Shared,
         }
@@ -95,6 +103,7 @@ impl Shown {
             Shown::Zero => ("#dbeafe", "#1d4ed8"),
             Shown::Frame(_) => ("#b7e4c7", "#2d6a4f"),
             Shown::Shared(_) => ("#fde68a", "#b45309"),
+            Shown::File(_) => ("#e9d5ff", "#6b21a8"),
         }
     }
 }
@@ -105,7 +114,7 @@ fn boxes(squares: &[Square]) -> impl Iterator<Item = &[Square]> {
 }
 
 /// Columns of the text of one page.
-const CELL: usize = 10;
+const CELL: usize = 11;
 
 fn pad(text: &str, columns: usize) -> String {
     let text = shorten(text, columns);
