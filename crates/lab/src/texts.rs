@@ -69,6 +69,10 @@ vmatlas_view::texts! {
     /// A mark in a map.
     MARK_ALTERED: "altered", "変更";
     /// A mark in a map.
+    MARK_SPLIT: "split", "分割";
+    /// A mark in a map.
+    MARK_MERGED: "merged", "結合";
+    /// A mark in a map.
     MARK_GONE: "gone", "消滅";
     /// Both maps are equal.
     NO_DIFFERENCE: "No page of the map is different.", "メモリマップに変化はありません。";

@@ -92,7 +92,6 @@ impl Workbench {
             let maps = read()?;
             program.clear();
             program.extend(maps.split(|b| *b == b'\n').filter_map(range));
-            bring_in(&maps);
         }
         Ok(Workbench { program })
     }
@@ -223,22 +222,6 @@ impl Workbench {
     pub fn close(&self, fd: i32) {
         // SAFETY: the subject's descriptors are numbers to it: no Rust value owns one.
         unsafe { libc::close(fd) };
-    }
-}
-
-/// Brings the program's own code and constants into memory, so that none of it comes in the middle of an experiment.
-/// Kernels before 5.14 do not know how; then some may.
-fn bring_in(maps: &[u8]) {
-    let is_constant = |line: &&[u8]| {
-        let mut fields = line.split(|b| *b == b' ').filter(|field| !field.is_empty());
-        let prot = fields.nth(1).unwrap_or_default();
-        prot.starts_with(b"r-") && fields.nth(3).is_some_and(|path| path.starts_with(b"/"))
-    };
-    for range in maps.split(|b| *b == b'\n').filter(is_constant).filter_map(range) {
-        // SAFETY: reads pages that are there; no byte of them changes.
-        unsafe {
-            libc::syscall(libc::SYS_madvise, range.start().0, range.len().0, libc::MADV_POPULATE_READ);
-        }
     }
 }
 
