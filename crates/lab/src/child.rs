@@ -251,7 +251,7 @@ impl Subject {
                 Err(bench.exec_self([c"vmatlas", c"__lab-child", word.map_or(c"20", |(_, word)| word)]))
             }
             Command::Own { experiment, args } => {
-                let info = crate::EXPERIMENTS.get(experiment as usize).ok_or(NO_SUCH)?;
+                let info = crate::experiments().nth(experiment as usize).ok_or(NO_SUCH)?;
                 info.own.ok_or(NO_SUCH)?(bench, args)
             }
             Command::Exit => Ok(0),
