@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-use vmatlas_event::{Addr, Bytes, OpKind, PROT, Prot, ProtArg, parse_flags};
+use vmatlas_event::{Addr, Bytes, OpKind, Prot};
 use vmatlas_model::kind::Kind;
 use vmatlas_proc::Method;
 use vmatlas_view::show::{Columns, Sort};
@@ -428,10 +428,6 @@ pub(crate) fn parse_call(text: &str) -> Result<OpKind, String> {
 }
 
 /// `PROT_*` names or a number.
-pub(crate) fn parse_prot(text: &str) -> Result<ProtArg, String> {
-    parse_flags(PROT, "PROT_", text).map(ProtArg).map_err(|word| format!("{word}: no PROT_ flag"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,51 +7,35 @@
 
 #![forbid(unsafe_code)]
 
-mod brk;
 mod child;
-mod demand_paging;
+mod cleanup;
 mod error;
+mod experiments;
 mod facts;
+mod info;
+mod lab;
 mod machine;
 mod marks;
-mod mmap;
 mod program;
+mod quiz;
 pub mod render;
 mod report;
 mod say;
+mod settings;
+mod squares;
 mod state;
 mod subject;
 mod texts;
 mod watch;
 
-pub use brk::run as brk;
 pub use child::child_if_asked;
-pub use demand_paging::run as demand_paging;
 pub use error::{Ending, LabError};
+pub use experiments::{CHAPTERS, Chapter, experiments};
 pub use facts::{Expected, Fact, Measured, Value};
-pub use mmap::{Options as MmapOptions, TouchPages, run as mmap};
-pub use report::{Audience, Figure, Info, Nobody, Part, Report, Step};
+pub use info::{Info, Need};
+pub use quiz::{Question, quiz};
+pub use report::{Audience, Figure, Nobody, Part, Report, Step};
 pub use say::Say;
+pub use settings::{Param, Settings, Takes};
 pub use vmatlas_view::picture::chart::Sample;
-
-/// All experiments, in the order to learn from them.
-pub const EXPERIMENTS: [&Info; 3] = [&mmap::INFO, &brk::INFO, &demand_paging::INFO];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use vmatlas_view::Lang;
-
-    /// Checks that the long texts have the same sections in both languages, none of them empty.
-    #[test]
-    fn long_texts_are_there_in_both_languages() {
-        for info in EXPERIMENTS {
-            assert_eq!(say::sections(info.en), say::sections(info.ja), "{}", info.name);
-            for section in ["question", "expect", "practice", "next"] {
-                for lang in [Lang::En, Lang::Ja] {
-                    assert!(info.section(section, lang).len() > 20, "{} {section}", info.name);
-                }
-            }
-        }
-    }
-}
+pub use watch::Tap;

@@ -2,37 +2,19 @@
 //! of it.
 
 use crate::facts::Fact;
+use crate::info::Info;
 use crate::machine::Machine;
 use crate::program::Program;
-use crate::say::{Say, section};
+use crate::say::{Say, Word};
 use crate::state::State;
 use crate::subject::Subject;
 use crate::texts;
 use std::sync::Arc;
-use vmatlas_event::{Bytes, Op, Outcome, Pid, VmaRow};
+use vmatlas_event::{Bytes, Errno, Op, Outcome, Pid, VmaRow};
 use vmatlas_view::picture::chart::{Chart, Sample};
+use vmatlas_view::picture::strip::{Panel, Square, Strip};
 use vmatlas_view::picture::talk::Talk;
 use vmatlas_view::{Lang, Text};
-
-/// What is known of an experiment before it is made.
-#[derive(Debug)]
-pub struct Info {
-    /// Its name on the command line.
-    pub name: &'static str,
-    /// What it shows, in one line.
-    pub title: Text,
-    /// The longer texts in English, by section: question, expect, practice, next.
-    pub en: &'static str,
-    /// The same in Japanese.
-    pub ja: &'static str,
-}
-
-impl Info {
-    /// A section of the longer texts.
-    pub fn section(&self, name: &str, lang: Lang) -> &'static str {
-        section(if lang == Lang::Ja { self.ja } else { self.en }, name)
-    }
-}
 
 /// Everything about one experiment that was made.
 #[derive(Debug)]
@@ -53,6 +35,8 @@ pub struct Report {
     pub figure: Option<Figure>,
     /// The same to try by hand.
     pub program: Option<Program>,
+    /// What `{name}` stands for in texts.
+    pub(crate) values: Vec<(&'static str, Word)>,
 }
 
 /// One step: what was done and what was seen.
@@ -79,6 +63,8 @@ pub enum Part {
     Compare(Box<ComparePart>),
     /// A memory call with its arguments and result.
     Call(Box<CallPart>),
+    /// Something that was done, in one line.
+    Did(DidPart),
     /// Sums of calls: (call, times, mapped, unmapped).
     Sums(Vec<(&'static str, u64, Bytes, Bytes)>),
     /// Sizes before and after.
@@ -122,6 +108,17 @@ pub struct CallPart {
     pub meaning: Say,
 }
 
+/// Something that was done, as C would write it.
+#[derive(Clone, Debug)]
+pub struct DidPart {
+    /// The child of the subject that did it; `None` for the subject itself.
+    pub child: Option<Pid>,
+    /// What.
+    pub what: String,
+    /// What came of it; an empty text where there is nothing to tell.
+    pub result: Result<String, Errno>,
+}
+
 /// A size at two moments, or only at the second.
 #[derive(Clone, Debug)]
 pub struct SizeRow {
@@ -140,6 +137,28 @@ pub enum Figure {
     Talk(Talk),
     /// Sizes and faults over time.
     Chart(Chart),
+    /// Pages of an area, moment by moment.
+    Strip(Vec<Moment>),
+}
+
+/// A moment of an area, for a picture of its pages.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// What happened.
+    pub title: Say,
+    /// Each process with its pages.
+    pub lines: Vec<(Say, Vec<Square>)>,
+}
+
+impl Figure {
+    /// In one language.
+    pub(crate) fn strip(moments: &[Moment], lang: Lang) -> Strip {
+        let panel = |moment: &Moment| Panel {
+            title: moment.title.get(lang),
+            lines: moment.lines.iter().map(|(label, squares)| (label.get(lang), squares.clone())).collect(),
+        };
+        Strip { panels: moments.iter().map(panel).collect() }
+    }
 }
 
 impl Figure {
@@ -148,6 +167,7 @@ impl Figure {
         match self {
             Figure::Talk(talk) => vmatlas_view::picture::talk::svg(talk, lang),
             Figure::Chart(chart) => vmatlas_view::picture::chart::svg(chart, lang),
+            Figure::Strip(moments) => vmatlas_view::picture::strip::svg(&Figure::strip(moments, lang), lang),
         }
     }
 }
@@ -164,6 +184,7 @@ impl Report {
             facts: Vec::new(),
             figure: None,
             program: None,
+            values: Vec::new(),
         }
     }
 
@@ -172,6 +193,11 @@ impl Report {
         audience.step(self, &step);
         self.steps.push(step);
         audience.pause();
+    }
+
+    /// A text of the documents, with the values that are known now.
+    pub(crate) fn words(&self, text: Text) -> Say {
+        self.values.iter().fold(Say::new(text), |say, (name, value)| say.with(name, value.clone()))
     }
 
     /// Whether every fact holds that could be compared.

@@ -26,6 +26,12 @@ impl Say {
         Say { text, values: Vec::new() }
     }
 
+    /// The values of this sentence, with another text.
+    #[must_use]
+    pub fn retell(&self, text: Text) -> Say {
+        Say { text, values: self.values.clone() }
+    }
+
     /// Fills in one value.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Word>) -> Say {

@@ -105,3 +105,39 @@ pub(crate) fn frames_of(
     let present = pagemap::entries(&buffer[..n]).zip(0u64..).filter(|(entry, _)| entry.present());
     Ok(present.map(|(entry, index)| (index, entry.pfn())).take(most).collect())
 }
+
+/// One page, as /proc/PID/pagemap has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PageSeen {
+    /// Whether there is a frame behind it, the zero page's among them.
+    pub present: bool,
+    /// Which one; `None` where that is hidden from us.
+    pub pfn: Option<u64>,
+    /// Whether nobody else maps the frame.
+    pub exclusive: bool,
+    /// Whether it is in swap.
+    pub swapped: bool,
+    /// Whether it belongs to a file or a shared object.
+    pub file: bool,
+}
+
+/// The pages of a range, in order; what is not mapped is not present. For areas of an experiment, which are small: no
+/// more than 65,536 pages.
+pub(crate) fn pages_seen(process: &Process, range: AddrRange) -> Result<Vec<PageSeen>, ProcError> {
+    const ENTRY: u64 = 8;
+    const MOST: u64 = 65_536;
+    let page = vmatlas_sys::page_size().bytes();
+    let pagemap_file = process.open_file("pagemap")?;
+    let mut buffer = vec![0u8; ((range.len().0 / page).min(MOST) * ENTRY) as usize];
+    let n = pagemap_file.read_at(&mut buffer, range.start().0 / page * ENTRY).unwrap_or(0);
+    // What was not read stays "not present".
+    buffer.get_mut(n..).unwrap_or_default().fill(0);
+    let seen = |entry: pagemap::PagemapEntry| PageSeen {
+        present: entry.present(),
+        pfn: entry.pfn(),
+        exclusive: entry.exclusive(),
+        swapped: entry.swapped(),
+        file: entry.file(),
+    };
+    Ok(pagemap::entries(&buffer).map(seen).collect())
+}

@@ -1,9 +1,11 @@
 //! The experimenter's side of the subject: starts it under our tracer, gives it commands, and ends it.
 
-use crate::child::{CHILD_ARGUMENT, COMMAND_FD, Command, FILE_FD, REPLY_SIZE, Reply, decode_reply};
+use crate::child::{
+    CHILD_ARGUMENT, COMMAND_FD, Command, FILE_FDS, PEER_FDS, REPLY_SIZE, Reply, decode_reply,
+};
 use crate::error::{Ending, LabError};
 use crate::state::State;
-use crate::watch::Watch;
+use crate::watch::{Tap, Watch};
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -29,29 +31,83 @@ pub(crate) struct Subject {
     process: Process,
     watch: Watch,
     keeper: Option<JoinHandle<Result<Ending, String>>>,
+    /// Our ends of the sockets of children it has not made yet.
+    peers: Vec<UnixStream>,
+    children: u64,
+}
+
+/// A child of the subject: it takes commands as the subject does.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    commands: UnixStream,
+    process: Process,
+}
+
+impl Peer {
+    pub(crate) fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Gives it a command; `Ending::Unknown` when it is gone: the subject's `Wait` tells how it ended.
+    pub(crate) fn command(&mut self, command: Command) -> Result<Reply, Ending> {
+        let _ = self.commands.write_all(&command.encode());
+        read_reply(&mut self.commands).ok_or(Ending::Unknown(vmatlas_event::Errno(0)))
+    }
+
+    /// Tells it to end; the subject's `Wait` collects it.
+    pub(crate) fn end(&mut self) {
+        let _ = self.commands.write_all(&Command::Exit.encode());
+    }
 }
 
 impl Subject {
-    /// Starts it, with a file to map where the experiment has one.
-    pub(crate) fn start(file: Option<File>) -> Result<Subject, LabError> {
+    /// Starts it, with the files the experiment works with.
+    pub(crate) fn start(files: Vec<File>, tap: Option<Tap>) -> Result<Subject, LabError> {
         let failed = |why: io::Error| LabError::Start { why: why.to_string() };
         let (mut commands, theirs) = UnixStream::pair().map_err(failed)?;
         let mut fds = vec![(away(theirs.into()).map_err(failed)?, COMMAND_FD)];
-        if let Some(file) = file {
-            fds.push((away(file.into()).map_err(failed)?, FILE_FD));
+        for (file, fd) in files.into_iter().zip(FILE_FDS) {
+            fds.push((away(file.into()).map_err(failed)?, fd));
         }
-        let watch = Watch::new();
+        let (mut peers, mut held) = (Vec::new(), Vec::new());
+        for fd in PEER_FDS {
+            let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+            held.push((away(theirs.into()).map_err(failed)?, fd));
+            peers.push(ours);
+        }
+        let numbers = held.iter().map(|(ours, theirs)| (ours.as_raw_fd(), *theirs)).collect::<Vec<_>>();
+        let watch = Watch::new(tap);
         let shared = watch.clone();
         let keeper = std::thread::Builder::new()
             .name("lab-keeper".to_owned())
-            .spawn(move || keep(&fds, shared))
+            .spawn(move || keep(&fds, numbers, shared))
             .map_err(failed)?;
         let pid = match read_reply(&mut commands) {
             Some(Ok(pid)) => Pid(pid as i32),
             _ => return Err(start_failure(keeper)),
         };
+        // It has them now; what is left of them is its alone, so that the end of a child is seen as the end of replies.
+        drop(held);
         let process = ProcRoot::system().process(pid)?;
-        Ok(Subject { commands, process, watch, keeper: Some(keeper) })
+        Ok(Subject { commands, process, watch, keeper: Some(keeper), peers, children: 0 })
+    }
+
+    /// Makes a child of it with fork(2).
+    pub(crate) fn fork(&mut self) -> Result<Peer, LabError> {
+        let refused = |why: String| LabError::Start { why };
+        let reply = self.command(Command::Fork { peer: self.children });
+        let pid = reply.map_err(|how| LabError::Ended { how })?;
+        let pid = pid.map_err(|errno| refused(vmatlas_sys::errno_text(errno)))?;
+        if self.peers.is_empty() {
+            return Err(refused("too many children".to_owned()));
+        }
+        self.children += 1;
+        let process = ProcRoot::system().process(Pid(pid as i32))?;
+        Ok(Peer { commands: self.peers.remove(0), process })
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -106,7 +162,8 @@ impl Subject {
         self.join()
     }
 
-    fn command(&mut self, command: Command) -> Result<Reply, Ending> {
+    /// Gives it a command and waits for the answer, or for its end.
+    pub(crate) fn command(&mut self, command: Command) -> Result<Reply, Ending> {
         // A broken pipe is told better by how it ended, below.
         let _ = self.commands.write_all(&command.encode());
         match read_reply(&mut self.commands) {
@@ -150,7 +207,7 @@ fn away(fd: OwnedFd) -> io::Result<OwnedFd> {
     let mut held = vec![fd];
     loop {
         match held.pop() {
-            Some(last) if [COMMAND_FD, FILE_FD].contains(&last.as_raw_fd()) => {
+            Some(last) if (COMMAND_FD..=FILE_FDS[3]).contains(&last.as_raw_fd()) => {
                 // Holding the unwanted number makes the copy get another.
                 let copy = last.try_clone()?;
                 held.push(last);
@@ -164,8 +221,8 @@ fn away(fd: OwnedFd) -> io::Result<OwnedFd> {
 
 /// The keeper's thread: starts the subject (ptrace(2) ties a tracee to the thread that started it), watches it to its
 /// end, and only then lets go of the subject's end of the socket, so that its end is seen as the end of replies.
-fn keep(fds: &[(OwnedFd, RawFd)], watch: Watch) -> Result<Ending, String> {
-    let numbers: Vec<(RawFd, RawFd)> = fds.iter().map(|(ours, theirs)| (ours.as_raw_fd(), *theirs)).collect();
+fn keep(fds: &[(OwnedFd, RawFd)], mut numbers: Vec<(RawFd, RawFd)>, watch: Watch) -> Result<Ending, String> {
+    numbers.extend(fds.iter().map(|(ours, theirs)| (ours.as_raw_fd(), *theirs)));
     match traced(&numbers, watch.clone()) {
         Ok(End::Exited(status)) => Ok(Ending::Exited(status)),
         Ok(End::Signaled(signal)) => Ok(Ending::Signaled(signal)),

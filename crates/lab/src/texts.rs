@@ -69,6 +69,10 @@ vmatlas_view::texts! {
     /// A mark in a map.
     MARK_ALTERED: "altered", "変更";
     /// A mark in a map.
+    MARK_SPLIT: "split", "分割";
+    /// A mark in a map.
+    MARK_MERGED: "merged", "結合";
+    /// A mark in a map.
     MARK_GONE: "gone", "消滅";
     /// Both maps are equal.
     NO_DIFFERENCE: "No page of the map is different.", "メモリマップに変化はありません。";
@@ -134,6 +138,77 @@ vmatlas_view::texts! {
     CANNOT_OPEN: "cannot open {path}: {why}", "{path} を開けません: {why}";
     /// Why there is no experiment.
     CANNOT_READ: "the subject of the experiment cannot be read: {why}", "実験用のプロセスを読み取れません: {why}";
+    /// What an experiment shows more with.
+    NEEDS_ROOT: "root, for page frame numbers", "root 権限 (ページフレーム番号の表示)";
+    /// What an experiment shows more with.
+    NEEDS_HUGE_PAGES: "huge pages set aside", "確保済みのヒュージページ";
+    /// What an experiment shows more with.
+    NEEDS_SWAP: "swap", "スワップ";
+    /// What is missing here.
+    NOT_MET: "this experiment shows more with {what}, which is missing here", "この実験は {what} があればさらに多くを示せますが、ここにはありません";
+    /// Why frames cannot be compared.
+    FRAMES_HIDDEN: "page frame numbers are shown to root only", "ページフレーム番号は root にしか表示されません";
+    /// Why a setting is not known.
+    SETTING_UNREAD: "{path} cannot be read", "{path} を読み取れません";
+    /// What a child did.
+    CHILD_DID: "child {pid}: {what}", "子プロセス {pid}: {what}";
+    /// A chapter.
+    CHAPTER_OBTAINING: "Obtaining memory", "メモリを獲得する";
+    /// A chapter.
+    CHAPTER_ARRIVING: "When memory comes", "物理メモリが割り当てられるとき";
+    /// A chapter.
+    CHAPTER_LAYOUT: "What a map is made of", "メモリマップの成り立ち";
+    /// A chapter.
+    CHAPTER_FILES: "Files and sharing", "ファイルと共有";
+    /// A chapter.
+    CHAPTER_PROCESSES: "Processes", "プロセス";
+    /// A chapter.
+    CHAPTER_MACHINE: "The machine", "マシン全体";
+    /// Column of the list.
+    LIST_NAME: "NAME", "名前";
+    /// Column of the list.
+    LIST_WHAT: "WHAT IT SHOWS", "内容";
+    /// Below the list.
+    LIST_NEXT: "'vmatlas lab NAME' runs one, '--all' runs all; 'vmatlas lab NAME --help' lists what you can change.",
+        "'vmatlas lab 名前' で 1 つ、'--all' で全部を実行します。変えられる値は 'vmatlas lab 名前 --help' で分かります。";
+    /// In the list: shows more with.
+    LIST_MORE_WITH: "more with: {what}", "さらに詳しく見るには: {what}";
+    /// Heading: parameters.
+    PARAMS: "What you can change", "変えられる値";
+    /// The usual value.
+    USUAL: "usually {value}", "通常は {value}";
+    /// Heading: quiz.
+    QUIZ: "Quiz", "クイズ";
+    /// A question.
+    QUIZ_QUESTION: "Question {n}: {text}", "問 {n}: {text}";
+    /// The answer.
+    QUIZ_ANSWER: "Answer: {answer} (measured just now)", "答え: {answer} (いま実測した値)";
+    /// A right answer.
+    QUIZ_RIGHT: "Right.", "正解です。";
+    /// A wrong answer.
+    QUIZ_WRONG: "Not quite.", "残念、違います。";
+    /// A question that this run cannot answer.
+    QUIZ_OPEN: "This run could not measure the answer (see the facts above).", "今回の実行では答えを測れませんでした (上の項目を参照)。";
+    /// How to answer.
+    HINT_YES: "yes or no", "はい / いいえ";
+    /// How to answer.
+    HINT_SIZE: "a size, such as 8KiB", "サイズ (例: 8KiB)";
+    /// How to answer.
+    HINT_NUMBER: "a number", "数";
+    /// How to answer.
+    HINT_WORD: "a word", "語";
+    /// Column of the sum of all.
+    FACTS_COLUMN: "FACTS", "項目数";
+    /// Column of the sum of all.
+    HELD: "HOLD", "一致";
+    /// Column of the sum of all.
+    OPEN: "OPEN", "比較不可";
+    /// An experiment that could not be made.
+    NOT_MADE: "not made: {why}", "実行できませんでした: {why}";
+    /// Heading of the sum of all.
+    SUM_OF_ALL: "All experiments", "すべての実験";
+    /// Where a handout was made.
+    MADE_ON: "Made by vmatlas lab {name} on Linux {kernel}.", "vmatlas lab {name} が Linux {kernel} で作成しました。";
     /// Why the limit makes it unknown.
     LIMITED: "a limit of this process (getrlimit(2)) may refuse it", "このプロセスの資源制限 (getrlimit(2)) で拒否される可能性があります";
 }

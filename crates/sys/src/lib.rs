@@ -21,6 +21,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod tty;
+pub mod workbench;
 
 pub use clock::{cpu_time, now, realtime_offset, sleep, thread_cpu_time};
 pub use errno::{errno_name, errno_text, last_errno};

@@ -1,5 +1,6 @@
 //! Reports as JSON.
 
+use super::Outcome as Made;
 use crate::report::{CallPart, ComparePart, Part, Report, Step};
 use serde_json::{Value as Json, json};
 use vmatlas_event::{Outcome, VmaRow};
@@ -18,14 +19,30 @@ pub fn one(report: &Report) -> Json {
         "steps": report.steps.iter().map(step).collect::<Vec<_>>(),
         "facts": report.facts.iter().map(crate::facts::Fact::to_json).collect::<Vec<_>>(),
         "holds": report.holds(),
+        "quiz": crate::quiz::quiz(report).iter().map(question).collect::<Vec<_>>(),
+    })
+}
+
+fn question(question: &crate::quiz::Question) -> Json {
+    json!({
+        "fact": question.id, "question": question.text.get(Lang::En),
+        "answer": question.answer.as_ref().map(|value| value.text(Lang::En)),
+        "why": question.why.get(Lang::En),
     })
 }
 
 /// All experiments: `{schema, experiments}`.
-pub fn all(reports: &[Report]) -> Json {
+pub fn all(outcomes: &[Made]) -> Json {
+    let outcome = |(info, outcome): &Made| match outcome {
+        Ok(report) => one(report),
+        Err(error) => json!({
+            "schema": "vmatlas/lab/1", "experiment": info.name, "holds": null, "holds_why": "not-read",
+            "error": error.to_string(),
+        }),
+    };
     json!({
         "schema": "vmatlas/lab-all/1",
-        "experiments": reports.iter().map(one).collect::<Vec<_>>(),
+        "experiments": outcomes.iter().map(outcome).collect::<Vec<_>>(),
     })
 }
 
@@ -48,6 +65,14 @@ fn part(part: &Part) -> Json {
         Part::Map(map) => json!({ "title": map.title.get(Lang::En), "map": rows(&map.rows) }),
         Part::Compare(compare) => comparison(compare),
         Part::Call(made) => call(made),
+        Part::Did(did) => match &did.result {
+            Ok(result) => {
+                json!({ "did": did.what, "child": did.child.map(|pid| pid.0), "result": (!result.is_empty()).then_some(result) })
+            }
+            Err(errno) => json!({
+                "did": did.what, "child": did.child.map(|pid| pid.0), "result": null, "error": vmatlas_sys::errno_name(*errno).unwrap_or("?"),
+            }),
+        },
         Part::Sums(sums) => {
             let sum = |(call, times, mapped, unmapped): &(
                 &str,

@@ -1,8 +1,14 @@
-//! Making text and JSON of a report.
+//! Making text, Markdown and JSON of a report.
 
 mod json;
 mod maps;
+mod markdown;
+mod overview;
+mod quiz;
 mod text;
 
 pub use json::{all, one};
-pub use text::{Look, beginning, ending, list, sample, step, table_of_all};
+pub use markdown::markdown;
+pub use overview::{Outcome, list, list_json, table_of_all};
+pub use quiz::{answer, question, quiz_heading};
+pub use text::{Look, beginning, ending, sample, step};

@@ -2,14 +2,17 @@
 
 use super::maps;
 use crate::facts::Fact;
-use crate::report::{CallPart, Figure, Part, Report, SizeRow, Step};
+use crate::info::Info;
+use crate::report::{CallPart, DidPart, Figure, Part, Report, SizeRow, Step};
+use crate::say::Say;
+use crate::settings::Param;
 use crate::texts;
 use std::fmt::{self, Write};
 use vmatlas_event::{Bytes, Outcome};
 use vmatlas_view::picture::chart::{self, Sample};
-use vmatlas_view::picture::talk;
 use vmatlas_view::picture::wrap::wrap;
-use vmatlas_view::table::{Align, Cell, write_table};
+use vmatlas_view::picture::{strip, talk};
+use vmatlas_view::table::{Align, Cell, width, write_table};
 use vmatlas_view::units::{count, size};
 use vmatlas_view::{Lang, Paint, Style, texts as words};
 
@@ -32,31 +35,18 @@ pub struct Look {
 const PROSE: usize = 96;
 
 impl Look {
-    fn heading(&self, text: &str) -> String {
+    pub(super) fn heading(&self, text: &str) -> String {
         self.style.paint(Paint::Heading, text)
     }
 
-    fn prose(&self, out: &mut dyn Write, text: &str) -> fmt::Result {
+    pub(super) fn prose(&self, out: &mut dyn Write, text: &str) -> fmt::Result {
         wrap(text, self.columns.min(PROSE)).iter().try_for_each(|line| writeln!(out, "{line}"))
     }
 
-    fn section(&self, out: &mut dyn Write, title: &vmatlas_view::Text, text: &str) -> fmt::Result {
+    pub(super) fn section(&self, out: &mut dyn Write, title: &vmatlas_view::Text, text: &str) -> fmt::Result {
         writeln!(out, "\n{}", self.heading(title.get(self.lang)))?;
         self.prose(out, text)
     }
-}
-
-/// The experiments there are.
-///
-/// # Errors
-/// Those of `out`.
-pub fn list(out: &mut dyn Write, look: &Look) -> fmt::Result {
-    writeln!(out, "{}", look.heading(texts::LIST.get(look.lang)))?;
-    let rows: Vec<Vec<Cell>> = crate::EXPERIMENTS
-        .iter()
-        .map(|info| vec![Cell::new(format!("  {}", info.name)), Cell::new(info.title.get(look.lang))])
-        .collect();
-    write_table(out, &[Align::Left, Align::Left], &rows, look.style, None)
 }
 
 /// What stands before the first step.
@@ -65,14 +55,17 @@ pub fn list(out: &mut dyn Write, look: &Look) -> fmt::Result {
 /// Those of `out`.
 pub fn beginning(out: &mut dyn Write, report: &Report, look: &Look) -> fmt::Result {
     let (lang, info) = (look.lang, report.info);
-    writeln!(out, "{}", look.heading(info.title.get(lang)))?;
-    look.section(out, &texts::QUESTION, info.section("question", lang))?;
-    look.section(out, &texts::EXPECT, info.section("expect", lang))?;
+    writeln!(out, "{}", look.heading(info.title().get(lang)))?;
+    look.section(out, &texts::QUESTION, &report.words(info.text("question")).get(lang))?;
+    look.section(out, &texts::EXPECT, &report.words(info.text("expect")).get(lang))?;
     writeln!(out)?;
     look.prose(out, &texts::SUBJECT.fill(lang, &[("pid", &report.pid)]))?;
     writeln!(out, "  vmatlas show {pid}\n  cat /proc/{pid}/maps", pid = report.pid)?;
     if let Some(why) = &report.untraced {
         warning(out, &why.get(lang), look)?;
+    }
+    for need in info.needs.iter().filter(|need| !need.is_met()) {
+        warning(out, &Say::new(texts::NOT_MET).with("what", need.say()).get(lang), look)?;
     }
     Ok(())
 }
@@ -85,21 +78,33 @@ pub fn step(out: &mut dyn Write, number: usize, step: &Step, look: &Look) -> fmt
     let title = step.title.get(look.lang);
     let values: [(&str, &dyn fmt::Display); 2] = [("n", &number), ("title", &title)];
     writeln!(out, "\n{}", look.heading(&texts::STEP.fill(look.lang, &values)))?;
+    let mut follows = false;
     for part in &step.parts {
-        writeln!(out)?;
-        match part {
-            Part::Para(say) => look.prose(out, &say.get(look.lang))?,
-            Part::Warning(say) => warning(out, &say.get(look.lang), look)?,
-            Part::Map(map) => maps::single(out, map, look)?,
-            Part::Compare(compare) => maps::comparison(out, compare, look)?,
-            Part::Call(call) => call_part(out, call, look)?,
-            Part::Sums(sums) => sums_part(out, sums, look)?,
-            Part::Sizes(sizes) => sizes_part(out, sizes, look)?,
-            // The chart shows them.
-            Part::Samples(_) => {}
+        // Lines of what was done belong together.
+        let is_line = matches!(part, Part::Did(_));
+        if !(is_line && follows) {
+            writeln!(out)?;
         }
+        follows = is_line;
+        self::part(out, part, look)?;
     }
     Ok(())
+}
+
+/// One part of a step.
+pub(super) fn part(out: &mut dyn Write, part: &Part, look: &Look) -> fmt::Result {
+    match part {
+        Part::Para(say) => look.prose(out, &say.get(look.lang)),
+        Part::Warning(say) => warning(out, &say.get(look.lang), look),
+        Part::Map(map) => maps::single(out, map, look),
+        Part::Compare(compare) => maps::comparison(out, compare, look),
+        Part::Call(call) => call_part(out, call, look),
+        Part::Did(did) => did_part(out, did, look),
+        Part::Sums(sums) => sums_part(out, sums, look),
+        Part::Sizes(sizes) => sizes_part(out, sizes, look),
+        // The chart shows them.
+        Part::Samples(_) => Ok(()),
+    }
 }
 
 /// One look while pages are touched, as a line that can be written over.
@@ -123,35 +128,54 @@ pub fn ending(out: &mut dyn Write, report: &Report, look: &Look) -> fmt::Result 
     let (lang, info) = (look.lang, report.info);
     if let Some(figure) = &report.figure {
         writeln!(out, "\n{}\n", look.heading(texts::PICTURE.get(lang)))?;
-        let lines = match figure {
-            Figure::Talk(talk) => talk::terminal(talk, lang, look.style, look.columns),
-            Figure::Chart(chart) => chart::terminal(chart, lang, look.style, look.columns),
-        };
+        let lines = figure_lines(figure, look);
         lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
     }
     facts(out, &report.facts, look)?;
-    look.section(out, &texts::PRACTICE, info.section("practice", lang))?;
+    look.section(out, &texts::PRACTICE, &report.words(info.text("practice")).get(lang))?;
     if let Some(program) = &report.program {
         writeln!(out, "\n{}\n", look.heading(texts::PROGRAM.get(lang)))?;
         program.source.lines().try_for_each(|line| writeln!(out, "    {line}"))?;
     }
-    look.section(out, &texts::NEXT, info.section("next", lang))
+    look.section(out, &texts::NEXT, info.section("next", lang))?;
+    parameters(out, info, look)
 }
 
-/// Facts of all experiments, a line each: whether they hold, and where.
-///
-/// # Errors
-/// Those of `out`.
-pub fn table_of_all(out: &mut dyn Write, reports: &[Report], look: &Look) -> fmt::Result {
-    for report in reports {
-        writeln!(out, "{}", look.heading(report.info.title.get(look.lang)))?;
-        facts(out, &report.facts, look)?;
-        writeln!(out)?;
+/// The picture as lines.
+pub(super) fn figure_lines(figure: &Figure, look: &Look) -> Vec<String> {
+    let (lang, style, columns) = (look.lang, look.style, look.columns);
+    match figure {
+        Figure::Talk(talk) => talk::terminal(talk, lang, style, columns),
+        Figure::Chart(chart) => chart::terminal(chart, lang, style, columns),
+        Figure::Strip(moments) => strip::terminal(&Figure::strip(moments, lang), lang, style, columns),
     }
-    Ok(())
 }
 
-fn warning(out: &mut dyn Write, text: &str, look: &Look) -> fmt::Result {
+/// What can be changed, with what is usual.
+fn parameters(out: &mut dyn Write, info: &Info, look: &Look) -> fmt::Result {
+    let lang = look.lang;
+    if info.params.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{}", look.heading(texts::PARAMS.get(lang)))?;
+    let row = |param: &Param| {
+        let value = param.value_name().map(|name| format!(" {name}")).unwrap_or_default();
+        let help = info.section(&format!("param {}", param.name), lang);
+        let usual = match param.usual {
+            "" => String::new(),
+            usual => texts::USUAL.fill(lang, &[("value", &usual)]),
+        };
+        vec![
+            Cell::new(format!("  --{}{value}", param.name)),
+            Cell::new(help),
+            Cell::new(usual).paint(Paint::Faint),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = info.params.iter().map(row).collect();
+    write_table(out, &[Align::Left, Align::Left, Align::Left], &rows, look.style, Some(look.columns))
+}
+
+pub(super) fn warning(out: &mut dyn Write, text: &str, look: &Look) -> fmt::Result {
     for line in wrap(text, look.columns.min(PROSE).saturating_sub(2)) {
         writeln!(out, "{}", look.style.paint(Paint::Changed, &format!("! {line}")))?;
     }
@@ -179,6 +203,24 @@ fn call_part(out: &mut dyn Write, call: &CallPart, look: &Look) -> fmt::Result {
     };
     writeln!(out, ") = {}", look.style.paint(paint, &result))?;
     look.prose(out, &format!("{}: {}", texts::RETURNED.get(look.lang), call.meaning.get(look.lang)))
+}
+
+fn did_part(out: &mut dyn Write, did: &DidPart, look: &Look) -> fmt::Result {
+    const INDENT: &str = "    ";
+    let what = match did.child {
+        Some(pid) => {
+            texts::CHILD_DID.fill(look.lang, &[("pid", &pid as &dyn fmt::Display), ("what", &did.what)])
+        }
+        None => did.what.clone(),
+    };
+    let (result, paint) = match &did.result {
+        Ok(text) if text.is_empty() => return writeln!(out, "{INDENT}{what}"),
+        Ok(text) => (text.clone(), Paint::Added),
+        Err(errno) => (vmatlas_sys::errno_name(*errno).unwrap_or("?").to_owned(), Paint::Failed),
+    };
+    let fits = INDENT.len() + width(&what) + 3 + width(&result) <= look.columns;
+    let between = if fits { " ".to_owned() } else { format!("\n{INDENT}{INDENT}") };
+    writeln!(out, "{INDENT}{what}{between}= {}", look.style.paint(paint, &result))
 }
 
 fn sums_part(out: &mut dyn Write, sums: &[(&'static str, u64, Bytes, Bytes)], look: &Look) -> fmt::Result {
@@ -224,7 +266,7 @@ fn sizes_part(out: &mut dyn Write, sizes: &[SizeRow], look: &Look) -> fmt::Resul
     write_table(out, &[Align::Left, Align::Right, Align::Right, Align::Right], &rows, look.style, None)
 }
 
-fn facts(out: &mut dyn Write, facts: &[Fact], look: &Look) -> fmt::Result {
+pub(super) fn facts(out: &mut dyn Write, facts: &[Fact], look: &Look) -> fmt::Result {
     let lang = look.lang;
     writeln!(out, "\n{}", look.heading(texts::FACTS.get(lang)))?;
     let heading = |text: &vmatlas_view::Text| Cell::new(text.get(lang)).paint(Paint::Heading);
@@ -234,18 +276,29 @@ fn facts(out: &mut dyn Write, facts: &[Fact], look: &Look) -> fmt::Result {
         heading(&texts::MEASURED),
         heading(&texts::FACT),
     ]];
-    for fact in facts {
+    let values: Vec<[String; 2]> =
+        facts.iter().map(|fact| [fact.predicted.text(lang), fact.measured.text(lang)]).collect();
+    let heads = [texts::PREDICTED.get(lang), texts::MEASURED.get(lang)];
+    let column = |index: usize| {
+        let texts = values.iter().filter_map(|pair| pair.get(index)).map(|text| width(text));
+        texts.chain(heads.get(index).map(|head| width(head))).max().unwrap_or(0)
+    };
+    // The sign, and two blanks before each of the three columns.
+    let room = look.columns.saturating_sub(1 + 6 + column(0) + column(1)).max(24);
+    for (fact, [predicted, measured]) in facts.iter().zip(&values) {
         let (sign, paint) = match fact.holds() {
             Some(true) => ("✓", Paint::Added),
             Some(false) => ("✗", Paint::Failed),
             None => ("·", Paint::Faint),
         };
+        let mut lines = wrap(&fact.text.get(lang), room).into_iter();
         rows.push(vec![
             Cell::new(sign).paint(paint),
-            Cell::new(fact.predicted.text(lang)),
-            Cell::new(fact.measured.text(lang)),
-            Cell::new(fact.text.get(lang)),
+            Cell::new(predicted.clone()),
+            Cell::new(measured.clone()),
+            Cell::new(lines.next().unwrap_or_default()),
         ]);
+        rows.extend(lines.map(|line| vec![Cell::new(""), Cell::new(""), Cell::new(""), Cell::new(line)]));
     }
     let aligns = [Align::Left, Align::Right, Align::Right, Align::Left];
     write_table(out, &aligns, &rows, look.style, Some(look.columns))?;

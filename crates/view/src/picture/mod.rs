@@ -6,6 +6,7 @@
 pub mod chart;
 pub mod frames;
 pub mod space;
+pub mod strip;
 pub mod svg;
 pub mod talk;
 pub mod texts;

@@ -1,0 +1,90 @@
+//! The experiments as commands of `vmatlas lab`, each with its own options.
+
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand};
+use vmatlas_lab::{Info, Param, Takes, experiments};
+use vmatlas_view::Lang;
+
+/// An experiment that was asked for, with the values that were given.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    name: String,
+    given: Vec<(String, String)>,
+}
+
+impl Chosen {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn given(&self) -> &[(String, String)] {
+        &self.given
+    }
+
+    /// The experiment; `None` when there is none of this name.
+    pub(super) fn info(&self) -> Option<&'static Info> {
+        experiments().find(|info| info.name == self.name)
+    }
+}
+
+impl FromArgMatches for Chosen {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Chosen, clap::Error> {
+        let Some((name, matches)) = matches.subcommand() else {
+            return Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand));
+        };
+        let params = experiments().find(|info| info.name == name).map_or(&[][..], |info| info.params);
+        let value = |param: &Param| match param.takes {
+            Takes::Flag => matches.get_flag(param.name).then(String::new),
+            _ => matches.get_one::<String>(param.name).cloned(),
+        };
+        let given = params.iter().filter_map(|param| Some((param.name.to_owned(), value(param)?)));
+        Ok(Chosen { name: name.to_owned(), given: given.collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Chosen::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Subcommand for Chosen {
+    fn augment_subcommands(command: Command) -> Command {
+        experiments().fold(command.allow_external_subcommands(true), |command, info| {
+            command.subcommand(info.params.iter().fold(
+                Command::new(info.name).about(info.title().en).after_help(notes(info)),
+                |command, param| command.arg(option(info, param)),
+            ))
+        })
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Chosen::augment_subcommands(command)
+    }
+
+    /// Any name: one that we do not have is told in the person's language.
+    fn has_subcommand(_: &str) -> bool {
+        true
+    }
+}
+
+fn notes(info: &'static Info) -> String {
+    format!(
+        "{}\n\nTry next:\n{}",
+        info.section("question", Lang::En),
+        info.section("next", Lang::En).replace('`', "")
+    )
+}
+
+fn option(info: &'static Info, param: &'static Param) -> Arg {
+    let mut help = info.section(&format!("param {}", param.name), Lang::En).to_owned();
+    if !param.usual.is_empty() {
+        help.push_str(&format!(" [usually: {}]", param.usual));
+    }
+    let arg = Arg::new(param.name).long(param.name).help(help).help_heading("What you can change");
+    match param.value_name() {
+        None => arg.action(ArgAction::SetTrue),
+        Some(name) => {
+            let check = |text: &str| param.check(text).map(|()| text.to_owned());
+            arg.value_name(name).value_parser(check).allow_negative_numbers(true)
+        }
+    }
+}

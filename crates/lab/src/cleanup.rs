@@ -1,0 +1,168 @@
+//! What an experiment leaves outside of its process (files, SysV segments, settings), and the one place that removes it.
+//!
+//! Processes need nothing of this: the subject ends with the experimenter (its socket, its tracer), its children with
+//! it (PR_SET_PDEATHSIG). For the rest there is a janitor: vmatlas executed again, in a process group of its own so that
+//! ^C does not reach it, which waits for the end of its input, however we end, and then undoes all it was told of.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufRead, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The hidden first argument that makes vmatlas the janitor.
+pub(crate) const JANITOR_ARGUMENT: &str = "__lab-janitor";
+
+/// Something to undo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Undo {
+    /// Remove a file.
+    Remove(PathBuf),
+    /// Remove a SysV shared memory segment.
+    Segment(i32),
+    /// Write a setting back: a file of /proc or /sys, and its text.
+    Restore(PathBuf, Vec<u8>),
+}
+
+impl Undo {
+    fn line(&self) -> String {
+        match self {
+            Undo::Remove(path) => format!("remove {}\n", hex(path.as_os_str().as_bytes())),
+            Undo::Segment(id) => format!("segment {id}\n"),
+            Undo::Restore(path, text) => {
+                format!("restore {} {}\n", hex(path.as_os_str().as_bytes()), hex(text))
+            }
+        }
+    }
+
+    fn parse(line: &str) -> Option<Undo> {
+        let mut words = line.split_whitespace();
+        let path = |word: &str| Some(PathBuf::from(OsString::from_vec(unhex(word)?)));
+        Some(match words.next()? {
+            "remove" => Undo::Remove(path(words.next()?)?),
+            "segment" => Undo::Segment(words.next()?.parse().ok()?),
+            "restore" => Undo::Restore(path(words.next()?)?, unhex(words.next().unwrap_or(""))?),
+            _ => return None,
+        })
+    }
+
+    /// What is gone already is as good as undone.
+    fn undo(&self) {
+        let _ = match self {
+            Undo::Remove(path) => fs::remove_file(path),
+            Undo::Segment(id) => vmatlas_sys::workbench::remove_segment(*id)
+                .map_err(|errno| io::Error::from_raw_os_error(errno.0)),
+            Undo::Restore(path, text) => fs::write(path, text),
+        };
+    }
+}
+
+/// Everything that an experiment has to undo. It is undone when this value goes, or this process, however it ends.
+#[derive(Debug)]
+pub(crate) struct Cleanup {
+    janitor: Child,
+}
+
+impl Cleanup {
+    /// Starts the janitor.
+    ///
+    /// # Errors
+    /// When no process can be started.
+    pub(crate) fn start() -> io::Result<Cleanup> {
+        Cleanup::with(Command::new("/proc/self/exe").arg(JANITOR_ARGUMENT))
+    }
+
+    fn with(command: &mut Command) -> io::Result<Cleanup> {
+        let (null, group) = (Stdio::null, 0);
+        let janitor =
+            command.stdin(Stdio::piped()).stdout(null()).stderr(null()).process_group(group).spawn()?;
+        Ok(Cleanup { janitor })
+    }
+
+    /// Tells what is to be undone; before it is done, so that there is no moment without.
+    ///
+    /// # Errors
+    /// When the janitor is gone: then the thing must not be done.
+    pub(crate) fn later(&mut self, undo: &Undo) -> io::Result<()> {
+        let stdin = self.janitor.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        stdin.write_all(undo.line().as_bytes())
+    }
+
+    /// A new file in the folder for temporary files, for reading and writing, of this size.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn file(&mut self, size: u64) -> io::Result<(File, PathBuf)> {
+        let name = format!("vmatlas-lab-{}-{}", std::process::id(), vmatlas_sys::now().0);
+        let path = std::env::temp_dir().join(name);
+        self.later(&Undo::Remove(path.clone()))?;
+        let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        file.set_len(size)?;
+        Ok((file, path))
+    }
+
+    /// Changes a setting until the end of the experiment. Only for somebody who asked for it.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    #[allow(dead_code, reason = "part of the frame, for experiments to come")]
+    pub(crate) fn set(&mut self, path: &Path, text: &str) -> io::Result<()> {
+        self.later(&Undo::Restore(path.to_owned(), fs::read(path)?))?;
+        fs::write(path, text)
+    }
+}
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        // The end of its input is the order to begin.
+        drop(self.janitor.stdin.take());
+        let _ = self.janitor.wait();
+    }
+}
+
+/// Reads what to undo until the end of the input, and undoes it, the latest first.
+pub(crate) fn be_the_janitor(input: impl BufRead) {
+    let lines = input.lines().map_while(Result::ok);
+    let mut all: Vec<Undo> = lines.filter_map(|line| Undo::parse(&line)).collect();
+    while let Some(undo) = all.pop() {
+        undo.undo();
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    text.as_bytes().chunks(2).map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that files are removed and texts written back, the latest first, whatever bytes they have.
+    #[test]
+    fn all_is_undone_the_latest_first() {
+        let (setting, gone) = (
+            std::env::temp_dir().join(format!("vm atlas\n{}", std::process::id())),
+            PathBuf::from("/nowhere/x"),
+        );
+        fs::write(&setting, "changed").unwrap();
+        let undos = [
+            Undo::Restore(setting.clone(), b"first\n".to_vec()),
+            Undo::Restore(setting.clone(), b"second".to_vec()),
+            Undo::Remove(gone),
+        ];
+        let text: String = undos.iter().map(Undo::line).collect();
+        assert!(text.lines().zip(&undos).all(|(line, undo)| Undo::parse(line).as_ref() == Some(undo)));
+        be_the_janitor(format!("{text}nonsense\n").as_bytes());
+        assert_eq!(fs::read(&setting).unwrap(), b"first\n");
+        be_the_janitor(Undo::Remove(setting.clone()).line().as_bytes());
+        assert!(!setting.exists());
+    }
+}

@@ -1,0 +1,443 @@
+//! The bench that experiments work at: steps, calls, looks and facts, with all words taken from the experiment's texts.
+
+use crate::child::{Command, Reply};
+use crate::error::{Ending, LabError};
+use crate::facts::{Expected, Fact, Measured, Value};
+use crate::info::Setup;
+use crate::report::{Audience, ComparePart, DidPart, Part, Report, SizeRow, Step};
+use crate::say::{Say, Word};
+use crate::settings::Settings;
+use crate::state::{PageSeen, State, pages_of, pages_seen};
+use crate::subject::{Peer, Subject};
+use crate::texts;
+use std::fs::File;
+use std::sync::Arc;
+use vmatlas_event::{Addr, AddrRange, Bytes, Errno, MapFlags, ProtArg};
+use vmatlas_proc::Process;
+use vmatlas_sys::mem::{MmapArgs, Touch};
+use vmatlas_sys::workbench::CALLS;
+use vmatlas_view::picture::chart::Sample;
+use vmatlas_view::{Text, call as words};
+
+/// PROT_NONE, for experiments with guard pages.
+#[allow(dead_code, reason = "part of the frame, for experiments to come")]
+pub(crate) const NONE: ProtArg = ProtArg(0);
+/// PROT_READ.
+pub(crate) const READ: ProtArg = ProtArg(1);
+/// PROT_READ | PROT_WRITE.
+pub(crate) const RW: ProtArg = ProtArg(3);
+/// MAP_PRIVATE | MAP_ANONYMOUS.
+pub(crate) const PRIVATE: MapFlags = MapFlags(0x22);
+
+/// An experiment while it is made. Every text comes from the experiment's documents, with the values that were
+/// [`set`](Lab::set).
+pub(crate) struct Lab<'a> {
+    /// What was found so far.
+    pub(crate) report: Report,
+    /// The process it is made in.
+    pub(crate) subject: Subject,
+    /// The values of its parameters.
+    pub(crate) settings: &'a Settings,
+    /// The look before the latest step, and the one after it.
+    pub(crate) before: Arc<State>,
+    /// See `before`.
+    pub(crate) after: Arc<State>,
+    audience: &'a mut dyn Audience,
+    parts: Vec<Part>,
+}
+
+impl<'a> Setup<'a> {
+    /// Starts the subject and shows what stands before the first step.
+    ///
+    /// # Errors
+    /// When it cannot be started or read.
+    pub(crate) fn begin(self, files: Vec<File>) -> Result<Lab<'a>, LabError> {
+        let Setup { info, settings, audience, tap, values } = self;
+        let subject = Subject::start(files, tap)?;
+        let mut report = Report::new(info, &subject);
+        report.values = values;
+        let state = Arc::new(subject.state()?);
+        audience.begin(&report);
+        let (before, after) = (state.clone(), state);
+        let parts = Vec::new();
+        Ok(Lab { report, subject, settings, before, after, audience, parts })
+    }
+}
+
+impl Lab<'_> {
+    /// Bytes of a page.
+    pub(crate) fn page(&self) -> u64 {
+        self.report.machine.page.bytes()
+    }
+
+    /// Gives texts the value of `{name}` from here on.
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<Word>) {
+        self.report.values.retain(|(known, _)| *known != name);
+        self.report.values.push((name, value.into()));
+    }
+
+    /// A text of the documents with all values.
+    pub(crate) fn words(&self, text: Text) -> Say {
+        self.report.words(text)
+    }
+
+    /// Adds the text of section `say NAME` to the step.
+    pub(crate) fn say(&mut self, name: &str) {
+        let text = self.report.info.text(&format!("say {name}"));
+        self.parts.push(Part::Para(self.words(text)));
+    }
+
+    /// Adds something of the experiment's own to the step.
+    pub(crate) fn show(&mut self, part: Part) {
+        self.parts.push(part);
+    }
+
+    /// Makes a step: section `step ID` has its title and what is said before; then come the calls that `work` makes,
+    /// the maps before and after, and the sizes.
+    pub(crate) fn step<T>(
+        &mut self,
+        id: &'static str,
+        work: impl FnOnce(&mut Self) -> Result<T, LabError>,
+    ) -> Result<T, LabError> {
+        self.before = Arc::new(self.subject.state()?);
+        let (title, value) = self.begin_step(id, work)?;
+        self.after = Arc::new(self.subject.state()?);
+        let (before, after) = (self.before.clone(), self.after.clone());
+        let row = |what, before, after| SizeRow { what: Say::new(what), before: Some(before), after };
+        let sizes = vec![
+            row(texts::VIRTUAL_SIZE, before.virtual_size, after.virtual_size),
+            row(texts::RESIDENT_SIZE, before.total.resident, after.total.resident),
+        ];
+        self.parts.push(Part::Compare(Box::new(ComparePart { before, after })));
+        self.parts.push(Part::Sizes(sizes));
+        self.end_step(id, title);
+        Ok(value)
+    }
+
+    /// Makes a step without maps and sizes, for what does not change them, or ends the subject.
+    pub(crate) fn step_alone<T>(
+        &mut self,
+        id: &'static str,
+        work: impl FnOnce(&mut Self) -> Result<T, LabError>,
+    ) -> Result<T, LabError> {
+        let (title, value) = self.begin_step(id, work)?;
+        self.end_step(id, title);
+        Ok(value)
+    }
+
+    fn begin_step<T>(
+        &mut self,
+        id: &str,
+        work: impl FnOnce(&mut Self) -> Result<T, LabError>,
+    ) -> Result<(Say, T), LabError> {
+        let (title, note) = self.report.info.head_and_rest(&format!("step {id}"));
+        self.parts = vec![Part::Para(self.words(note))];
+        let value = work(self)?;
+        Ok((self.words(title), value))
+    }
+
+    fn end_step(&mut self, id: &'static str, title: Say) {
+        let parts = std::mem::take(&mut self.parts);
+        self.report.add(Step { id, title, parts }, self.audience);
+    }
+
+    /// Adds a line for what was done, as C would write it, and its result.
+    pub(crate) fn did(&mut self, what: impl Into<String>, result: Result<String, Errno>) {
+        self.parts.push(Part::Did(DidPart { child: None, what: what.into(), result }));
+    }
+
+    /// Adds a line for an access of the subject that ended it; nothing when it did not.
+    pub(crate) fn did_end<T>(&mut self, ended: &Result<T, Ending>, what: &str) {
+        if ended.is_err() {
+            self.did(format!("{what}   → {}", signal_word(ended)), Ok(String::new()));
+        }
+    }
+
+    /// The same for an access of a child, whose answer is missing then.
+    pub(crate) fn did_end_child(&mut self, peer: &Peer, answer: Option<u64>, what: &str) {
+        if answer.is_none() {
+            let (child, what) = (Some(peer.pid()), what.to_owned());
+            self.parts.push(Part::Did(DidPart { child, what, result: Ok(String::new()) }));
+        }
+    }
+
+    /// mmap(2), private and anonymous.
+    ///
+    /// # Errors
+    /// When it is refused, or the subject is gone.
+    pub(crate) fn map(&mut self, length: u64, prot: ProtArg) -> Result<AddrRange, LabError> {
+        self.map_with(length, prot, PRIVATE, -1)
+    }
+
+    /// mmap(2) of any kind, at an address that the kernel chooses.
+    ///
+    /// # Errors
+    /// When it is refused, or the subject is gone.
+    pub(crate) fn map_with(
+        &mut self,
+        length: u64,
+        prot: ProtArg,
+        flags: MapFlags,
+        fd: i32,
+    ) -> Result<AddrRange, LabError> {
+        let args = MmapArgs { addr: Addr(0), len: Bytes(length), prot, flags, fd, offset: 0 };
+        let reply = self.subject.mmap(args).map_err(|how| LabError::Ended { how })?;
+        let names = |prefix: &str, text: String| {
+            text.split('|').map(|word| format!("{prefix}{word}")).collect::<Vec<_>>().join("|")
+        };
+        let (prot, flags) = (names("PROT_", words::prot(prot.0)), names("MAP_", words::map_flags(flags.0)));
+        self.did(
+            format!("mmap(NULL, {length}, {prot}, {flags}, {fd}, 0)"),
+            reply.map(|at| Addr(at).to_string()),
+        );
+        let refused = |errno| LabError::Refused { length: Bytes(length), errno };
+        Ok(AddrRange::from_len(Addr(reply.map_err(refused)?), Bytes(length)).unwrap_or(AddrRange::ALL))
+    }
+
+    /// A call of the workbench's table; `shown` is how C would write it.
+    ///
+    /// # Errors
+    /// When the subject is gone; a refusal is a reply.
+    pub(crate) fn call(&mut self, name: &str, args: [u64; 6], shown: String) -> Result<Reply, LabError> {
+        let index = CALLS.iter().position(|call| call.name == name).unwrap_or(usize::MAX) as u64;
+        let reply = self.command(Command::Call { index, args })?;
+        let result = |value: u64| if value >= 1 << 20 { format!("{value:#x}") } else { value.to_string() };
+        self.did(shown, reply.map(result));
+        Ok(reply)
+    }
+
+    /// munmap(2).
+    ///
+    /// # Errors
+    /// When the subject is gone.
+    pub(crate) fn unmap(&mut self, range: AddrRange) -> Result<Reply, LabError> {
+        let (at, len) = (range.start(), range.len().0);
+        self.call("munmap", [at.0, len, 0, 0, 0, 0], format!("munmap({at}, {len})"))
+    }
+
+    /// mprotect(2).
+    ///
+    /// # Errors
+    /// When the subject is gone.
+    pub(crate) fn protect(&mut self, range: AddrRange, prot: ProtArg) -> Result<Reply, LabError> {
+        let (at, len) = (range.start(), range.len().0);
+        let names = words::prot(prot.0).split('|').map(|w| format!("PROT_{w}")).collect::<Vec<_>>().join("|");
+        self.call("mprotect", [at.0, len, prot.0, 0, 0, 0], format!("mprotect({at}, {len}, {names})"))
+    }
+
+    /// Touches pages of a range, one byte each.
+    ///
+    /// # Errors
+    /// When the subject is gone, for example because an access is not allowed.
+    pub(crate) fn touch(
+        &mut self,
+        range: AddrRange,
+        first: u64,
+        pages: u64,
+        how: Touch,
+    ) -> Result<Reply, LabError> {
+        let reply = self.touch_unshown(range, first, pages, how)?;
+        let page = self.page();
+        let at = Addr(range.start().0 + first * page);
+        let what = match (how, pages) {
+            (Touch::Write, 1) => format!("*(char *){at} = 1"),
+            (Touch::Read, 1) => format!("byte = *(char *){at}"),
+            (Touch::Write, n) => format!("for (i = 0; i < {n}; i++) ((char *){at})[i * {page}] = 1"),
+            (Touch::Read, n) => format!("for (i = 0; i < {n}; i++) byte = ((char *){at})[i * {page}]"),
+        };
+        self.did(what, reply.map(|_| String::new()));
+        Ok(reply)
+    }
+
+    /// The same without a line for it, for touching very often.
+    ///
+    /// # Errors
+    /// When the subject is gone.
+    pub(crate) fn touch_unshown(
+        &mut self,
+        range: AddrRange,
+        first: u64,
+        pages: u64,
+        how: Touch,
+    ) -> Result<Reply, LabError> {
+        self.subject.touch(range, first, pages, how).map_err(|how| LabError::Ended { how })
+    }
+
+    /// Warns before touching more than is available.
+    pub(crate) fn warn_of(&mut self, want: Bytes) {
+        if let Some(have) = self.report.machine.available().filter(|have| *have < want) {
+            self.audience.warn(&Say::new(texts::TOUCH_WARNING).with("want", want).with("have", have));
+        }
+    }
+
+    /// Whether a person watches, who needs time.
+    pub(crate) fn wants_time(&self) -> bool {
+        self.audience.wants_time()
+    }
+
+    /// Shows the latest of the looks that are taken while pages are touched.
+    pub(crate) fn sample(&mut self, samples: &[Sample]) {
+        if let Some(last) = samples.last() {
+            self.audience.sample(last);
+        }
+    }
+
+    /// Reads a byte.
+    ///
+    /// # Errors
+    /// When that ends the subject: `LabError::Ended` says how.
+    pub(crate) fn peek(&mut self, addr: Addr) -> Result<u8, LabError> {
+        let value = self.command(Command::Peek(addr))?.unwrap_or(0) as u8;
+        self.did(format!("byte = *(char *){addr}"), Ok(value.to_string()));
+        Ok(value)
+    }
+
+    /// Writes a byte.
+    ///
+    /// # Errors
+    /// When that ends the subject: `LabError::Ended` says how.
+    pub(crate) fn poke(&mut self, addr: Addr, value: u8) -> Result<Reply, LabError> {
+        let reply = self.command(Command::Poke(addr, value))?;
+        self.did(format!("*(char *){addr} = {value}"), reply.map(|_| String::new()));
+        Ok(reply)
+    }
+
+    /// The experiment's own routine inside the subject.
+    ///
+    /// # Errors
+    /// When the subject is gone.
+    #[allow(dead_code, reason = "part of the frame, for experiments to come")]
+    pub(crate) fn own(&mut self, args: [u64; 5], shown: &str) -> Result<Reply, LabError> {
+        let place = crate::experiments().position(|info| info.name == self.report.info.name);
+        let experiment = place.map_or(u64::MAX, |index| index as u64);
+        let reply = self.command(Command::Own { experiment, args })?;
+        self.did(shown, reply.map(|value| value.to_string()));
+        Ok(reply)
+    }
+
+    /// fork(2).
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(crate) fn fork(&mut self) -> Result<Peer, LabError> {
+        let peer = self.subject.fork()?;
+        self.did("fork()", Ok(peer.pid().to_string()));
+        Ok(peer)
+    }
+
+    /// Lets a child read or write a byte; the answer is the byte, or `None` when that ended the child.
+    pub(crate) fn in_child(&mut self, peer: &mut Peer, addr: Addr, write: Option<u8>) -> Option<u64> {
+        let (command, what) = match write {
+            Some(value) => (Command::Poke(addr, value), format!("*(char *){addr} = {value}")),
+            None => (Command::Peek(addr), format!("byte = *(char *){addr}")),
+        };
+        let reply = peer.command(command).ok()?.ok()?;
+        let result = if write.is_some() { String::new() } else { reply.to_string() };
+        self.parts.push(Part::Did(DidPart { child: Some(peer.pid()), what, result: Ok(result) }));
+        Some(reply)
+    }
+
+    /// Ends a child and waits for it: its status, or 256 and the signal that ended it.
+    ///
+    /// # Errors
+    /// When the subject is gone.
+    pub(crate) fn end_child(&mut self, peer: &mut Peer) -> Result<Reply, LabError> {
+        peer.end();
+        let pid = peer.pid();
+        let reply = self.command(Command::Wait(pid.0 as u64))?;
+        let how = status_word(reply);
+        self.did(format!("waitpid({pid}, &status, 0)"), reply.map(|_| format!("{pid}   → {how}")));
+        Ok(reply)
+    }
+
+    /// A command that is shown by nobody.
+    ///
+    /// # Errors
+    /// When the subject is gone.
+    pub(crate) fn command(&mut self, command: Command) -> Result<Reply, LabError> {
+        self.subject.command(command).map_err(|how| LabError::Ended { how })
+    }
+
+    /// The pages of a range, one by one; those of a child with [`Lab::pages_in`].
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) fn pages(&self, range: AddrRange) -> Result<Vec<PageSeen>, LabError> {
+        Lab::pages_in(self.subject.process(), range)
+    }
+
+    /// The pages of a range of any process.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) fn pages_in(process: &Process, range: AddrRange) -> Result<Vec<PageSeen>, LabError> {
+        Ok(pages_seen(process, range)?)
+    }
+
+    /// What of a range is resident, the zero page left out.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn resident(&self, range: AddrRange) -> Result<Bytes, LabError> {
+        let rows = self.subject.state()?.rows;
+        Ok(pages_of(self.subject.process(), &rows, range)?.resident)
+    }
+
+    /// A fact that is exactly known beforehand; its sentence is section `fact ID`.
+    pub(crate) fn is(&mut self, id: &'static str, predicted: Value, measured: Value) {
+        self.fact(id, Expected::Is(predicted), Measured::Is(measured));
+    }
+
+    /// A fact.
+    pub(crate) fn fact(&mut self, id: &'static str, predicted: Expected, measured: Measured) {
+        let text = self.words(self.report.info.text(&format!("fact {id}")));
+        self.report.facts.push(Fact { id, text, predicted, measured });
+    }
+
+    /// A text of section `why NAME`: why something cannot be told.
+    pub(crate) fn why(&self, name: &str) -> Say {
+        self.words(self.report.info.text(&format!("why {name}")))
+    }
+
+    /// Ends the subject, and the report is ready.
+    pub(crate) fn end(self) -> Report {
+        let Lab { report, subject, .. } = self;
+        subject.finish();
+        report
+    }
+
+    /// The report of a subject that ended itself.
+    pub(crate) fn ended(self) -> Report {
+        self.report
+    }
+}
+
+/// The signal that ended the subject, where that was to happen; other errors stay errors.
+///
+/// # Errors
+/// Any error that is not the end of the subject.
+pub(crate) fn ending<T>(result: Result<T, LabError>) -> Result<Result<T, Ending>, LabError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(LabError::Ended { how }) => Ok(Err(how)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The name of the signal that ended the subject; `-` when none did.
+pub(crate) fn signal_word<T>(ended: &Result<T, Ending>) -> String {
+    match ended {
+        Ok(_) => "-".to_owned(),
+        Err(Ending::Signaled(signal)) => vmatlas_sys::signal::name(*signal),
+        Err(other) => other.to_string(),
+    }
+}
+
+/// The same of the answer to [`Lab::end_child`].
+pub(crate) fn status_word(status: Reply) -> String {
+    match status {
+        Ok(status @ 256..) => vmatlas_sys::signal::name((status - 256) as i32),
+        Ok(status) => status.to_string(),
+        Err(errno) => vmatlas_sys::errno_name(errno).unwrap_or("?").to_owned(),
+    }
+}
