@@ -35,6 +35,7 @@ impl Recording {
             program: format!("vmatlas lab {}", info.name),
             args: None,
             distrust: vmatlas_sys::read_implies_exec(),
+            interval: None,
         };
         let recorder = Recorder::create(path, force, subject, context)?;
         let mut spaces = Spaces::new(vmatlas_sys::page_size());
