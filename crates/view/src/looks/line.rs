@@ -237,7 +237,7 @@ mod tests {
             table.look(&mut out, &look(2000, None), &Found::default()).unwrap();
             let lines: Vec<&str> = out.lines().collect();
             assert!(lines[1].contains("0.000s") && lines[1].contains("1,234"), "{out}");
-            assert!(lines[2].contains("+8 KiB") && lines[2].contains("-1 MiB"), "{out}");
+            assert!(lines[2].contains("+8 KiB") && lines[2].contains("-1.0 MiB"), "{out}");
             assert!(!out.contains('\x1b') && lines[3].contains('?'), "{out}");
         }
     }
