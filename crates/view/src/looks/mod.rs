@@ -8,7 +8,7 @@ pub use line::{Found, LookTable, json_line};
 pub use sums::Looks;
 
 use crate::lang::Lang;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fmt::Display;
 use vmatlas_event::{MonoNs, Seq};
 
@@ -59,10 +59,15 @@ impl AtLook {
 
     pub(crate) fn json(&self) -> Value {
         let seconds = |at: MonoNs| at.0 as f64 / 1e9;
-        serde_json::json!({
-            "event": self.seq.0, "time": seconds(self.at), "exact": self.asked.is_none(),
-            "asked": self.asked.map(seconds), "next": self.next.map(seconds),
-        })
+        let mut object = Map::new();
+        object.insert("event".into(), self.seq.0.into());
+        object.insert("time".into(), seconds(self.at).into());
+        object.insert("exact".into(), self.asked.is_none().into());
+        // The moment that was asked for, and a later look, are there or are not.
+        for (key, at) in [("asked", self.asked), ("next", self.next)] {
+            object.extend(at.map(|at| (key.to_owned(), seconds(at).into())));
+        }
+        Value::Object(object)
     }
 }
 
