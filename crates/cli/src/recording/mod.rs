@@ -10,6 +10,7 @@ mod moment;
 mod numbers;
 mod recorder;
 pub(crate) mod verify;
+mod verify_looks;
 
 pub(crate) use lenient::Lenient;
 pub(crate) use moment::{Selector, Visit, broken};
