@@ -148,8 +148,13 @@ fn a_look_is_what_show_shows() {
     let peak = json(&["show", &watcher.at("peak"), "--json"]);
     let size = |show: &Value| show["process"]["virtual"].as_u64().unwrap();
     assert_eq!(size(&peak), looks.iter().map(|look| look.size.0).max().unwrap());
-    let verified = told(&["verify", watcher.name()]);
-    assert!(verified.contains("sound"), "{verified}");
+    let verified = json(&["verify", watcher.name(), "--json"]);
+    assert_eq!(
+        (&verified["sound"], &verified["looks"]["different"]),
+        (&true.into(), &0.into()),
+        "{verified}"
+    );
+    assert_eq!(verified["looks"]["compared"], looks.len());
     let diff = json(&["diff", &watcher.at("0"), &watcher.at(&looks[1].seq.to_string()), "--json"]);
     assert_eq!(diff["schema"], "vmatlas/diff/1");
 }

@@ -155,6 +155,26 @@ impl Reader {
         if left == 0 { Ok(()) } else { Err(incomplete()) }
     }
 
+    /// Every row of pages of the looks that end with the events `from` to `to`, in order, each with that event.
+    ///
+    /// # Errors
+    /// [`RecordError::Damaged`] and [`RecordError::Io`].
+    pub fn pages_between(
+        &self,
+        from: Seq,
+        to: Seq,
+        found: &mut dyn FnMut(Seq, PageRow),
+    ) -> Result<(), RecordError> {
+        self.rows_of(&table::PAGES, from.0, &mut |row| {
+            let seq = Seq(row.bits(0)?);
+            let is_wanted = seq <= to;
+            if is_wanted {
+                found(seq, page_row(row)?);
+            }
+            Ok(is_wanted)
+        })
+    }
+
     /// The rows of a table with a key of at least `from`, until `found` answers `false`.
     fn rows_of(
         &self,

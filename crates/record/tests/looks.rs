@@ -30,10 +30,10 @@ fn look(seq: u64, extent: Extent, rows: u64) -> Look {
         rows,
         vmas: 3,
         size: Bytes(u64::MAX),
-        resident: (seq % 2 == 0).then_some(Bytes(seq)),
+        resident: seq.is_multiple_of(2).then_some(Bytes(seq)),
         anonymous: None,
         swapped: Some(Bytes(0)),
-        swap_is_empty: seq % 3 == 0,
+        swap_is_empty: seq.is_multiple_of(3),
         late: seq,
         hold: 9,
         cpu: seq * 10,
@@ -53,8 +53,8 @@ fn looks_and_pages_come_again() {
         for event in small(2000) {
             writer.event(&event);
             let seq = event.seq.0;
-            if seq % 10 == 0 {
-                let extent = if seq % 500 == 0 { Extent::Whole } else { Extent::Changed };
+            if seq.is_multiple_of(10) {
+                let extent = if seq.is_multiple_of(500) { Extent::Whole } else { Extent::Changed };
                 let rows: Vec<PageRow> = match extent {
                     Extent::Whole => (1..4).map(|n| page_row(n << 20, seq + 2)).collect(),
                     Extent::Changed => (0..seq % 3).map(|n| page_row((n + 1) << 20, seq + 1)).collect(),

@@ -105,7 +105,7 @@ pub(crate) fn push_what(line: &mut String, event: &Event, options: &LineOptions)
         Op::Fork { .. } => line.push_str("fork"),
         Op::Snapshot { reason: SnapshotReason::Exec, .. } => line.push_str("execve"),
         Op::Snapshot { reason: SnapshotReason::Attach, .. } => line.push_str(texts::ATTACHING.get(lang)),
-        Op::Snapshot { reason: SnapshotReason::Watch, .. } | Op::Observed { .. } => {
+        Op::Snapshot { .. } | Op::Observed { .. } if event.source == Source::Observed => {
             line.push_str(crate::looks::texts::LOOKED.get(lang));
         }
         Op::Snapshot { .. } => line.push_str(texts::OBSERVED.get(lang)),

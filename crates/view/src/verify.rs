@@ -9,7 +9,7 @@ use crate::style::Paint;
 use crate::units::count;
 use serde_json::{Map, Value, json};
 use std::fmt::{self, Display, Write};
-use vmatlas_event::VmaRow;
+use vmatlas_event::{Seq, VmaRow};
 use vmatlas_model::Level;
 use vmatlas_model::timeline::{Verified, Wrong};
 
@@ -21,6 +21,10 @@ crate::texts! {
         "再生: イベント {events}; スナップショット {snapshots} 個と比較, 相違 {different}; キーフレーム {keyframes} 個と比較, 相違 {wrong}";
     /// What the answers of the kernel contradicted.
     DRIFT: "the kernel's answers: {asked} taken, {drift} contradict the replay", "カーネルの回答: {asked} 件, 再生との食い違い {drift}";
+    /// What became of looks.
+    LOOKS: "looks: {looks} compared with replay and with the pages that belong to them, {wrong} differ", "観測: {looks} 回を再生結果とページの記録に照らして比較, 相違 {wrong}";
+    /// A look that differs.
+    LOOK: "the look that ends with event {seq} says other sums than its map and pages give", "イベント {seq} で終わる観測の合計が、そのメモリマップとページの記録に一致しません";
     /// A recording without an end.
     NOT_ENDED: "it was not ended: its writer was killed, or is on another machine", "終了処理がされていません: 強制終了されたか、別のマシンで記録中です";
     /// A recording without an end yet.
@@ -58,13 +62,27 @@ pub struct VerifyView {
     pub damage: Vec<String>,
     /// What replay found.
     pub verified: Verified,
+    /// What became of looks, where nothing was traced.
+    pub looks: Option<LooksVerified>,
+}
+
+/// Looks, compared with replay and with the rows of pages that belong to them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LooksVerified {
+    /// How many.
+    pub looks: u64,
+    /// Those whose sums are others.
+    pub wrong: u64,
+    /// The first of them.
+    pub first: Option<Seq>,
 }
 
 impl VerifyView {
     /// Contradictions of all kinds.
     fn differences(&self) -> u64 {
         let tally = &self.verified.tally;
-        tally.drift + tally.differences + self.verified.wrong_keyframes
+        let looks = self.looks.map_or(0, |looks| looks.wrong);
+        tally.drift + tally.differences + self.verified.wrong_keyframes + looks
     }
 
     /// Whether nothing is wrong.
@@ -94,12 +112,21 @@ impl VerifyView {
         let values: [(&str, &dyn Display); 2] =
             [("asked", &count(v.tally.asked)), ("drift", &count(v.tally.drift))];
         writeln!(out, "{}", DRIFT.fill(lang, &values))?;
+        if let Some(looks) = &self.looks {
+            let values: [(&str, &dyn Display); 2] =
+                [("looks", &count(looks.looks)), ("wrong", &count(looks.wrong))];
+            writeln!(out, "{}", LOOKS.fill(lang, &values))?;
+        }
         if !self.ended {
             let text = if self.being_recorded { BEING_RECORDED } else { NOT_ENDED };
             writeln!(out, "{}", text.get(lang))?;
         }
         for what in &self.damage {
             let line = DAMAGE.fill(lang, &[("what", &escape::terminal(what.as_bytes()))]);
+            writeln!(out, "{}", style.paint(Paint::Failed, &line))?;
+        }
+        if let Some(seq) = self.looks.and_then(|looks| looks.first) {
+            let line = LOOK.fill(lang, &[("seq", &seq)]);
             writeln!(out, "{}", style.paint(Paint::Failed, &line))?;
         }
         for wrong in &v.first {
@@ -144,6 +171,10 @@ impl VerifyView {
         ] {
             object.insert(key.to_owned(), value);
         }
+        if let Some(looks) = &self.looks {
+            let value = json!({ "compared": looks.looks, "different": looks.wrong });
+            object.insert("looks".to_owned(), value);
+        }
         Value::Object(object)
     }
 }
@@ -179,7 +210,7 @@ fn wrong_json(wrong: &Wrong) -> Value {
 mod tests {
     use super::*;
     use crate::Style;
-    use vmatlas_event::{MmId, MonoNs, Seq};
+    use vmatlas_event::{MmId, MonoNs};
 
     fn options(lang: Lang) -> LineOptions {
         LineOptions {

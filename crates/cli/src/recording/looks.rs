@@ -81,7 +81,7 @@ pub(crate) fn seek(
 
 /// The look that was due at this very time, and began a little later, as a busy machine has it.
 fn due(asked: u64, interval: Option<u64>, looks: &[Look], start: MonoNs) -> Option<usize> {
-    let interval = interval.filter(|interval| *interval > 0 && asked % interval == 0)?;
+    let interval = interval.filter(|interval| *interval > 0 && asked.is_multiple_of(*interval))?;
     let since = |look: &Look| look.at.0.saturating_sub(start.0);
     let index = looks.partition_point(|look| since(look) < asked);
     looks.get(index).filter(|look| since(look) - asked < interval).map(|_| index)

@@ -12,6 +12,7 @@ mod numbers;
 pub(crate) mod pack;
 mod recorder;
 pub(crate) mod verify;
+mod verify_looks;
 
 pub(crate) use lenient::Lenient;
 pub(crate) use moment::{Selector, Visit, broken};

@@ -26,12 +26,17 @@ pub(crate) struct VerifyArgs {
 /// What a person should know of it.
 pub(crate) const NOTES: &str = "\
     Reads every file to its end and compares its checksums, replays all events, and compares the replay with every \
-    snapshot of the kernel and every keyframe in the recording.\n\n\
+    snapshot of the kernel, every keyframe and every look in the recording.\n\n\
     Exit status: 0 when it is sound, 3 when something is damaged or differs, 1 when it cannot be read at all.";
 
 pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
-    let reader = super::open(&args.recording, context)?;
+    let mut reader = super::open(&args.recording, context)?;
     let checked = reader.check().map_err(|error| super::explain_reading(&error, context))?;
+    let looks = match super::verify_looks::check(&mut reader) {
+        // It is among the damage that was found already, or is met again by replay.
+        Err(vmatlas_record::RecordError::Damaged(_)) => None,
+        looks => looks.map_err(|error| super::explain_reading(&error, context))?,
+    };
     let mut timeline = timeline(reader, context)?;
     let verified = timeline.verify(|_| true).map_err(|error| broken(error, context))?;
     let source = timeline.source();
@@ -49,6 +54,7 @@ pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
         rows: checked.rows,
         damage: damage.iter().map(ToString::to_string).collect(),
         verified,
+        looks,
     };
     if args.json {
         output::print(|out| writeln!(out, "{}", view.json()))?;

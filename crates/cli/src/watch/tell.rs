@@ -37,13 +37,33 @@ pub(super) fn grew_most(
 ) -> Option<(Vec<u8>, Bytes)> {
     let mut sums: HashMap<&[u8], (u64, u64)> = HashMap::new();
     let resident = |page: &PageRow| page.pages.map_or(0, |pages| pages.resident.0);
-    for (row, page) in before.0.iter().zip(before.1) {
-        let sum = sums.entry(row.name_bytes()).or_default();
-        sum.0 = sum.0.saturating_add(resident(page));
-    }
-    for (row, page) in after.0.iter().zip(after.1) {
-        let sum = sums.entry(row.name_bytes()).or_default();
-        sum.1 = sum.1.saturating_add(resident(page));
+    let mut old = before.0.iter().zip(before.1).peekable();
+    let mut new = after.0.iter().zip(after.1).peekable();
+    loop {
+        let starts = (old.peek(), new.peek());
+        let (is_old, is_new) = match starts {
+            (Some((_, a)), Some((_, b))) => {
+                (a.range.start() <= b.range.start(), b.range.start() <= a.range.start())
+            }
+            (a, b) => (a.is_some(), b.is_some()),
+        };
+        let went = if is_old { old.next() } else { None };
+        let came = if is_new { new.next() } else { None };
+        match (went, came) {
+            (None, None) => break,
+            // Most are as they were; looking up their names would cost more than all else.
+            (Some(a), Some(b)) if resident(a.1) == resident(b.1) && a.0.name == b.0.name => {}
+            (went, came) => {
+                if let Some((row, page)) = went {
+                    let sum = sums.entry(row.name_bytes()).or_default();
+                    sum.0 = sum.0.saturating_add(resident(page));
+                }
+                if let Some((row, page)) = came {
+                    let sum = sums.entry(row.name_bytes()).or_default();
+                    sum.1 = sum.1.saturating_add(resident(page));
+                }
+            }
+        }
     }
     let grown = sums.into_iter().filter_map(|(name, (before, after))| {
         Some((name, after.checked_sub(before).filter(|grown| *grown > 0)?))

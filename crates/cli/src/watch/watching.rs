@@ -1,7 +1,9 @@
-//! The looks of `watch`, one after the other: what each found goes to the recording as events and as rows of pages.
+//! The looks of `watch`, one after the other, each when it is due.
 
-use super::look::{Looker, Seen};
-use super::tell::{Lines, grew_most};
+mod taking;
+
+use super::look::Looker;
+use super::tell::Lines;
 use crate::complain;
 use crate::context::Context;
 use crate::recording::Recorder;
@@ -10,24 +12,17 @@ use crate::texts;
 use anyhow::Result;
 use std::process::ExitCode;
 use std::time::Duration;
-use vmatlas_event::{
-    Addr, AddrRange, Bytes, Event, Extent, Look, MmId, MonoNs, Op, Outcome, PageRow, PageSource, Seq,
-    SnapshotReason, Source, TaskId, Tid, VmaRow,
-};
-use vmatlas_model::{Spaces, changed_pages, changed_parts};
+use vmatlas_event::{MmId, MonoNs, Op, PageRow, VmaRow};
+use vmatlas_model::Spaces;
 use vmatlas_proc::read::whole::Identity;
 use vmatlas_proc::{Budget, ErrorKind, Method, ProcError, Process};
 use vmatlas_sys::signal::Wishes;
-use vmatlas_view::looks::{Found, Looks};
+use vmatlas_view::looks::Looks;
 
 /// How often somebody asks whether the process still lives, where looks are far apart.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// So many looks in a row may go unanswered: each leaves a thread that waits.
 const MOST_UNANSWERED: u32 = 3;
-/// All pages are written again after so many rows, or so many times the VMAs there are: a seek reads no more.
-const WHOLE_AFTER: u64 = 4096;
-const WHOLE_AFTER_VMAS: u64 = 2;
-
 /// Why it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -202,130 +197,6 @@ impl<'a> Watching<'a> {
         Some(())
     }
 
-    /// Gives what a look found to the model and the recording.
-    fn take(&mut self, seen: Seen) {
-        let is_first = self.next == 0;
-        let is_new = is_first || !seen.is_known;
-        let mut found = Found { is_executed: is_new && !is_first, ..Found::default() };
-        let mut numbers: Option<(Seq, Seq)> = None;
-        let mut give = |watching: &mut Self, op| {
-            let seq = watching.event(op, &seen, &mut found);
-            numbers = Some((numbers.map_or(seq, |(first, _)| first), seq));
-        };
-        if is_new {
-            if !is_first {
-                let old_mm = self.mm;
-                self.mm = MmId(old_mm.0 + 1);
-                give(self, Op::Exec { old_mm });
-            }
-            give(self, Op::Snapshot { reason: SnapshotReason::Watch, rows: seen.rows.clone() });
-        } else {
-            let parts = match self.spaces.get(self.mm) {
-                Some(space) => changed_parts(space.vmas(), &seen.rows),
-                None => Vec::new(),
-            };
-            // A look has an event of its own also where nothing changed: a moment is after an event.
-            let nothing = AddrRange::from_len(Addr(0), Bytes(0)).filter(|_| parts.is_empty());
-            for part in parts {
-                give(self, observed(part.range, seen.rows.get(part.rows).unwrap_or_default()));
-            }
-            if let Some(nothing) = nothing {
-                give(self, observed(nothing, &[]));
-            }
-        }
-        let limit = WHOLE_AFTER.max(seen.rows.len() as u64 * WHOLE_AFTER_VMAS);
-        let is_whole = is_new || self.since_whole >= limit;
-        if self.lines.is_some() && !is_new {
-            found.most = grew_most((&self.rows, &self.pages), (&seen.rows, &seen.pages));
-        }
-        let changed = if is_whole { None } else { Some(changed_pages(&self.pages, &seen.pages)) };
-        let pages = changed.as_deref().unwrap_or(&seen.pages);
-        let (first, seq) = numbers.unwrap_or_default();
-        let look = self.describe(&seen, (first, seq), pages.len() as u64, is_whole);
-        let keyframe = (is_whole && !is_first).then_some((&self.spaces, seen.left));
-        self.recorder.look(&look, pages, keyframe, self.context);
-        let written = pages.len() as u64 + seq.0.saturating_sub(first.0) + 1;
-        self.since_whole = if is_whole { 0 } else { self.since_whole + written };
-        if is_whole {
-            self.looker.forget();
-        }
-        if let Some(lines) = &mut self.lines {
-            lines.look(&look, &found);
-        }
-        self.late = 0;
-        self.sums.looks += 1;
-        self.sums.hold = self.sums.hold.max(look.hold);
-        self.sums.end = seen.end;
-        self.identity = Some(seen.identity);
-        self.rows = if self.lines.is_some() { seen.rows } else { Vec::new() };
-        self.pages = seen.pages;
-    }
-
-    /// Gives one event to the model and the recording; its number there.
-    fn event(&mut self, op: Op, seen: &Seen, found: &mut Found) -> Seq {
-        let rows = match &op {
-            Op::Observed { rows, .. } => rows.len() as u64,
-            _ => 0,
-        };
-        let event = self.envelope(op, seen.at, seen.left);
-        let event = self.recorder.number(&event);
-        let progress = self.spaces.event(&event);
-        self.recorder.event(&event, &self.spaces, self.context);
-        if self.lines.is_some() {
-            progress.done.iter().for_each(|done| found.add(done, false));
-        }
-        self.next += 1;
-        self.since_whole += rows;
-        event.seq
-    }
-
-    fn envelope(&self, op: Op, entered: MonoNs, left: MonoNs) -> Event {
-        let pid = self.process.pid();
-        Event {
-            seq: Seq(self.next),
-            entered,
-            left,
-            task: TaskId { pid, tid: Tid(pid.0), started: Some(self.process.started()) },
-            mm: self.mm,
-            op,
-            outcome: Outcome::Done(0),
-            stack: None,
-            source: Source::Observed,
-        }
-    }
-
-    fn describe(&self, seen: &Seen, (first, seq): (Seq, Seq), rows: u64, is_whole: bool) -> Look {
-        // What has no page tables has no pages.
-        let known =
-            || seen.rows.iter().zip(&seen.pages).filter(|(row, _)| row.special() != Some(b"vsyscall"));
-        let sum = |figure: fn(&vmatlas_event::PageCounts) -> Bytes| -> Option<Bytes> {
-            known().map(|(_, page)| page.pages.as_ref().map(figure)).sum()
-        };
-        Look {
-            first,
-            seq,
-            mm: self.mm,
-            at: seen.at,
-            took: seen.end.0.saturating_sub(seen.at.0),
-            extent: if is_whole { Extent::Whole } else { Extent::Changed },
-            method: match seen.method {
-                Method::PagemapScan => PageSource::PagemapScan,
-                Method::PagemapEntries => PageSource::PagemapEntries,
-                Method::Smaps => PageSource::Smaps,
-            },
-            rows,
-            vmas: known().count() as u64,
-            size: known().map(|(row, _)| row.range.len()).sum(),
-            resident: sum(|pages| pages.resident),
-            anonymous: sum(|pages| pages.anonymous),
-            swapped: sum(|pages| pages.swapped),
-            swap_is_empty: seen.swap_is_empty,
-            late: self.late,
-            hold: seen.hold,
-            cpu: vmatlas_sys::cpu_time(),
-        }
-    }
-
     /// Ends the recording.
     pub(super) fn finish(mut self, interval: Duration, ended: Ended) -> ExitCode {
         let at = vmatlas_sys::now();
@@ -361,11 +232,6 @@ impl<'a> Watching<'a> {
             _ => ExitCode::FAILURE,
         }
     }
-}
-
-fn observed(asked: AddrRange, rows: &[VmaRow]) -> Op {
-    // Nobody was held, so it is late: what it shows may have happened long before.
-    Op::Observed { rows: rows.to_vec(), asked, late: true, in_flight: Vec::new() }
 }
 
 /// Whether an error means that the process, or the thread by which it is read, has ended.

@@ -18,7 +18,7 @@ crate::texts! {
     /// What allows something else now.
     ALTERED: "{size} altered", "属性の変化 {size}";
     /// What grew most.
-    MOST: "{name} {size}", "{name} {size}";
+    MOST: "{size} {name}", "{size} {name}";
     /// Looks that were left out.
     LATE: "{n} left out before", "直前の {n} 回は間に合わず省略";
     /// The first look.

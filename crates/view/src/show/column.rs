@@ -215,7 +215,7 @@ impl Column {
         });
         let mapped = row.mapped.ok_or(match (row.pages, view.pages_why, view.frames_why) {
             (None, None, _) => Missing::NoPages,
-            (_, _, Some(Missing::NotRead)) => Missing::NotRead,
+            (_, _, Some(why @ (Missing::NotRead | Missing::NotRecorded))) => why,
             _ => Missing::Unknown,
         });
         let of_backing = |wanted: Backing| match (pages?.of_files(), row.backing) {
