@@ -51,6 +51,7 @@ pub(crate) enum Way {
 }
 
 pub(crate) fn run(args: DiffArgs, context: &Context) -> Result<ExitCode> {
+    let context = &context.for_program(args.json);
     let root = context.proc_root();
     let open = |target: &OsString| subject::open(&root, target, context);
     let (a, b) = (open(&args.a)?, open(&args.b)?);

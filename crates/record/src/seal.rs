@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many bytes of a file one checksum covers.
 pub(crate) const BLOCK: usize = 64 * 1024;
@@ -44,13 +45,27 @@ pub(crate) fn tail(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("tail-{number:06}"))
 }
 
+/// How far a writer is with sealing, in bytes of its tails.
+#[derive(Debug, Default)]
+pub struct Sealing {
+    pub(crate) done: AtomicU64,
+    pub(crate) total: AtomicU64,
+}
+
+impl Sealing {
+    /// What was sealed, and what is to be: both only grow.
+    pub fn amounts(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
+}
+
 /// Makes a segment of a tail, and removes the tail.
-pub(crate) fn seal(folder: &Path, number: u32) -> Result<(), RecordError> {
+pub(crate) fn seal(folder: &Path, number: u32, sealing: &Sealing) -> Result<(), RecordError> {
     let path = tail(folder, number);
     let source = Tail::open(&path)?;
     let temporary = segment(folder, number).with_extension("tmp");
     files::create_folder(&temporary)?;
-    let sealed = convert(&source, &temporary).and_then(|()| {
+    let sealed = convert(&source, &temporary, sealing).and_then(|()| {
         files::sync_folder(&temporary)?;
         fs::rename(&temporary, segment(folder, number)).map_err(|e| RecordError::io(&temporary, e))?;
         files::sync_folder(folder)
@@ -70,7 +85,7 @@ struct Open {
     rows: u64,
 }
 
-fn convert(source: &Tail, folder: &Path) -> Result<(), RecordError> {
+fn convert(source: &Tail, folder: &Path, sealing: &Sealing) -> Result<(), RecordError> {
     let mut open: BTreeMap<u16, Open> = BTreeMap::new();
     let mut seal = Seal { version: VERSION, ..Seal::default() };
     for frame in &source.frames {
@@ -87,6 +102,7 @@ fn convert(source: &Tail, folder: &Path) -> Result<(), RecordError> {
         let written = complete(frame.table, &batch).map_err(Into::into).and_then(|b| file.writer.write(&b));
         written.map_err(|e| RecordError::io(&file.path, std::io::Error::other(e)))?;
         file.rows += batch.num_rows() as u64;
+        sealing.done.fetch_add(frame.size(), Ordering::Relaxed);
     }
     for table in ALL {
         if let Some(file) = open.remove(&table.id) {

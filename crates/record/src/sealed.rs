@@ -200,7 +200,7 @@ mod tests {
         std::panic::set_hook(Box::new(|_| {}));
         let folder = tempfile::tempdir().unwrap();
         crate::tail::tests::write(&seal::tail(folder.path(), 1));
-        seal::seal(folder.path(), 1).unwrap();
+        seal::seal(folder.path(), 1, &seal::Sealing::default()).unwrap();
         let store = Store::Folder(folder.path().to_owned());
         let path = seal::segment(folder.path(), 1);
         let sealed = Segment::open(&store, 1).unwrap().seal;

@@ -2,6 +2,7 @@
 
 use crate::context::{Context, Stream};
 use crate::output;
+use crate::progress::{self, Of, Progress};
 use anyhow::Result;
 use clap::Args;
 use std::os::unix::ffi::OsStrExt;
@@ -25,12 +26,17 @@ pub(crate) struct InfoArgs {
 }
 
 pub(crate) fn run(args: &InfoArgs, context: &Context) -> Result<ExitCode> {
+    let context = &context.for_program(args.json);
     let mut reader = super::open(&args.recording, context)?;
+    let last = reader.last().map_or(0, |last| last.0);
+    let mut progress = Progress::new(context, progress::READING, Of::Events);
     let mut counts = Counts::default();
     let read = reader.events(Seq(0), &mut |event| {
         counts.add(&event);
+        progress.tick(event.seq.0, last);
         true
     });
+    drop(progress);
     counts.broken = read.err().map(|error| error.to_string());
     let about = about(&reader);
     // The same damage is met when opening and when reading.

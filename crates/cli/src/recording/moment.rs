@@ -2,6 +2,7 @@
 
 use super::Lenient;
 use crate::context::Context;
+use crate::progress::{self, Of, Progress};
 use crate::texts;
 use anyhow::{Result, anyhow};
 use std::ffi::OsStr;
@@ -81,9 +82,9 @@ pub(crate) fn page_of(reader: &Reader) -> PageSize {
 }
 
 /// A recording as a timeline before its first event.
-pub(crate) fn timeline(reader: Reader, context: &Context) -> Result<Timeline<Lenient>> {
+pub(crate) fn timeline(reader: Reader, progress: Progress, context: &Context) -> Result<Timeline<Lenient>> {
     let (page, distrust) = (page_of(&reader), reader.meta().distrust);
-    Timeline::open(Lenient::new(reader), page, distrust).map_err(|error| broken(error, context))
+    Timeline::open(Lenient::new(reader, progress), page, distrust).map_err(|error| broken(error, context))
 }
 
 /// What is wrong with a recording that should be read, beside moments that it does not have.
@@ -109,7 +110,8 @@ impl Visit {
     pub(crate) fn open(selector: &Selector, context: &Context) -> Result<Visit> {
         let reader = super::open(&selector.path, context)?;
         let page = page_of(&reader);
-        let mut timeline = timeline(reader, context)?;
+        let progress = Progress::new(context, progress::READING, Of::Events);
+        let mut timeline = timeline(reader, progress, context)?;
         let lang = context.lang;
         let path = selector.path.display();
         if timeline.last().is_none() {
