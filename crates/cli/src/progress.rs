@@ -140,27 +140,28 @@ impl Progress {
             return table::shorten(verb, columns);
         }
         let percent = u128::from(done.min(total)) * 100 / u128::from(total);
-        let mut line = fill(PERCENT, &[("verb", &verb), ("percent", &percent)]);
+        let line = fill(PERCENT, &[("verb", &verb), ("percent", &percent)]);
         let of = match self.of {
             Of::Bytes => OF,
             Of::Events => EVENTS_OF,
             Of::Rows => ROWS_OF,
         };
-        let mut parts = vec![fill(of, &[("done", &amount(done)), ("total", &amount(total))])];
+        let amounts = fill(of, &[("done", &amount(done)), ("total", &amount(total))]);
+        let (mut left, mut rate) = (None, None);
         let since = done.saturating_sub(self.round.1);
         if taken >= SHORTEST && since > 0 {
-            let rate = since as f64 / taken.as_secs_f64();
-            let left = total.saturating_sub(done) as f64 / rate;
-            parts.push(fill(LEFT, &[("time", &self.time(left.ceil() as u64))]));
-            parts.push(fill(RATE, &[("rate", &amount(rate as u64))]));
+            let speed = since as f64 / taken.as_secs_f64();
+            let time = total.saturating_sub(done) as f64 / speed;
+            left = Some(fill(LEFT, &[("time", &self.time(time.ceil() as u64))]));
+            rate = Some(fill(RATE, &[("rate", &amount(speed as u64))]));
         }
-        for part in parts {
-            let longer = format!("{line}, {part}");
-            if table::width(&longer) <= columns {
-                line = longer;
-            }
-        }
-        table::shorten(&line, columns)
+        let (amounts, left, rate) = (Some(&amounts), left.as_ref(), rate.as_ref());
+        // Where there is little room, what a person waits for is said first.
+        let all = [[amounts, left, rate], [amounts, left, None], [None, left, None], [amounts, None, None]];
+        let lines =
+            all.map(|parts| parts.into_iter().flatten().fold(line.clone(), |line, part| line + ", " + part));
+        let fits = lines.into_iter().find(|line| table::width(line) <= columns);
+        fits.unwrap_or_else(|| table::shorten(&line, columns))
     }
 
     fn time(&self, seconds: u64) -> String {
@@ -212,7 +213,8 @@ mod tests {
         let english = progress(Lang::En, Of::Bytes);
         let line = |columns| english.line(512 << 20, 2 << 30, taken, columns);
         assert_eq!(line(79), "packing 25 %, 512 MiB of 2.0 GiB, 30 s left, 51.2 MiB/s");
-        assert_eq!(line(40), "packing 25 %, 512 MiB of 2.0 GiB");
+        assert_eq!(line(47), "packing 25 %, 512 MiB of 2.0 GiB, 30 s left");
+        assert_eq!(line(40), "packing 25 %, 30 s left");
         assert_eq!(line(20), "packing 25 %");
         let japanese = progress(Lang::Ja, Of::Events);
         assert_eq!(

@@ -51,7 +51,6 @@ impl Reader {
             return Err(RecordError::BeingWritten(folder.clone()));
         }
         may_be_made(to, existing)?;
-        let mut meter = Meter { read: 0, total: self.store.size(), progress, to };
         let mut out = Out::create(to)?;
         let mut lost = self.damage().to_vec();
         // Without it nobody would know what it is.
@@ -59,6 +58,9 @@ impl Reader {
         files::parse_json::<Meta>(&meta, META)?;
         out.member(META.to_owned(), |content| content.put(&meta))?;
         let parts = self.store.parts()?;
+        // Tails are read twice.
+        let total = self.store.size().saturating_add(self.store.tail_size(&parts));
+        let mut meter = Meter { read: 0, total, progress, to };
         for (number, is_sealed) in &parts {
             let tail = match is_sealed {
                 true => None,
@@ -253,6 +255,7 @@ impl Out {
         let mut seal = Seal { version: VERSION, ..Seal::default() };
         for index in 0..tail.frames.len() {
             let Some(frame) = tail.frames.get(index).copied() else { break };
+            meter.step(frame.size())?;
             match tail.batch(&frame) {
                 Ok(batch) if frame.table.id == EVENTS.id => {
                     seal.first.get_or_insert(frame.key as u64);
