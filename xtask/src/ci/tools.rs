@@ -26,6 +26,7 @@ const TOOLS: &[Tool] = &[
     Tool { program: "strace", packages: &["strace"], reason: "the peer whose calls ours are compared with" },
     Tool { program: "tmux", packages: &["tmux"], reason: "a terminal, for keys and job control" },
     Tool { program: "python3", packages: &["python3"], reason: "threads, forks and mmap in a few lines" },
+    Tool { program: "unzip", packages: &["unzip"], reason: "takes packed recordings apart" },
     Tool { program: "gdb", packages: &["gdb"], reason: "asks a program for its own malloc_info(3)" },
     Tool { program: "less", packages: &["less"], reason: "a full-screen program" },
     Tool {
