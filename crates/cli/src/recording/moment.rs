@@ -7,6 +7,7 @@ use crate::texts;
 use anyhow::{Result, anyhow};
 use std::ffi::OsStr;
 use std::fmt::Display;
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -44,8 +45,14 @@ fn is_recording(path: &Path) -> bool {
     };
     match path.is_dir() {
         true => ["meta.json", "tail-000001", "seg-000001"].iter().any(|name| has(name)),
-        false => is_packed(path),
+        false => is_packed(path) || is_closed(path),
     }
+}
+
+/// Whether it is a file that may not be read.
+fn is_closed(path: &Path) -> bool {
+    let is_denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    path.is_file() && File::open(path).is_err_and(is_denied)
 }
 
 /// Takes a target apart from the right: a path, a process, a moment.
