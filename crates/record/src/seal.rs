@@ -65,7 +65,11 @@ pub(crate) fn seal(folder: &Path, number: u32, sealing: &Sealing) -> Result<(), 
     let source = Tail::open(&path)?;
     let temporary = segment(folder, number).with_extension("tmp");
     files::create_folder(&temporary)?;
-    let sealed = convert(&source, &temporary, sealing).and_then(|()| {
+    let mut step = |bytes| {
+        sealing.done.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    };
+    let sealed = convert(&source, &temporary, &mut step).and_then(|()| {
         files::sync_folder(&temporary)?;
         fs::rename(&temporary, segment(folder, number)).map_err(|e| RecordError::io(&temporary, e))?;
         files::sync_folder(folder)
@@ -85,7 +89,12 @@ struct Open {
     rows: u64,
 }
 
-fn convert(source: &Tail, folder: &Path, sealing: &Sealing) -> Result<(), RecordError> {
+/// Writes the tables of a tail into a folder; `step` is told the length of each frame that was taken, and can end it.
+pub(crate) fn convert(
+    source: &Tail,
+    folder: &Path,
+    step: &mut dyn FnMut(u64) -> Result<(), RecordError>,
+) -> Result<(), RecordError> {
     let mut open: BTreeMap<u16, Open> = BTreeMap::new();
     let mut seal = Seal { version: VERSION, ..Seal::default() };
     for frame in &source.frames {
@@ -102,7 +111,7 @@ fn convert(source: &Tail, folder: &Path, sealing: &Sealing) -> Result<(), Record
         let written = complete(frame.table, &batch).map_err(Into::into).and_then(|b| file.writer.write(&b));
         written.map_err(|e| RecordError::io(&file.path, std::io::Error::other(e)))?;
         file.rows += batch.num_rows() as u64;
-        sealing.done.fetch_add(frame.size(), Ordering::Relaxed);
+        step(frame.size())?;
     }
     for table in ALL {
         if let Some(file) = open.remove(&table.id) {
