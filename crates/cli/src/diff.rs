@@ -3,13 +3,16 @@
 use crate::args::{parse_kind, parse_size};
 use crate::context::{Context, Stream};
 use crate::show::Wanted;
-use crate::{DIFFERENT, output, subject};
-use anyhow::Result;
+use crate::subject::Subject;
+use crate::{DIFFERENT, output, subject, texts};
+use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use vmatlas_event::Bytes;
+use vmatlas_model::AddressSpace;
 use vmatlas_model::kind::Kind;
+use vmatlas_model::timeline::share_origins;
 use vmatlas_view::diff::{By, Comparison, Filter, Options};
 
 #[derive(Args, Debug)]
@@ -20,7 +23,8 @@ pub(crate) struct DiffArgs {
     /// The same: what A is compared with
     #[arg(value_name = "B")]
     pub(crate) b: OsString,
-    /// How: by address, as one address space at two moments, or by file and kind, as two runs (else as the layout tells)
+    /// How: by address, as one address space at two moments; by file and kind, as two runs; by origin, two moments of one
+    /// recording (else by origin where that is possible, or as the layout tells)
     #[arg(long, value_name = "WAY")]
     pub(crate) by: Option<Way>,
     /// Only these kinds (image, heap, malloc-arena, thread-stack, ... as in --json)
@@ -48,22 +52,35 @@ pub(crate) struct DiffArgs {
 pub(crate) enum Way {
     Address,
     File,
+    Origin,
+}
+
+/// The address spaces of two moments of one recording, where the same event mapped pages of both.
+fn related<'a>(a: &'a Subject, b: &'a Subject) -> Option<[&'a AddressSpace; 2]> {
+    let (Subject::Recorded(a), Subject::Recorded(b)) = (a, b) else { return None };
+    let spaces = [a.timeline.space(a.mm)?, b.timeline.space(b.mm)?];
+    (a.is_of_same(b) && share_origins(spaces[0], spaces[1])).then_some(spaces)
 }
 
 pub(crate) fn run(args: DiffArgs, context: &Context) -> Result<ExitCode> {
     let context = &context.for_program(args.json);
     let root = context.proc_root();
     let open = |target: &OsString| subject::open(&root, target, context);
-    let (a, b) = (open(&args.a)?, open(&args.b)?);
+    let subjects = [open(&args.a)?, open(&args.b)?];
     let wanted = if args.no_resident { Wanted::default() } else { Wanted::pages() };
-    let a = subject::read(&a, wanted, context)?;
-    let b = subject::read(&b, wanted, context)?;
+    let a = subject::read(&subjects[0], wanted, context)?;
+    let b = subject::read(&subjects[1], wanted, context)?;
     let by = args.by.map(|way| match way {
         Way::Address => By::Address,
         Way::File => By::File,
+        Way::Origin => By::Origin,
     });
+    let spaces = related(&subjects[0], &subjects[1]);
+    if by == Some(By::Origin) && spaces.is_none() {
+        return Err(anyhow!(texts::DIFF_NOT_RELATED.get(context.lang)));
+    }
     let filter = Filter { kinds: args.kind, min_size: args.min_size };
-    let found = Comparison::new(&a, &b, by, &filter);
+    let found = Comparison::new(&a, &b, by, spaces, &filter);
     if args.json {
         output::print(|out| found.write_json(out))?;
     } else {

@@ -175,6 +175,9 @@ vmatlas_view::texts! {
     /// A process that was not there then.
     REC_NO_MEMORY: "process {pid} has no memory that is known after event {seq}; it has from @{first} to @{last}",
         "イベント {seq} の直後の時点で、プロセス {pid} のメモリは分かりません (@{first} から @{last} までなら分かります)";
+    /// Moments that cannot be compared by what mapped their pages.
+    DIFF_NOT_RELATED: "--by origin needs two moments of one recording, of one address space or of a parent and its child",
+        "--by origin には、同じ記録の 2 つの時点 (同じアドレス空間、または親と子) が必要です";
     /// Resident sizes of a recording.
     REC_NO_PAGES: "a recording holds maps and calls, but no resident sizes, so there is nothing to sum up ('vmatlas show' shows its map)",
         "記録にはメモリマップと呼び出しだけがあり、常駐サイズは含まれないので集計できません (メモリマップは 'vmatlas show' で表示できます)";

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
-use vmatlas_testkit::{Tracee, vmatlas_binary, wait_until};
+use vmatlas_testkit::{Capability, Tracee, need, vmatlas_binary, wait_until};
 
 fn vmatlas(words: &[&str]) -> Output {
     let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
@@ -143,4 +143,57 @@ fn what_is_no_target_is_refused() {
     for words in [&[own.as_str()][..], &[&own, &own, "--by", "colour"], &[&own, &own, "--kind", "x"]] {
         assert_eq!(code(words), Some(2), "{words:?}");
     }
+}
+
+const MOVES_AND_REPLACES: &str = "\
+import ctypes
+c = ctypes.CDLL(None)
+c.mmap.restype = c.mremap.restype = ctypes.c_void_p
+c.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+c.mremap.argtypes = [ctypes.c_void_p] + [ctypes.c_size_t] * 2 + [ctypes.c_int, ctypes.c_void_p]
+PRIVATE_ANONYMOUS, FIXED, MAYMOVE_FIXED, size = 0x22, 0x10, 3, 33 * 4096
+moved = c.mmap(None, size, 3, PRIVATE_ANONYMOUS, -1, 0)
+kept = c.mmap(None, 3 * size, 1, PRIVATE_ANONYMOUS, -1, 0)
+print(hex(moved), hex(kept), flush=True)
+c.mremap(moved, size, size, MAYMOVE_FIXED, kept + size)
+c.mmap(kept, 4096, 1, PRIVATE_ANONYMOUS | FIXED, -1, 0)
+";
+
+/// Checks that two moments of a recording tell what was moved and what was replaced by its like, which no map shows.
+#[test]
+fn moments_of_one_recording_tell_what_moved() {
+    if !need(Capability::Ptrace) || !need(Capability::Tool("python3")) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rec");
+    let rec = path.to_str().unwrap();
+    let output = vmatlas(&["run", "-o", rec, "--", "python3", "-c", MOVES_AND_REPLACES]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let (moved, kept) = said.trim().split_once(' ').unwrap();
+    let at = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
+    let log = String::from_utf8(vmatlas(&["log", rec, "--jsonl", "-e", "mremap"]).stdout).unwrap();
+    let of_moved = |line: &&str| line.contains(moved);
+    let call: Value = serde_json::from_str(log.lines().rfind(of_moved).unwrap()).unwrap();
+    let before = format!("{rec}@{}", call["seq"].as_u64().unwrap() - 1);
+    let exit = format!("{rec}@exit");
+    let found = diff(&[&before, &exit]);
+    assert_eq!((&found["by"], &found["by_why"]), (&"origin".into(), &"recorded".into()), "{found}");
+    let changes = found["changes"].as_array().unwrap();
+    let starts = |what: &str, side: &str| -> Vec<u64> {
+        let of_these = changes.iter().filter(|change| change["what"] == what);
+        of_these.map(|change| at(change[side]["start"].as_str().unwrap())).collect()
+    };
+    assert_eq!(starts("moved", "a"), [at(moved)], "{found}");
+    assert_eq!(starts("moved", "b"), [at(kept) + 33 * 4096], "{found}");
+    // Nothing of it is seen in the two maps: a page that nobody may tell from the one that was there.
+    assert!(
+        starts("removed", "a").contains(&at(kept)) && starts("added", "b").contains(&at(kept)),
+        "{found}"
+    );
+    let by_address = diff(&[&before, &exit, "--by", "address"]);
+    assert!(!by_address["changes"].as_array().unwrap().iter().any(|change| change["what"] == "moved"));
+    let own = std::process::id().to_string();
+    assert_eq!(code(&[&before, &own, "--by", "origin"]), Some(1));
 }

@@ -101,6 +101,20 @@ fn log_is_filtered() {
     let early = log(&path, &["--to", "0.002"]);
     let late = log(&path, &["--from", "0.002000001"]);
     assert_eq!(early + &late, log(&path, &[]));
+    // Of kind: the heap is what brk moves, and what ends with the process.
+    let heap = log(&path, &["--kind", "heap"]);
+    assert!(heap.contains("brk(") && !heap.contains("munmap("), "{heap}");
+    assert_eq!(heap, log(&path, &["--kind", "heap,jit"]));
+    assert_eq!(log(&path, &["--kind", "jit"]), "");
+    // By address: one mmap, and nothing that was elsewhere.
+    let is_mmap = |event: &&Value| event["call"] == "mmap" && event["result"].is_string();
+    let mmap = events.iter().find(is_mmap).unwrap();
+    let address = mmap["result"].as_str().unwrap();
+    let there = log(&path, &["--addr", address, "--pid", &mmap["pid"].to_string(), "--jsonl"]);
+    let there: Vec<Value> = there.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(there.iter().any(|event| event["seq"] == mmap["seq"]), "{there:?}");
+    assert!(there.len() < events.len() && there.iter().all(|event| event["call"] != "brk"), "{there:?}");
+    assert_eq!(log(&path, &["--addr", "0x1000-0x2000"]), "");
 }
 
 /// Checks that what exists is refused before anything is started, and that nothing is left of what could not start.

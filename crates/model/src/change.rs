@@ -113,8 +113,12 @@ impl Change {
 
     /// What happened to the pages; empty when only boundaries or labels are different, or nothing.
     pub fn pages(&self) -> Vec<PageChange> {
-        let changes = page_changes(&self.before, &self.after, &self.fresh);
-        let Some((from, to)) = self.moved else { return changes };
+        let Some((from, to)) = self.moved else {
+            return page_changes(&self.before, &self.after, &self.fresh);
+        };
+        // What was at the new place is gone, also where it looked like what came.
+        let fresh: SmallVec<[AddrRange; 4]> = self.fresh.iter().copied().chain([to]).collect();
+        let changes = page_changes(&self.before, &self.after, &fresh);
         // The move itself shows as removed here and added there: say it as one, and keep what it grew, shrank or hit.
         let kept = from.len().0.min(to.len().0);
         let part = |r: AddrRange| AddrRange::from_len(r.start(), Bytes(kept));
@@ -276,5 +280,20 @@ mod tests {
             change.pages(),
             [PageChange::Moved { from: r(1, 3), to: r(10, 12) }, PageChange::Removed(anon(3, 5, Prot::RW))]
         );
+    }
+
+    /// Checks that what a move replaced is told as removed, also where it looked like what came or only allowed less.
+    #[test]
+    fn a_move_removes_what_was_there() {
+        for there in [Prot::RW, Prot::READ] {
+            let change = Change {
+                before: [anon(1, 3, Prot::RW), anon(10, 14, there)].into_iter().collect(),
+                after: [anon(10, 12, Prot::RW), anon(12, 14, there)].into_iter().collect(),
+                moved: Some((r(1, 3), r(10, 12))),
+                ..Change::default()
+            };
+            let moved = PageChange::Moved { from: r(1, 3), to: r(10, 12) };
+            assert_eq!(change.pages(), [moved, PageChange::Removed(anon(10, 12, there))]);
+        }
     }
 }

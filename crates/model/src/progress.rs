@@ -1,8 +1,9 @@
 //! What an event came to, told to whoever sends events to the models.
 
+use crate::apply::argument_ranges;
 use crate::change::{Change, PageChange};
 use crate::check::Difference;
-use vmatlas_event::{AddrRange, Bytes, Event};
+use vmatlas_event::{AddrRange, Bytes, Event, PageSize};
 
 /// How well the models and the kernel agreed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,21 @@ impl Done {
             }
         }
         sums
+    }
+
+    /// Where it acted: what happened to pages, and what a call was about; nothing where the call does not tell how far it reached.
+    pub fn acted_on(&self, page: PageSize) -> Vec<AddrRange> {
+        let mut ranges: Vec<AddrRange> = Vec::new();
+        for change in &self.pages {
+            match change {
+                PageChange::Added(row) | PageChange::Removed(row) => ranges.push(row.range),
+                PageChange::Altered { to, .. } => ranges.push(to.range),
+                PageChange::Moved { from, to } => ranges.extend([*from, *to]),
+            }
+        }
+        let asked = argument_ranges(&self.event.op, page);
+        ranges.extend(asked.into_iter().filter(|range| *range != AddrRange::ALL));
+        ranges
     }
 }
 

@@ -1,6 +1,6 @@
 //! The look into malloc against glibc's own account of itself (malloc_info(3)), on living programs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test binary")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,6 +1,7 @@
 //! `vmatlas log`: the lines of a recorded run, as `run` would have written them.
 
-use crate::args::{parse_call, parse_size};
+use super::kinds::Kinds;
+use crate::args::{parse_addr, parse_call, parse_kind, parse_size};
 use crate::complain;
 use crate::context::{Context, Stream, is_terminal};
 use crate::filter::Filter;
@@ -12,7 +13,8 @@ use std::fmt::Write;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vmatlas_event::{Bytes, Event, EventSource, MonoNs, OpKind, PageSize, Pid, Seq, Tid};
+use vmatlas_event::{Addr, AddrRange, Bytes, Event, EventSource, MonoNs, OpKind, PageSize, Pid, Seq, Tid};
+use vmatlas_model::kind::Kind;
 use vmatlas_model::{Done, Spaces};
 use vmatlas_view::json;
 use vmatlas_view::run::{LineOptions, push_line};
@@ -34,6 +36,12 @@ pub(crate) struct LogArgs {
     /// Only calls that mapped or unmapped at least this much
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) min_size: Option<Bytes>,
+    /// Only what acted on this address, or on some of these
+    #[arg(long, value_name = "ADDR|ADDR-ADDR", value_parser = parse_addrs)]
+    pub(crate) addr: Option<AddrRange>,
+    /// Only what acted on memory of these kinds (heap, malloc-arena, thread-stack, ... as in 'show --json')
+    #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = parse_kind)]
+    pub(crate) kind: Vec<Kind>,
     /// Only from this time on, in seconds as the lines have them
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) from: Option<u64>,
@@ -55,10 +63,26 @@ fn parse_seconds(text: &str) -> Result<u64, String> {
     time.and_then(|t| u64::try_from(t.as_nanos()).ok()).ok_or_else(|| "seconds such as 1.25".to_owned())
 }
 
+/// One address, or those from one up to before another.
+fn parse_addrs(text: &str) -> Result<AddrRange, String> {
+    let range = match text.split_once('-') {
+        Some((start, end)) => AddrRange::new(parse_addr(start)?, parse_addr(end)?),
+        None => {
+            let start = parse_addr(text)?;
+            AddrRange::new(start, Addr(start.0.saturating_add(1)))
+        }
+    };
+    range
+        .filter(|range| !range.is_empty())
+        .ok_or_else(|| "the first address is to be below the second".to_owned())
+}
+
 /// What shows one event after another.
 struct Lines<'a> {
     args: &'a LogArgs,
     filter: Filter,
+    kinds: Kinds,
+    page: PageSize,
     options: LineOptions,
     pen: Pen<io::StdoutLock<'static>>,
     text: String,
@@ -87,8 +111,9 @@ pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode> {
         failed: args.failed,
     };
     let pen = Pen::new(io::stdout().lock());
+    let kinds = Kinds::new(args.kind.clone(), page);
     let progress = Progress::new(context, progress::READING, Of::Events);
-    let mut lines = Lines { args, filter, options, pen, text: String::new(), progress };
+    let mut lines = Lines { args, filter, kinds, page, options, pen, text: String::new(), progress };
     let read = reader.events(Seq(0), &mut |event| {
         lines.progress.tick(event.seq.0, last);
         lines.event(&event, &mut spaces)
@@ -119,18 +144,26 @@ impl Lines<'_> {
             self.options.start = event.entered;
         }
         let progress = spaces.event(event);
-        let written = progress.unanswered.iter().chain(&progress.done).try_for_each(|done| self.done(done));
+        let mut dones = progress.unanswered.iter().chain(&progress.done);
+        let written = dones.try_for_each(|done| self.done(done, spaces));
         let since = event.entered.0.saturating_sub(self.options.start.0);
         // Calls of other tasks may have been left earlier, but were not entered a second later.
         let is_past = self.args.to.is_some_and(|to| since > to.saturating_add(1_000_000_000));
         written.is_ok() && !is_past
     }
 
-    fn done(&mut self, done: &Done) -> std::fmt::Result {
+    fn done(&mut self, done: &Done, spaces: &Spaces) -> std::fmt::Result {
+        // What kinds there are is learnt from all events, also from those that are not shown.
+        let is_of_kind = self.kinds.meet(done, spaces);
         let since = done.event.left.0.saturating_sub(self.options.start.0);
         let wanted = self.args.from.is_none_or(|from| since >= from)
             && self.args.to.is_none_or(|to| since <= to)
             && self.args.tid.is_none_or(|tid| done.event.task.tid == Tid(tid))
+            && self
+                .args
+                .addr
+                .is_none_or(|addrs| done.acted_on(self.page).iter().any(|r| r.intersects(addrs)))
+            && is_of_kind
             && self.filter.wants(done);
         if !wanted {
             return Ok(());

@@ -1,6 +1,7 @@
 //! Recordings: made by `run -o` and `attach -o`, read by `info`, `log`, `verify`, `show` and `why`.
 
 pub(crate) mod info;
+mod kinds;
 mod lenient;
 pub(crate) mod log;
 pub(crate) mod mark;

@@ -146,6 +146,15 @@ impl Visit {
         Ok(Visit { timeline, mm, header, page })
     }
 
+    /// Whether the other is of the same recording.
+    pub(crate) fn is_of_same(&self, other: &Visit) -> bool {
+        let path = |visit: &Visit| {
+            let source = visit.header.source.as_ref()?;
+            Path::new(OsStr::from_bytes(&source.path)).canonicalize().ok()
+        };
+        path(self).is_some_and(|own| path(other) == Some(own))
+    }
+
     /// The map at the moment.
     pub(crate) fn rows(&self) -> Vec<VmaRow> {
         self.timeline.space(self.mm).map(|space| space.vmas().cloned().collect()).unwrap_or_default()

@@ -90,7 +90,7 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
 }
 
 /// The ranges a call was about, whole pages; nothing for a call without one.
-fn argument_ranges(op: &Op, page: PageSize) -> Ranges {
+pub(crate) fn argument_ranges(op: &Op, page: PageSize) -> Ranges {
     let span = |addr: Addr, len: Bytes| pages_of(page, addr, len);
     match *op {
         // Without MAP_FIXED a failed mmap has touched nothing.

@@ -1,7 +1,8 @@
 //! Whether two maps are those of one address space, by where things lie.
 
-use rustc_hash::FxHashMap;
-use vmatlas_event::{Addr, VmaRow};
+use crate::space::AddressSpace;
+use rustc_hash::{FxHashMap, FxHashSet};
+use vmatlas_event::{Addr, Seq, VmaRow};
 
 /// What an address space keeps in its place for as long as a program runs in it.
 type Anchors<'a> = FxHashMap<(&'a [u8], u64), Addr>;
@@ -35,6 +36,12 @@ pub fn same_layout(a: &[VmaRow], b: &[VmaRow]) -> bool {
     let vdso = (&b"[vdso]"[..], 0);
     let is_elsewhere = first.get(&vdso).zip(second.get(&vdso)).is_some_and(|(x, y)| x != y);
     same > other && !is_elsewhere
+}
+
+/// Whether one event mapped pages of both: two moments of one address space, or a parent's and its child's, of one recording.
+pub fn share_origins(a: &AddressSpace, b: &AddressSpace) -> bool {
+    let first: FxHashSet<Seq> = a.origins().map(|origin| origin.seq).collect();
+    b.origins().any(|origin| first.contains(&origin.seq))
 }
 
 #[cfg(test)]

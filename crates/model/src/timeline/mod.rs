@@ -23,7 +23,7 @@ mod window;
 
 pub use compare::{Delta, Side, compare, compare_runs, compare_spaces};
 pub use history::{Chapter, History, What};
-pub use layout::same_layout;
+pub use layout::{same_layout, share_origins};
 pub use moment::{Moment, Spot, Whose};
 pub use tree::{How, SpaceNode, Tenancy, Tree};
 pub use verify::{Verified, Wrong};

@@ -28,7 +28,15 @@ impl Comparison<'_> {
     pub fn write_json(&self, out: &mut dyn Write) -> fmt::Result {
         let [a, b] = self.views;
         write!(out, "{{\"schema\":\"vmatlas/diff/1\",\"by\":\"{}\",", self.by.id())?;
-        write!(out, "\"by_why\":\"{}\",", if self.by_itself { "layout" } else { "asked" })?;
+        write!(
+            out,
+            "\"by_why\":\"{}\",",
+            match (self.by_itself, self.by) {
+                (false, _) => "asked",
+                (true, super::By::Origin) => "recorded",
+                (true, _) => "layout",
+            }
+        )?;
         write!(out, "\"different\":{},", self.is_different())?;
         write!(out, "\"a\":{},", Value::Object(a.process_json()))?;
         write!(out, "\"b\":{},", Value::Object(b.process_json()))?;

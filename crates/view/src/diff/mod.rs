@@ -10,8 +10,9 @@ use crate::show::{MapView, ShowRow};
 use crate::style::Style;
 use std::cmp::Reverse;
 use vmatlas_event::{AddrRange, Bytes, VmaRow};
+use vmatlas_model::AddressSpace;
 use vmatlas_model::kind::Kind;
-use vmatlas_model::timeline::{Delta, Side, compare, compare_runs, same_layout};
+use vmatlas_model::timeline::{Delta, Side, compare, compare_runs, compare_spaces, same_layout};
 
 pub use totals::Total;
 use totals::totals;
@@ -23,6 +24,8 @@ pub enum By {
     Address,
     /// By file, kind and size, as two runs: addresses do not count.
     File,
+    /// By the events that mapped the pages, of one recording: what was moved or replaced by its like is told.
+    Origin,
 }
 
 impl By {
@@ -31,6 +34,7 @@ impl By {
         match self {
             By::Address => "address",
             By::File => "file",
+            By::Origin => "origin",
         }
     }
 }
@@ -163,16 +167,28 @@ pub struct Options {
 }
 
 impl<'a> Comparison<'a> {
-    /// Compares two maps: as asked, or by address where they have the same layout.
-    pub fn new(a: &'a MapView, b: &'a MapView, by: Option<By>, filter: &Filter) -> Comparison<'a> {
+    /// Compares two maps: as asked, or by origin where their address spaces are known and have some in common, or by address
+    /// where they have the same layout.
+    pub fn new(
+        a: &'a MapView,
+        b: &'a MapView,
+        by: Option<By>,
+        spaces: Option<[&AddressSpace; 2]>,
+        filter: &Filter,
+    ) -> Comparison<'a> {
         let rows = |view: &MapView| view.rows.iter().map(|row| row.vma.clone()).collect::<Vec<VmaRow>>();
         let kinds = |view: &MapView| view.rows.iter().map(|row| row.verdict.kind).collect::<Vec<Kind>>();
         let (first, second) = (rows(a), rows(b));
-        let found = || if same_layout(&first, &second) { By::Address } else { By::File };
+        let found = || match spaces {
+            Some(_) => By::Origin,
+            None if same_layout(&first, &second) => By::Address,
+            None => By::File,
+        };
         let way = by.unwrap_or_else(found);
-        let deltas = match way {
-            By::Address => compare(&first, &second),
-            By::File => {
+        let deltas = match (way, spaces) {
+            (By::Origin, Some([a, b])) => compare_spaces(a, b),
+            (By::Address | By::Origin, _) => compare(&first, &second),
+            (By::File, _) => {
                 let (kinds_a, kinds_b) = (kinds(a), kinds(b));
                 compare_runs(Side { rows: &first, kinds: &kinds_a }, Side { rows: &second, kinds: &kinds_b })
             }
@@ -186,7 +202,7 @@ impl<'a> Comparison<'a> {
         if way == By::File {
             entries.sort_by_key(|entry| Reverse(entry.size));
         }
-        let resident = if way == By::Address { resident(a, b, filter) } else { Vec::new() };
+        let resident = if way == By::File { Vec::new() } else { resident(a, b, filter) };
         Comparison {
             views: [a, b],
             by: way,

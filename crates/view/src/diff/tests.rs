@@ -70,7 +70,7 @@ fn json(found: &Comparison<'_>) -> Value {
 #[test]
 fn one_address_space_is_compared() {
     let (a, b) = (before(), after());
-    let found = Comparison::new(&a, &b, None, &Filter::default());
+    let found = Comparison::new(&a, &b, None, None, &Filter::default());
     assert_eq!(found.by(), By::Address);
     let told: Vec<(What, Bytes)> = found.entries.iter().map(|entry| (entry.what, entry.size)).collect();
     assert_eq!(
@@ -103,11 +103,11 @@ fn one_address_space_is_compared() {
 #[test]
 fn filters_choose() {
     let (a, b) = (before(), after());
-    let same = Comparison::new(&a, &a, None, &Filter::default());
+    let same = Comparison::new(&a, &a, None, None, &Filter::default());
     assert!(!same.is_different() && text(&same, Lang::En).contains("no difference in the maps"));
     let of = |kinds: Vec<Kind>, min: u64| {
         let filter = Filter { kinds, min_size: Some(Bytes(min << 12)) };
-        Comparison::new(&a, &b, None, &filter).entries.len()
+        Comparison::new(&a, &b, None, None, &filter).entries.len()
     };
     assert_eq!((of(vec![], 5), of(vec![Kind::Heap], 1), of(vec![Kind::Heap], 6)), (2, 1, 0));
 }
@@ -126,12 +126,12 @@ fn runs_and_missing_pages() {
     };
     let a = before();
     let mut b = moved(before());
-    let found = Comparison::new(&a, &b, None, &Filter::default());
+    let found = Comparison::new(&a, &b, None, None, &Filter::default());
     assert_eq!((found.by(), found.is_different()), (By::File, false));
-    assert!(Comparison::new(&a, &b, Some(By::Address), &Filter::default()).is_different());
+    assert!(Comparison::new(&a, &b, Some(By::Address), None, &Filter::default()).is_different());
     b.pages_why = Some("not-recorded");
     b.rows.iter_mut().for_each(|row| row.pages = None);
-    let found = Comparison::new(&a, &b, None, &Filter::default());
+    let found = Comparison::new(&a, &b, None, None, &Filter::default());
     let value = json(&found);
     let total = &value["total"];
     assert_eq!((&total["resident_b"], &total["resident_b_why"]), (&Value::Null, &"not-recorded".into()));

@@ -90,6 +90,7 @@ impl Comparison<'_> {
         let how = match (self.by, self.by_itself) {
             (By::Address, true) => own::BY_ADDRESS_FOUND,
             (By::Address, false) => own::BY_ADDRESS_ASKED,
+            (By::Origin, _) => own::BY_ORIGIN,
             (By::File, true) => own::BY_FILE_FOUND,
             (By::File, false) => own::BY_FILE_ASKED,
         };

@@ -4,6 +4,9 @@ crate::texts! {
     /// How it was compared: by address, as one address space.
     BY_ADDRESS_FOUND: "compared by address: one address space (libraries and vdso are in place)",
         "アドレスで比較: 同じアドレス空間です (ライブラリや vdso の配置が同じ)";
+    /// How it was compared: by the events that mapped the pages.
+    BY_ORIGIN: "compared by what mapped each page, as recorded: moved and replaced pages are told",
+        "各ページを割り当てたイベント (記録) で比較: 移動や置き換えも分かります";
     /// How it was compared: by file, as two runs.
     BY_FILE_FOUND: "compared by file and kind, not by address: two runs (other layouts)",
         "ファイルと種類で比較: 別々の実行です (配置が違うのでアドレスは見ません)";

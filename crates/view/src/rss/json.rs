@@ -100,7 +100,6 @@ impl RssView {
     /// All of it as one document.
     pub fn json(&self) -> Value {
         let h = &self.map.header;
-        let kernel = &self.sheet.kernel;
         let mut process = Map::new();
         process.insert("pid".into(), h.pid.map_or(Value::Null, |pid| pid.0.into()));
         put_name(&mut process, "name", &h.name);
@@ -128,22 +127,7 @@ impl RssView {
             "lines": lines,
             "mapped_again_most": bytes(self.sheet.mapped_again),
             "sum": amounts(&self.sheet.sum, &lack),
-            "kernel": {
-                "rss_before": bytes(kernel.rss_before),
-                "rss_after": bytes(kernel.rss_after),
-                "rss_anon": bytes(kernel.anonymous),
-                "rss_file": bytes(kernel.file),
-                "rss_shmem": bytes(kernel.shmem),
-                "rollup_rss": bytes(kernel.rollup),
-                "rollup_pss": bytes(kernel.pss),
-                "rollup_swap": bytes(kernel.rollup_swap),
-                "lazy_free": bytes(kernel.lazy_free),
-                "swap": bytes(kernel.swap),
-                "page_tables": bytes(kernel.page_tables),
-                "hugetlb": bytes(kernel.hugetlb),
-                "locked": bytes(kernel.locked),
-                "peak": bytes(kernel.peak),
-            },
+            "kernel": self.kernel_json(),
             "against_rollup": difference(self.sheet.against_rollup()),
             "against_counter": difference(self.sheet.against_counter()),
             "malloc": self.malloc_json(),
@@ -156,6 +140,34 @@ impl RssView {
             })).collect::<Vec<_>>(),
             "cost": self.map.cost,
         })
+    }
+
+    fn kernel_json(&self) -> Map<String, Value> {
+        let kernel = &self.sheet.kernel;
+        let is_saved = self.map.header.source.is_some();
+        // The rollup of a living process is read only where it is asked for.
+        let (status, rollup) =
+            if is_saved { ("not-recorded", "not-recorded") } else { ("unknown", "not-read") };
+        let mut object = Map::new();
+        for (key, value, why) in [
+            ("rss_before", kernel.rss_before, status),
+            ("rss_after", kernel.rss_after, status),
+            ("rss_anon", kernel.anonymous, status),
+            ("rss_file", kernel.file, status),
+            ("rss_shmem", kernel.shmem, status),
+            ("rollup_rss", kernel.rollup, rollup),
+            ("rollup_pss", kernel.pss, rollup),
+            ("rollup_swap", kernel.rollup_swap, rollup),
+            ("lazy_free", kernel.lazy_free, rollup),
+            ("swap", kernel.swap, status),
+            ("page_tables", kernel.page_tables, status),
+            ("hugetlb", kernel.hugetlb, status),
+            ("locked", kernel.locked, status),
+            ("peak", kernel.peak, status),
+        ] {
+            put(&mut object, key, value, why);
+        }
+        object
     }
 
     fn malloc_json(&self) -> Value {
@@ -209,7 +221,6 @@ pub(super) fn cgroup(figures: &CgroupFigures) -> Map<String, Value> {
     for (key, value) in [
         ("current", memory.current),
         ("peak", memory.peak),
-        ("limit", memory.max.and_then(Limit::bytes)),
         ("anonymous", stat.anon),
         ("file", stat.file),
         ("shmem", stat.shmem),
@@ -218,8 +229,11 @@ pub(super) fn cgroup(figures: &CgroupFigures) -> Map<String, Value> {
         ("kernel", stat.kernel),
         ("swap", memory.swap),
     ] {
-        object.insert(key.into(), bytes(value));
+        // Which figures there are depends on the version, the kernel and its settings.
+        put(&mut object, key, value, "unknown");
     }
+    let no_limit = if memory.max == Some(Limit::Unlimited) { "unlimited" } else { "unknown" };
+    put(&mut object, "limit", memory.max.and_then(Limit::bytes), no_limit);
     object.insert("limited".into(), memory.max.map_or(Value::Null, |max| (max != Limit::Unlimited).into()));
     object.insert("members".into(), members.map_or(Value::Null, Into::into));
     object

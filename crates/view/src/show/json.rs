@@ -29,12 +29,20 @@ impl MapView {
         process.insert("pid".into(), h.pid.map_or(Value::Null, |pid| pid.0.into()));
         json::put_name(&mut process, "name", &h.name);
         json::put_name(&mut process, "exe", &h.exe);
-        let number = |bytes: Option<Bytes>| bytes.map_or(Value::Null, |b| b.0.into());
+        let why = if h.source.is_some() { "not-recorded" } else { "unknown" };
         process.insert("vmas".into(), self.rows.len().into());
-        process.insert("max_map_count".into(), h.max_map_count.map_or(Value::Null, Into::into));
-        process.insert("virtual".into(), number(h.virtual_size));
-        process.insert("resident".into(), number(h.resident));
-        process.insert("threads".into(), h.threads.map_or(Value::Null, Into::into));
+        let bytes = |bytes: Option<Bytes>| bytes.map(|b| b.0);
+        for (key, value) in [
+            ("max_map_count", h.max_map_count),
+            ("virtual", bytes(h.virtual_size)),
+            ("resident", bytes(h.resident)),
+            ("threads", h.threads),
+        ] {
+            process.insert(key.to_owned(), value.map_or(Value::Null, Into::into));
+            if value.is_none() {
+                process.insert(format!("{key}_why"), why.into());
+            }
+        }
         process.insert("leader_ended".into(), h.leader_ended.into());
         process.insert("torn".into(), h.torn.into());
         if let Some(source) = &h.source {
