@@ -13,6 +13,7 @@ use vmatlas_proc::ProcKernel;
 use vmatlas_trace::{Attach, Attached};
 
 pub(crate) fn attach(args: &AttachArgs, context: &Context) -> ExitCode {
+    let context = &context.for_program(args.watch.jsonl.is_some());
     match watch(args, context) {
         Ok(status) => ExitCode::from(status as u8),
         Err(failure) => failure.tell(context),

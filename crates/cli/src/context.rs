@@ -26,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) color: Color,
     /// Whether PROCMAP_QUERY may be used.
     may_query: bool,
+    /// Whether a person may be told how far a long piece of work is.
+    pub(crate) shows_progress: bool,
 }
 
 /// A stream that text goes to.
@@ -38,7 +40,17 @@ pub(crate) enum Stream {
 impl Context {
     pub(crate) fn new(lang: Option<Lang>, color: Color, may_query: bool) -> Context {
         let get = |name: &str| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
-        Context { lang: lang.unwrap_or_else(|| Lang::from_environment(get)), color, may_query }
+        Context {
+            lang: lang.unwrap_or_else(|| Lang::from_environment(get)),
+            color,
+            may_query,
+            shows_progress: true,
+        }
+    }
+
+    /// The same for a command that may write for another program: nobody waits then.
+    pub(crate) fn for_program(&self, is_json: bool) -> Context {
+        Context { shows_progress: self.shows_progress && !is_json, ..*self }
     }
 
     /// The /proc that commands read.

@@ -63,6 +63,7 @@ fn related<'a>(a: &'a Subject, b: &'a Subject) -> Option<[&'a AddressSpace; 2]> 
 }
 
 pub(crate) fn run(args: DiffArgs, context: &Context) -> Result<ExitCode> {
+    let context = &context.for_program(args.json);
     let root = context.proc_root();
     let open = |target: &OsString| subject::open(&root, target, context);
     let subjects = [open(&args.a)?, open(&args.b)?];

@@ -11,6 +11,7 @@ mod lab;
 mod log;
 mod output;
 mod pages;
+mod progress;
 mod ps;
 mod recording;
 mod rss;

@@ -9,6 +9,7 @@ use vmatlas_proc::ProcKernel;
 use vmatlas_trace::{Launch, Tracer};
 
 pub(crate) fn run(args: &RunArgs, context: &Context) -> ExitCode {
+    let context = &context.for_program(args.watch.jsonl.is_some());
     match watch(args, context) {
         Ok(status) => ExitCode::from(status as u8),
         Err(failure) => failure.tell(context),

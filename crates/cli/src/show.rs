@@ -17,6 +17,7 @@ use vmatlas_proc::Budget;
 use vmatlas_view::show::{Filter, Need, Options, Sort};
 
 pub(crate) fn run(args: ShowArgs, context: &Context) -> Result<ExitCode> {
+    let context = &context.for_program(args.json);
     let root = context.proc_root();
     let subject = match (&args.target, args.pid) {
         (_, Some(pid)) => Subject::Live(target::by_pid(&root, Pid(pid), context)?),

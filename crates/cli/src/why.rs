@@ -46,6 +46,7 @@ pub(crate) const NOTES: &str = "\
     what, so for a living process or a saved map only the evidence in the map can be shown.";
 
 pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<ExitCode> {
+    let context = &context.for_program(args.json);
     let root = context.proc_root();
     let (subject, addr) = match (args.pid, &args.addr) {
         (Some(pid), _) => (Subject::Live(target::by_pid(&root, Pid(pid), context)?), &args.target),

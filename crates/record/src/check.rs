@@ -31,6 +31,16 @@ impl Reader {
     /// # Errors
     /// [`RecordError::Io`] where a file cannot be read; damage is no error.
     pub fn check(&self) -> Result<Checked, RecordError> {
+        self.check_with(&mut |_, _| {})
+    }
+
+    /// The same; `progress` is told how many rows of how many were read.
+    ///
+    /// # Errors
+    /// Those of [`Reader::check`].
+    pub fn check_with(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked, RecordError> {
+        let total = self.units.iter().map(rows).sum();
+        let mut progress = |rows: u64| progress(rows, total);
         let mut checked = Checked { damage: self.damage().to_vec(), ..Checked::default() };
         if let Store::Packed(packed) = &self.store {
             packed.check()?.into_iter().for_each(|damage| checked.note(damage));
@@ -41,7 +51,7 @@ impl Reader {
                     for table in ALL {
                         if segment.seal.tables.contains_key(table.name) {
                             checked.files += 1;
-                            check_table(segment, table, &mut checked)?;
+                            check_table(segment, table, &mut checked, &mut progress)?;
                         }
                     }
                 }
@@ -53,6 +63,7 @@ impl Reader {
                             Ok(batch) => checked.rows += batch.len() as u64,
                             Err(error) => checked.note(error.into_damage()?),
                         }
+                        progress(checked.rows);
                     }
                 }
                 Unit::Missing(damage) => checked.note(damage.clone()),
@@ -62,13 +73,30 @@ impl Reader {
     }
 }
 
-fn check_table(segment: &Segment, table: &'static Table, checked: &mut Checked) -> Result<(), RecordError> {
+/// How many rows a part says it has.
+fn rows(unit: &Unit) -> u64 {
+    match unit {
+        Unit::Sealed(segment) => {
+            segment.seal.tables.values().fold(0, |sum, table| sum.saturating_add(table.rows))
+        }
+        Unit::Tail { tail, .. } => tail.frames.iter().map(|frame| frame.rows()).sum(),
+        Unit::Missing(_) => 0,
+    }
+}
+
+fn check_table(
+    segment: &Segment,
+    table: &'static Table,
+    checked: &mut Checked,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), RecordError> {
     let read = segment.table(table).and_then(|file| {
         let Some(file) = file else { return Ok(()) };
         let wanted = segment.seal.tables.get(table.name).map_or(0, |sealed| sealed.rows);
         let mut rows = 0;
         for batch in file.batches(i64::MIN)? {
             rows += batch?.len() as u64;
+            progress(checked.rows + rows);
         }
         checked.rows += rows;
         match file.damage(rows, wanted) {

@@ -48,5 +48,6 @@ pub use meta::{FORMAT, Meta, Outcome as End, VERSION};
 pub use pack::Packing;
 pub use packed::is_packed;
 pub use reader::Reader;
+pub use seal::Sealing;
 pub use tally::Tallied;
 pub use writer::{Existing, Options, Writer};

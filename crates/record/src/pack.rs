@@ -1,22 +1,20 @@
 //! Packing: a folder becomes one file, whole or not at all. The folder stays as it is.
 
-use crate::batch::complete;
 use crate::error::{Damage, RecordError};
 use crate::files;
-use crate::meta::{Meta, VERSION};
+use crate::meta::Meta;
 use crate::packed::{self, META, MOST};
 use crate::reader::Reader;
-use crate::seal::{self, BLOCK, Seal, SealedTable};
+use crate::seal::{self, BLOCK};
 use crate::sealed::LARGEST;
 use crate::store::Store;
-use crate::table::{ALL, EVENTS, Table};
+use crate::table::ALL;
 use crate::tail::Tail;
 use crate::writer::Existing;
-use crate::zip::{self, HEADER, Member};
-use parquet::arrow::ArrowWriter;
+use crate::zip::{self, Member};
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -51,14 +49,20 @@ impl Reader {
             return Err(RecordError::BeingWritten(folder.clone()));
         }
         may_be_made(to, existing)?;
-        let mut meter = Meter { read: 0, total: self.store.size(), progress, to };
         let mut out = Out::create(to)?;
         let mut lost = self.damage().to_vec();
         // Without it nobody would know what it is.
         let meta = self.store.read(META, files::LONGEST_JSON)?;
         files::parse_json::<Meta>(&meta, META)?;
-        out.member(META.to_owned(), |content| content.put(&meta))?;
+        let mut meta = Some(meta);
+        out.member(META.to_owned(), &mut |block| {
+            block.extend(meta.take().unwrap_or_default());
+            Ok(())
+        })?;
         let parts = self.store.parts()?;
+        // Tails are read twice.
+        let total = self.store.size().saturating_add(self.store.tail_size(&parts));
+        let mut meter = Meter { read: 0, total, progress, to };
         for (number, is_sealed) in &parts {
             let tail = match is_sealed {
                 true => None,
@@ -69,7 +73,8 @@ impl Reader {
                 },
             };
             let Some(tail) = tail else {
-                out.segment(folder, *number, &mut meter)?;
+                let segment = seal::segment(folder, *number);
+                out.segment(&segment, *number, &mut |bytes| meter.step(bytes))?;
                 continue;
             };
             let Some(damage) = out.tail(tail, *number, &mut meter)? else { continue };
@@ -130,114 +135,85 @@ impl Drop for Out {
     }
 }
 
-/// The content of a member on its way: counted, summed, written.
-struct Content<'a> {
-    file: &'a File,
-    path: &'a Path,
-    at: u64,
-    length: u64,
-    crc: crc32fast::Hasher,
-    /// The same for each block, as seal.json has it.
-    blocks: Vec<u32>,
-    block: crc32fast::Hasher,
-    in_block: usize,
-}
+/// A part that is sealed on the way, beside the file being made.
+struct Beside(PathBuf);
 
-impl Write for Content<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let part = bytes.get(..bytes.len().min(BLOCK - self.in_block)).unwrap_or(bytes);
-        self.file.write_all_at(part, self.at + self.length)?;
-        self.crc.update(part);
-        self.block.update(part);
-        self.length += part.len() as u64;
-        self.in_block += part.len();
-        if self.in_block == BLOCK {
-            self.end_block();
-        }
-        Ok(part.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-impl Content<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
-        self.write_all(bytes).map_err(|e| RecordError::io(self.path, e))
-    }
-
-    fn end_block(&mut self) {
-        let block = std::mem::take(&mut self.block);
-        self.blocks.push(block.finalize());
-        self.in_block = 0;
-    }
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 impl Out {
     fn create(to: &Path) -> Result<Out, RecordError> {
-        let mut name: OsString = to.as_os_str().to_owned();
-        name.push(".tmp");
-        let temporary = PathBuf::from(name);
+        let temporary = with_suffix(to, ".tmp");
         let file = files::create(&temporary)?;
         Ok(Out { file, temporary, members: Vec::new() })
     }
 
-    /// Writes a member; its length and the checksums of its blocks.
+    /// Writes a member; `next` gives its content block by block, and at last nothing.
     fn member(
         &mut self,
         name: String,
-        write: impl FnOnce(&mut Content<'_>) -> Result<(), RecordError>,
-    ) -> Result<(u64, Vec<u32>), RecordError> {
+        next: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
         let header = self.members.last().map_or(0, Member::end);
-        let mut content = Content {
-            file: &self.file,
-            path: &self.temporary,
-            at: header + HEADER as u64 + name.len() as u64,
-            length: 0,
-            crc: crc32fast::Hasher::new(),
-            blocks: Vec::new(),
-            block: crc32fast::Hasher::new(),
-            in_block: 0,
-        };
-        write(&mut content)?;
-        if content.in_block > 0 {
-            content.end_block();
+        let mut member = Member { name, header, length: 0, crc: 0 };
+        let start = member.content();
+        let mut crc = crc32fast::Hasher::new();
+        let mut length = 0;
+        let mut block = Vec::new();
+        loop {
+            block.clear();
+            next(&mut block)?;
+            if block.is_empty() {
+                break;
+            }
+            self.write(&block, start + length)?;
+            crc.update(&block);
+            length += block.len() as u64;
         }
-        let (length, crc, blocks) = (content.length, content.crc.finalize(), content.blocks);
         let fits = u32::try_from(length).ok().filter(|length| u64::from(*length) <= LARGEST);
         let Some(length) = fits.filter(|_| self.members.len() < MOST) else {
-            return Err(RecordError::damaged(&name, LARGEST, "larger than any file of its kind"));
+            return Err(RecordError::damaged(&member.name, LARGEST, "larger than any file of its kind"));
         };
-        let member = Member { name, header, length, crc };
-        let written = self.file.write_all_at(&member.bytes(), header);
-        written.map_err(|e| RecordError::io(&self.temporary, e))?;
+        (member.length, member.crc) = (length, crc.finalize());
+        self.write(&member.bytes(), header)?;
         self.members.push(member);
-        Ok((length.into(), blocks))
+        Ok(())
+    }
+
+    fn write(&self, bytes: &[u8], at: u64) -> Result<(), RecordError> {
+        self.file.write_all_at(bytes, at).map_err(|e| RecordError::io(&self.temporary, e))
     }
 
     /// Takes the files of a segment as they are: what is damaged stays so, and is found by its checksums.
-    fn segment(&mut self, folder: &Path, number: u32, meter: &mut Meter<'_>) -> Result<(), RecordError> {
-        let tables = by_id().into_iter().map(|table| format!("{}.parquet", table.name));
-        let mut block = vec![0; BLOCK];
+    fn segment(
+        &mut self,
+        folder: &Path,
+        number: u32,
+        step: &mut dyn FnMut(u64) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
+        let mut tables = ALL.to_vec();
+        tables.sort_by_key(|table| table.id);
+        let tables = tables.into_iter().map(|table| format!("{}.parquet", table.name));
         for file in tables.chain(["seal.json".to_owned()]) {
-            let name = format!("seg-{number:06}/{file}");
-            let path = folder.join(&name);
-            let mut source = match files::open(&path) {
+            let path = folder.join(&file);
+            let source = match files::open(&path) {
                 Err(RecordError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
-                // One byte more tells that it is too large.
-                source => source?.take(LARGEST + 1),
+                source => source?,
             };
-            self.member(name, |content| {
-                loop {
-                    let read = match source.read(&mut block) {
-                        Ok(0) => return Ok(()),
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                        read => read.map_err(|e| RecordError::io(&path, e))?,
-                    };
-                    content.put(block.get(..read).unwrap_or_default())?;
-                    meter.step(read as u64)?;
-                }
+            // One byte more tells that it is too large.
+            let mut source = source.take(LARGEST + 1);
+            self.member(format!("seg-{number:06}/{file}"), &mut |block| {
+                let read = source.by_ref().take(BLOCK as u64).read_to_end(block);
+                step(read.map_err(|e| RecordError::io(&path, e))? as u64)
             })?;
         }
         Ok(())
@@ -250,54 +226,19 @@ impl Out {
         number: u32,
         meter: &mut Meter<'_>,
     ) -> Result<Option<Damage>, RecordError> {
-        let mut seal = Seal { version: VERSION, ..Seal::default() };
         for index in 0..tail.frames.len() {
             let Some(frame) = tail.frames.get(index).copied() else { break };
-            match tail.batch(&frame) {
-                Ok(batch) if frame.table.id == EVENTS.id => {
-                    seal.first.get_or_insert(frame.key as u64);
-                    let last = batch.len().checked_sub(1).and_then(|row| batch.row(row).get(0));
-                    seal.last = last.map(|value| value as u64);
-                }
-                Ok(_) => {}
-                // A frame with the right checksum that cannot be decoded ends the tail.
-                Err(error) => {
-                    tail.damage = Some(error.into_damage()?);
-                    tail.frames.truncate(index);
-                }
+            meter.step(frame.size())?;
+            // A frame with the right checksum that cannot be decoded ends the tail.
+            if let Err(error) = tail.batch(&frame) {
+                tail.damage = Some(error.into_damage()?);
+                tail.frames.truncate(index);
             }
         }
-        for table in by_id() {
-            let frames: Vec<_> = tail.frames.iter().filter(|frame| frame.table.id == table.id).collect();
-            if frames.is_empty() {
-                continue;
-            }
-            let (mut rows, mut ends) = (0, Vec::new());
-            let name = format!("seg-{number:06}/{}.parquet", table.name);
-            let (bytes, blocks) = self.member(name, |content| {
-                let path = content.path;
-                let failed = |e| RecordError::io(path, io::Error::other(e));
-                let properties = Some(table.properties());
-                let mut writer = ArrowWriter::try_new(content, table.schema(), properties).map_err(failed)?;
-                for frame in frames {
-                    let batch = tail.record_batch(frame)?;
-                    rows += batch.num_rows() as u64;
-                    let batch = complete(table, &batch).map_err(|e| failed(e.into()))?;
-                    writer.write(&batch).map_err(failed)?;
-                    meter.step(frame.size())?;
-                }
-                writer.flush().map_err(failed)?;
-                ends.extend(writer.flushed_row_groups().iter().map(seal::end));
-                writer.close().map(|_| ()).map_err(failed)
-            })?;
-            let base = self.members.last().map_or(0, Member::content);
-            let parts = seal::parts(&self.file, base, ends.into_iter().chain([bytes]))
-                .map_err(|e| RecordError::io(&self.temporary, e))?;
-            seal.tables.insert(table.name.to_owned(), SealedTable { rows, bytes, blocks, parts });
-        }
-        let name = format!("seg-{number:06}/seal.json");
-        let text = files::json_text(&seal).map_err(|e| RecordError::io(&self.temporary, e.into()))?;
-        self.member(name, |content| content.put(text.as_bytes()))?;
+        let beside = Beside(with_suffix(&self.temporary, ".d"));
+        files::create_folder(&beside.0)?;
+        seal::convert(&tail, &beside.0, &mut |bytes| meter.step(bytes))?;
+        self.segment(&beside.0, number, &mut |_| Ok(()))?;
         Ok(tail.damage.take())
     }
 
@@ -305,8 +246,8 @@ impl Out {
     fn finish(self, to: &Path, existing: Existing) -> Result<(u64, u64), RecordError> {
         let at = self.members.last().map_or(0, Member::end);
         let directory = zip::directory(&self.members, at);
-        let written = self.file.write_all_at(&directory, at).and_then(|()| self.file.sync_all());
-        written.map_err(|e| RecordError::io(&self.temporary, e))?;
+        self.write(&directory, at)?;
+        self.file.sync_all().map_err(|e| RecordError::io(&self.temporary, e))?;
         let named = match existing {
             Existing::Replace => fs::rename(&self.temporary, to),
             // What came there meanwhile is not replaced.
@@ -325,11 +266,4 @@ impl Out {
         let _ = files::sync_folder(folder);
         Ok((self.members.len() as u64, at + directory.len() as u64))
     }
-}
-
-/// The tables in the order in which a packed file has them.
-fn by_id() -> Vec<&'static Table> {
-    let mut tables = ALL.to_vec();
-    tables.sort_by_key(|table| table.id);
-    tables
 }

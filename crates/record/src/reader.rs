@@ -61,6 +61,14 @@ impl Reader {
     /// # Errors
     /// [`RecordError::NotARecording`], [`RecordError::Version`] or [`RecordError::Io`].
     pub fn open(folder: &Path) -> Result<Reader, RecordError> {
+        Reader::open_with(folder, &mut |_, _| {})
+    }
+
+    /// The same; `progress` is told how many bytes of how many were read of what was not sealed.
+    ///
+    /// # Errors
+    /// Those of [`Reader::open`].
+    pub fn open_with(folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Reader, RecordError> {
         let store = Store::open(folder)?;
         // Before what is written last is read: a recording without its end has no writer then.
         let is_being_written = store.is_being_written();
@@ -97,9 +105,14 @@ impl Reader {
             places: Places::default(),
             loading: Mutex::default(),
         };
+        let (mut read, total) = (0, reader.store.tail_size(&numbers));
+        let mut progress = |bytes: u64| {
+            read += bytes;
+            progress(read, total);
+        };
         let highest = numbers.last_key_value().map_or(0, |(number, _)| *number);
         for number in 1..=highest {
-            let unit = reader.unit(number, numbers.get(&number).copied())?;
+            let unit = reader.unit(number, numbers.get(&number).copied(), &mut progress)?;
             let missing = match &unit {
                 Unit::Missing(damage) => Some(damage.clone()),
                 _ => None,
@@ -115,13 +128,18 @@ impl Reader {
         Ok(reader)
     }
 
-    fn unit(&mut self, number: u32, is_sealed: Option<bool>) -> Result<Unit, RecordError> {
+    fn unit(
+        &mut self,
+        number: u32,
+        is_sealed: Option<bool>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Unit, RecordError> {
         let Some(is_sealed) = is_sealed else {
             let file = format!("seg-{number:06}");
             return Ok(Unit::Missing(Damage { file, at: None, what: "is missing".to_owned() }));
         };
         if !is_sealed {
-            match self.store.tail(number) {
+            match self.store.tail(number, progress) {
                 // It has been sealed since.
                 Err(RecordError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 tail => return self.tail(tail?),

@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many bytes of a file one checksum covers.
 pub(crate) const BLOCK: usize = 64 * 1024;
@@ -54,13 +55,31 @@ pub(crate) fn tail(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("tail-{number:06}"))
 }
 
+/// How far a writer is with sealing, in bytes of its tails.
+#[derive(Debug, Default)]
+pub struct Sealing {
+    pub(crate) done: AtomicU64,
+    pub(crate) total: AtomicU64,
+}
+
+impl Sealing {
+    /// What was sealed, and what is to be: both only grow.
+    pub fn amounts(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
+}
+
 /// Makes a segment of a tail, and removes the tail.
-pub(crate) fn seal(folder: &Path, number: u32) -> Result<(), RecordError> {
+pub(crate) fn seal(folder: &Path, number: u32, sealing: &Sealing) -> Result<(), RecordError> {
     let path = tail(folder, number);
     let source = Tail::open(&path)?;
     let temporary = segment(folder, number).with_extension("tmp");
     files::create_folder(&temporary)?;
-    let sealed = convert(&source, &temporary).and_then(|()| {
+    let mut step = |bytes| {
+        sealing.done.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    };
+    let sealed = convert(&source, &temporary, &mut step).and_then(|()| {
         files::sync_folder(&temporary)?;
         fs::rename(&temporary, segment(folder, number)).map_err(|e| RecordError::io(&temporary, e))?;
         files::sync_folder(folder)
@@ -93,7 +112,12 @@ impl Open {
     }
 }
 
-fn convert(source: &Tail, folder: &Path) -> Result<(), RecordError> {
+/// Writes the tables of a tail into a folder; `step` is told the length of each frame that was taken, and can end it.
+pub(crate) fn convert(
+    source: &Tail,
+    folder: &Path,
+    step: &mut dyn FnMut(u64) -> Result<(), RecordError>,
+) -> Result<(), RecordError> {
     let mut open: BTreeMap<u16, Open> = BTreeMap::new();
     let mut seal = Seal { version: VERSION, ..Seal::default() };
     for frame in &source.frames {
@@ -110,6 +134,7 @@ fn convert(source: &Tail, folder: &Path) -> Result<(), RecordError> {
         let written = complete(frame.table, &batch).map_err(Into::into).and_then(|b| file.write(&b, frame));
         written.map_err(|e| RecordError::io(&file.path, std::io::Error::other(e)))?;
         file.rows += batch.num_rows() as u64;
+        step(frame.size())?;
     }
     for table in ALL {
         if let Some(file) = open.remove(&table.id) {

@@ -299,7 +299,7 @@ mod tests {
     fn forged_files_are_refused_or_read() {
         let folder = tempfile::tempdir().unwrap();
         crate::tail::tests::write(&seal::tail(folder.path(), 1));
-        seal::seal(folder.path(), 1).unwrap();
+        seal::seal(folder.path(), 1, &seal::Sealing::default()).unwrap();
         let store = Store::Folder(folder.path().to_owned());
         let path = seal::segment(folder.path(), 1);
         let sealed = Segment::open(&store, 1).unwrap().seal;

@@ -68,9 +68,9 @@ impl Store {
     }
 
     /// A part that was not sealed; there is none in a packed file.
-    pub(crate) fn tail(&self, number: u32) -> Result<Tail, RecordError> {
+    pub(crate) fn tail(&self, number: u32, progress: &mut dyn FnMut(u64)) -> Result<Tail, RecordError> {
         match self {
-            Store::Folder(folder) => Tail::open(&seal::tail(folder, number)),
+            Store::Folder(folder) => Tail::open_with(&seal::tail(folder, number), progress),
             Store::Packed(packed) => Err(RecordError::io(packed.path(), io::ErrorKind::NotFound.into())),
         }
     }
@@ -97,6 +97,13 @@ impl Store {
             }
         }
         Ok(numbers)
+    }
+
+    /// What the parts that were not sealed take, in bytes.
+    pub(crate) fn tail_size(&self, parts: &BTreeMap<u32, bool>) -> u64 {
+        let Store::Folder(folder) = self else { return 0 };
+        let tails = parts.iter().filter(|(_, is_sealed)| !**is_sealed);
+        tails.filter_map(|(number, _)| fs::metadata(seal::tail(folder, *number)).ok()).map(|m| m.len()).sum()
     }
 
     /// What its files take on disk, in bytes.

@@ -122,6 +122,11 @@ impl Frame {
         self.at
     }
 
+    /// How many rows it has.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows.into()
+    }
+
     /// How long it is, in bytes.
     pub(crate) fn size(&self) -> u64 {
         HEADER as u64 + u64::from(self.length)
@@ -140,6 +145,11 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn open(path: &Path) -> Result<Tail, RecordError> {
+        Tail::open_with(path, &mut |_| {})
+    }
+
+    /// The same; `progress` is told the length of each frame that was read.
+    pub(crate) fn open_with(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Tail, RecordError> {
         let name = files::name(path);
         let file = files::open(path)?;
         let size = file.metadata().map_err(|e| RecordError::io(path, e))?.len();
@@ -171,7 +181,8 @@ impl Tail {
         while at < size {
             match tail.frame(at, size, &mut payload) {
                 Ok(frame) => {
-                    at += HEADER as u64 + u64::from(frame.length);
+                    at += frame.size();
+                    progress(frame.size());
                     tail.frames.push(frame);
                 }
                 Err(what) => {

@@ -4,12 +4,14 @@ use crate::error::RecordError;
 use crate::files::{self, Last};
 use crate::meta::{FORMAT, Meta, Outcome, VERSION};
 use crate::open::{MANY, Open};
-use crate::seal;
+use crate::seal::{self, Sealing};
 use crate::store;
 use crate::tail::TailWriter;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use vmatlas_event::{Event, Keyframe, Look, MonoNs, Op, PageRow, Source};
@@ -51,6 +53,7 @@ pub struct Writer {
     lost: u64,
     keyframes: u64,
     sealer: Option<Sealer>,
+    sealing: Arc<Sealing>,
     /// Held to say that a writer is at work.
     lock: Option<File>,
 }
@@ -62,10 +65,10 @@ struct Sealer {
 }
 
 impl Sealer {
-    fn start(folder: &Path) -> io::Result<Sealer> {
+    fn start(folder: &Path, sealing: Arc<Sealing>) -> io::Result<Sealer> {
         let (numbers, wanted) = channel();
         let folder = folder.to_owned();
-        let work = move || wanted.iter().try_for_each(|number| seal::seal(&folder, number));
+        let work = move || wanted.iter().try_for_each(|number| seal::seal(&folder, number, &sealing));
         let start = || std::thread::Builder::new().name("seal".to_owned()).spawn(work);
         Ok(Sealer { numbers, thread: vmatlas_sys::signal::shielded(start)? })
     }
@@ -84,9 +87,15 @@ impl Writer {
         files::create_folder(folder)?;
         let lock = store::lock(folder);
         let meta = Meta { format: FORMAT.to_owned(), version: VERSION, end: None, ..meta };
+        let sealing = Arc::new(Sealing::default());
         let made = files::write_json(&folder.join("meta.json"), &meta, Last::Kill)
             .and_then(|()| Open::new(folder, MonoNs(meta.started)))
-            .and_then(|open| Ok((open, Sealer::start(folder).map_err(|e| RecordError::io(folder, e))?)));
+            .and_then(|open| {
+                Ok((
+                    open,
+                    Sealer::start(folder, Arc::clone(&sealing)).map_err(|e| RecordError::io(folder, e))?,
+                ))
+            });
         match made {
             Ok((open, sealer)) => Ok(Writer {
                 folder: folder.to_owned(),
@@ -98,6 +107,7 @@ impl Writer {
                 lost: 0,
                 keyframes: 0,
                 sealer: Some(sealer),
+                sealing,
                 lock,
             }),
             Err(error) => {
@@ -172,6 +182,11 @@ impl Writer {
         self.check(written);
     }
 
+    /// How far sealing is, also for who looks from another thread while [`Writer::finish`] is at work.
+    pub fn sealing(&self) -> Arc<Sealing> {
+        Arc::clone(&self.sealing)
+    }
+
     /// Whether it still writes.
     pub fn is_open(&self) -> bool {
         self.open.is_some()
@@ -189,7 +204,7 @@ impl Writer {
     pub fn finish(mut self, end: Outcome) -> Result<(), RecordError> {
         if let Some(mut open) = self.open.take() {
             match open.flush(MonoNs(end.at)) {
-                Ok(()) => self.seal_later(open.number),
+                Ok(()) => self.seal_later(open.number, open.tail.length),
                 Err(error) => self.failure = Some(self.tail_error(error)),
             }
             drop(open);
@@ -215,7 +230,8 @@ impl Writer {
         let _ = files::remove_recording(&self.folder);
     }
 
-    fn seal_later(&self, number: u32) {
+    fn seal_later(&self, number: u32, length: u64) {
+        self.sealing.total.fetch_add(length, Ordering::Relaxed);
         if let Some(sealer) = &self.sealer {
             // A thread that has ended has said why.
             let _ = sealer.numbers.send(number);
@@ -241,10 +257,10 @@ impl Writer {
         if open.tail.length < self.options.rotate_at {
             return Ok(());
         }
-        let full = open.number;
+        let (full, length) = (open.number, open.tail.length);
         open.tail = TailWriter::create(&seal::tail(&self.folder, full + 1))?;
         open.number = full + 1;
-        self.seal_later(full);
+        self.seal_later(full, length);
         Ok(())
     }
 

@@ -38,6 +38,7 @@ const TOOLS: &[Tool] = &[
         packages: &["python3-venv"],
         reason: "a Python with duckdb and pyarrow, that recordings are read with",
     },
+    Tool { program: "unzip", packages: &["unzip"], reason: "takes packed recordings apart" },
     Tool { program: "gdb", packages: &["gdb"], reason: "asks a program for its own malloc_info(3)" },
     Tool { program: "less", packages: &["less"], reason: "a full-screen program" },
     Tool {

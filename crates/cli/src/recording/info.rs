@@ -3,6 +3,7 @@
 use super::looks;
 use crate::context::{Context, Stream};
 use crate::output;
+use crate::progress::{self, Of, Progress};
 use anyhow::Result;
 use clap::Args;
 use std::os::unix::ffi::OsStrExt;
@@ -27,10 +28,11 @@ pub(crate) struct InfoArgs {
 }
 
 pub(crate) fn run(args: &InfoArgs, context: &Context) -> Result<ExitCode> {
+    let context = &context.for_program(args.json);
     let mut reader = super::open(&args.recording, context)?;
     let counts = match counted(&mut reader) {
         Ok(counts) if reader.damage().is_empty() => counts,
-        _ => read(&mut reader),
+        _ => read(&mut reader, context),
     };
     let about = about(&reader);
     // The same damage is met when opening and when reading.
@@ -85,10 +87,13 @@ fn counted(reader: &mut Reader) -> Result<Counts, RecordError> {
 }
 
 /// Counts each event, as far as they go.
-fn read(reader: &mut Reader) -> Counts {
+fn read(reader: &mut Reader, context: &Context) -> Counts {
+    let last = reader.last().map_or(0, |last| last.0);
+    let mut progress = Progress::new(context, progress::READING, Of::Events);
     let mut counts = Counts::default();
     let read = reader.events(Seq(0), &mut |event| {
         counts.add(&event);
+        progress.tick(event.seq.0, last);
         true
     });
     counts.broken = read.err().map(|error| error.to_string());

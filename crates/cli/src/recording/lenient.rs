@@ -1,5 +1,6 @@
 //! A recording read as far as it goes: where it is damaged it ends, and what was met is remembered.
 
+use crate::progress::Progress;
 use std::fmt;
 use vmatlas_event::{Event, EventSource, Keyframe, MonoNs, Seq};
 use vmatlas_record::{Damage, Reader, RecordError};
@@ -14,6 +15,7 @@ pub(crate) struct Lenient {
     met: Vec<Damage>,
     /// The last event before the damage.
     end: Option<Seq>,
+    progress: Progress,
 }
 
 impl fmt::Debug for Lenient {
@@ -23,8 +25,8 @@ impl fmt::Debug for Lenient {
 }
 
 impl Lenient {
-    pub(crate) fn new(reader: Reader) -> Lenient {
-        Lenient { reader, met: Vec::new(), end: None }
+    pub(crate) fn new(reader: Reader, progress: Progress) -> Lenient {
+        Lenient { reader, met: Vec::new(), end: None, progress }
     }
 
     pub(crate) fn reader(&self) -> &Reader {
@@ -56,10 +58,14 @@ impl Lenient {
     /// Finds where the damage begins, so that nothing after it is taken for the end.
     fn find_end(&mut self) -> Result<(), RecordError> {
         let mut end = None;
+        let last = self.reader.last().map_or(0, |last| last.0);
+        let progress = &mut self.progress;
         let read = self.reader.events(Seq(0), &mut |event| {
+            progress.tick(event.seq.0, last);
             end = Some(event.seq);
             true
         });
+        progress.clear();
         self.end = end;
         self.go_on(read)
     }
@@ -69,7 +75,14 @@ impl EventSource for Lenient {
     type Error = RecordError;
 
     fn events(&mut self, from: Seq, found: &mut dyn FnMut(Event) -> bool) -> Result<(), RecordError> {
-        let read = self.reader.events(from, found);
+        let last = self.reader.last().map_or(0, |last| last.0);
+        let progress = &mut self.progress;
+        let read = self.reader.events(from, &mut |event| {
+            progress.tick(event.seq.0, last);
+            found(event)
+        });
+        // Something may be written next.
+        progress.clear();
         self.go_on(read)
     }
 

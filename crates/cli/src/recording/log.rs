@@ -3,9 +3,10 @@
 use super::kinds::Kinds;
 use crate::args::{parse_addr, parse_call, parse_kind, parse_size};
 use crate::complain;
-use crate::context::{Context, Stream};
+use crate::context::{Context, Stream, is_terminal};
 use crate::filter::Filter;
 use crate::output::{Pen, quiet};
+use crate::progress::{self, Of, Progress};
 use anyhow::Result;
 use clap::Args;
 use std::fmt::Write;
@@ -85,13 +86,16 @@ struct Lines<'a> {
     options: LineOptions,
     pen: Pen<io::StdoutLock<'static>>,
     text: String,
+    progress: Progress,
 }
 
 pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode> {
+    let context = &context.for_program(args.jsonl);
     let mut reader = super::open(&args.recording, context)?;
     if super::looks::is_watched(&reader) {
         return super::log_looks::run(reader, args, context);
     }
+    let last = reader.last().map_or(0, |last| last.0);
     let page = PageSize::new(reader.meta().page_size).unwrap_or(vmatlas_sys::page_size());
     let mut spaces = Spaces::new(page);
     spaces.distrust(reader.meta().distrust);
@@ -111,8 +115,13 @@ pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode> {
     };
     let pen = Pen::new(io::stdout().lock());
     let kinds = Kinds::new(args.kind.clone(), page);
-    let mut lines = Lines { args, filter, kinds, page, options, pen, text: String::new() };
-    let read = reader.events(Seq(0), &mut |event| lines.event(&event, &mut spaces));
+    let progress = Progress::new(context, progress::READING, Of::Events);
+    let mut lines = Lines { args, filter, kinds, page, options, pen, text: String::new(), progress };
+    let read = reader.events(Seq(0), &mut |event| {
+        lines.progress.tick(event.seq.0, last);
+        lines.event(&event, &mut spaces)
+    });
+    lines.progress.end();
     quiet(lines.pen.finish())?;
     for damage in reader.damage() {
         complain(context, &damage.to_string());
@@ -161,6 +170,10 @@ impl Lines<'_> {
             && self.filter.wants(done);
         if !wanted {
             return Ok(());
+        }
+        if is_terminal(Stream::Stdout) {
+            // The lines are where it would be.
+            self.progress.end();
         }
         self.text.clear();
         if self.args.jsonl {

@@ -19,6 +19,7 @@ pub(crate) use moment::{Selector, Visit, broken};
 pub(crate) use recorder::{Recorder, Subject};
 
 use crate::context::Context;
+use crate::progress::{self, Of, Progress};
 use crate::texts;
 use anyhow::{Result, anyhow};
 use std::fmt::Display;
@@ -27,7 +28,9 @@ use vmatlas_record::{Reader, RecordError};
 
 /// Opens a recording; an error says what it is instead.
 pub(crate) fn open(path: &Path, context: &Context) -> Result<Reader> {
-    Reader::open(path).map_err(|error| explain_reading(&error, context))
+    let mut progress = Progress::new(context, progress::RECOVERING, Of::Bytes);
+    Reader::open_with(path, &mut |read, total| progress.tick(read, total))
+        .map_err(|error| explain_reading(&error, context))
 }
 
 /// An error of reading, in the person's language.

@@ -3,10 +3,12 @@
 use super::Lenient;
 use super::looks::{self, Looked};
 use crate::context::Context;
+use crate::progress::{self, Of, Progress};
 use crate::texts;
 use anyhow::{Result, anyhow};
 use std::ffi::OsStr;
 use std::fmt::Display;
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -44,8 +46,14 @@ fn is_recording(path: &Path) -> bool {
     };
     match path.is_dir() {
         true => ["meta.json", "tail-000001", "seg-000001"].iter().any(|name| has(name)),
-        false => is_packed(path),
+        false => is_packed(path) || is_closed(path),
     }
+}
+
+/// Whether it is a file that may not be read.
+fn is_closed(path: &Path) -> bool {
+    let is_denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    path.is_file() && File::open(path).is_err_and(is_denied)
 }
 
 /// Takes a target apart from the right: a path, a process, a moment.
@@ -82,9 +90,9 @@ pub(crate) fn page_of(reader: &Reader) -> PageSize {
 }
 
 /// A recording as a timeline before its first event.
-pub(crate) fn timeline(reader: Reader, context: &Context) -> Result<Timeline<Lenient>> {
+pub(crate) fn timeline(reader: Reader, progress: Progress, context: &Context) -> Result<Timeline<Lenient>> {
     let (page, distrust) = (page_of(&reader), reader.meta().distrust);
-    Timeline::open(Lenient::new(reader), page, distrust).map_err(|error| broken(error, context))
+    Timeline::open(Lenient::new(reader, progress), page, distrust).map_err(|error| broken(error, context))
 }
 
 /// What is wrong with a recording that should be read, beside moments that it does not have.
@@ -112,7 +120,8 @@ impl Visit {
     pub(crate) fn open(selector: &Selector, context: &Context) -> Result<Visit> {
         let reader = super::open(&selector.path, context)?;
         let page = page_of(&reader);
-        let mut timeline = timeline(reader, context)?;
+        let progress = Progress::new(context, progress::READING, Of::Events);
+        let mut timeline = timeline(reader, progress, context)?;
         let lang = context.lang;
         let path = selector.path.display();
         if timeline.last().is_none() {

@@ -1,6 +1,7 @@
 //! `vmatlas pack`: a recording as one file.
 
 use crate::context::Context;
+use crate::progress::{self, Of, Progress};
 use crate::{output, texts};
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -39,12 +40,18 @@ pub(crate) const NOTES: &str = "\
     it is whole; what is lost is told.";
 
 pub(crate) fn run(args: &PackArgs, context: &Context) -> Result<ExitCode> {
+    let context = &context.for_program(args.json);
     let reader = super::open(&args.recording, context)?;
     let to = args.output.clone().unwrap_or_else(|| beside(&args.recording));
     let existing = if args.force { Existing::Replace } else { Existing::Refuse };
     // ^C is to leave nothing half-made.
     let wishes = vmatlas_sys::signal::Wishes::begin();
-    let packed = reader.pack(&to, existing, &mut |_, _| !wishes.is_to_end());
+    let mut progress = Progress::new(context, progress::PACKING, Of::Bytes);
+    let packed = reader.pack(&to, existing, &mut |read, total| {
+        progress.tick(read, total);
+        !wishes.is_to_end()
+    });
+    drop(progress);
     drop(wishes);
     let packing = packed.map_err(|error| explain(&error, &to, context))?;
     let is_ended = reader.meta().end.is_some();

@@ -4,15 +4,17 @@ use super::explain;
 use super::numbers::Numbered;
 use crate::complain;
 use crate::context::Context;
+use crate::progress::{self, Of, Progress};
 use crate::texts;
 use anyhow::Result;
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vmatlas_event::{Event, Look, MonoNs, PageRow, Pid};
 use vmatlas_model::Spaces;
-use vmatlas_record::{End, Existing, Marks, Meta, Options, Writer};
+use vmatlas_record::{End, Existing, Marks, Meta, Options, RecordError, Writer};
 
 /// A keyframe is due after so many events.
 const KEYFRAME_EVERY: u64 = 5_000;
@@ -161,7 +163,7 @@ impl Recorder {
         lock(&self.shared.numbered).is_open()
     }
 
-    fn tell(&self, error: &vmatlas_record::RecordError, context: &Context) {
+    fn tell(&self, error: &RecordError, context: &Context) {
         complain(context, &texts::REC_STOPPED.fill(context.lang, &[("why", &explain(error, context))]));
     }
 
@@ -174,10 +176,37 @@ impl Recorder {
         }
         let writer = numbered.writer.take();
         drop(numbered);
-        if let Some(Err(error)) = writer.map(|writer| writer.finish(end)) {
+        if let Some(Err(error)) = writer.map(|writer| seal(writer, end, context)) {
             self.tell(&error, context);
         }
     }
+}
+
+/// Seals it, and says how far that is to a person who waits for it.
+fn seal(writer: Writer, end: End, context: &Context) -> Result<(), RecordError> {
+    let sealing = writer.sealing();
+    let (before, _) = sealing.amounts();
+    let mut progress = Progress::new(context, progress::SEALING, Of::Bytes);
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let work = || {
+            while !is_done.load(Ordering::Acquire) {
+                let (done, total) = sealing.amounts();
+                progress.tick(done.saturating_sub(before), total.saturating_sub(before));
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+            progress.end();
+        };
+        // Without the thread nothing is said.
+        let start = || std::thread::Builder::new().name("progress".to_owned()).spawn_scoped(scope, work);
+        let thread = vmatlas_sys::signal::shielded(start);
+        let finished = writer.finish(end);
+        is_done.store(true, Ordering::Release);
+        if let Ok(thread) = thread {
+            thread.thread().unpark();
+        }
+        finished
+    })
 }
 
 impl Drop for Recorder {

@@ -4,12 +4,13 @@ use super::moment::{broken, timeline};
 use crate::DIFFERENT;
 use crate::context::{Context, Stream};
 use crate::output;
+use crate::progress::{self, Of, Progress};
 use anyhow::Result;
 use clap::Args;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vmatlas_event::MonoNs;
+use vmatlas_event::{EventSource, MonoNs};
 use vmatlas_view::run::LineOptions;
 use vmatlas_view::verify::VerifyView;
 
@@ -30,15 +31,29 @@ pub(crate) const NOTES: &str = "\
     Exit status: 0 when it is sound, 3 when something is damaged or differs, 1 when it cannot be read at all.";
 
 pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
+    let context = &context.for_program(args.json);
     let mut reader = super::open(&args.recording, context)?;
-    let checked = reader.check().map_err(|error| super::explain_reading(&error, context))?;
+    let mut progress = Progress::new(context, progress::CHECKING, Of::Rows);
+    let checked = reader
+        .check_with(&mut |read, total| progress.tick(read, total))
+        .map_err(|error| super::explain_reading(&error, context))?;
+    drop(progress);
     let looks = match super::verify_looks::check(&mut reader) {
         // It is among the damage that was found already, or is met again by replay.
         Err(vmatlas_record::RecordError::Damaged(_)) => None,
         looks => looks.map_err(|error| super::explain_reading(&error, context))?,
     };
-    let mut timeline = timeline(reader, context)?;
-    let verified = timeline.verify(|_| true).map_err(|error| broken(error, context))?;
+    let last = reader.last().map_or(0, |last| last.0);
+    let mut progress = Progress::new(context, progress::REPLAYING, Of::Events);
+    // Of the replay alone is told, not of each time that something is read for it.
+    let silent = Progress::new(&context.for_program(true), progress::REPLAYING, Of::Events);
+    let mut timeline = timeline(reader, silent, context)?;
+    let verified = timeline.verify(|seq| {
+        progress.tick(seq.0, last);
+        true
+    });
+    drop(progress);
+    let verified = verified.map_err(|error| broken(error, context))?;
     let source = timeline.source();
     let mut damage = checked.damage;
     for met in source.damage() {

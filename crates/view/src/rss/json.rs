@@ -146,7 +146,8 @@ impl RssView {
         let kernel = &self.sheet.kernel;
         let is_saved = self.map.header.source.is_some();
         // The rollup of a living process is read only where it is asked for.
-        let (status, rollup) = if is_saved { ("not-recorded", "not-recorded") } else { ("unknown", "not-read") };
+        let (status, rollup) =
+            if is_saved { ("not-recorded", "not-recorded") } else { ("unknown", "not-read") };
         let mut object = Map::new();
         for (key, value, why) in [
             ("rss_before", kernel.rss_before, status),
