@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::error::{Damage, RecordError};
 use crate::files;
-use crate::guard::guarded;
+use crate::guard::{brief, guarded};
 use crate::meta::VERSION;
 use crate::seal::{BLOCK, Seal, SealedTable};
 use crate::table::Table;
@@ -121,7 +121,7 @@ fn bad_blocks(bytes: &[u8], crcs: &[u32], place: u64) -> Option<(u64, u64)> {
 /// What the decoder makes of a file, which may be an enemy's.
 fn decoded<T>(name: &str, decode: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T, RecordError> {
     match guarded(decode) {
-        Some(result) => result.map_err(|e| RecordError::damaged(name, None, e.to_string())),
+        Some(result) => result.map_err(|e| RecordError::damaged(name, None, brief(&e))),
         None => Err(RecordError::damaged(name, None, "cannot be decoded")),
     }
 }
