@@ -27,6 +27,7 @@ mod seal;
 mod sealed;
 mod table;
 mod tail;
+mod thrift;
 mod unflat;
 mod words;
 mod writer;

@@ -7,6 +7,7 @@ use crate::guard::{brief, guarded};
 use crate::meta::VERSION;
 use crate::seal::{BLOCK, Seal, SealedTable};
 use crate::table::Table;
+use crate::thrift::is_flat;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
@@ -65,6 +66,9 @@ impl Segment {
         };
         let bad = bad_part(&bytes, sealed)
             .map_err(|at| RecordError::damaged(&name, at, "is not as it was written"))?;
+        if !is_flat(&bytes) {
+            return Err(RecordError::damaged(&name, None, "is not described as a table is"));
+        }
         let bytes = Bytes::from(bytes);
         let metadata = decoded(&name, || {
             ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new().with_skip_arrow_metadata(false))
