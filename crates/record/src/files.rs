@@ -1,6 +1,7 @@
 //! Files of a recording: private, never through a symbolic link, read within limits.
 
 use crate::error::RecordError;
+use crate::guard::brief;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -103,7 +104,7 @@ pub(crate) fn parse_json<T: serde::de::DeserializeOwned>(bytes: &[u8], file: &st
     if seal != format!("{:08x}\"\n}}\n", crc32fast::hash(body.as_bytes())) {
         return Err(damaged("the checksum is another one"));
     }
-    serde_json::from_slice(bytes).map_err(|e| damaged(&e.to_string()))
+    serde_json::from_slice(bytes).map_err(|e| damaged(&brief(&e)))
 }
 
 /// Removes a recording, and nothing else: where there is anything that is not one's, nothing is touched.

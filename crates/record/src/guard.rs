@@ -37,9 +37,28 @@ pub(crate) fn guarded<T>(decode: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(decode)).ok()
 }
 
+/// What a decoder says, short enough for a line: some of them tell the whole way they came.
+pub(crate) fn brief(error: &impl ToString) -> String {
+    const LONGEST: usize = 120;
+    let text = error.to_string();
+    let mut line: String = text.lines().next().unwrap_or_default().chars().take(LONGEST).collect();
+    if line.len() < text.len() {
+        line.push_str("...");
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Checks that a long or broken text becomes one short line, and any other stays as it is.
+    #[test]
+    fn texts_become_lines() {
+        assert_eq!(brief(&"short"), "short");
+        assert_eq!(brief(&"two\nlines"), "two...");
+        assert_eq!(brief(&"長".repeat(500)), format!("{}...", "長".repeat(120)));
+    }
 
     /// Checks that a panic inside is a value, that guards may stand in each other, and that they end.
     #[test]

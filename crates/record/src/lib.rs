@@ -35,6 +35,7 @@ mod store;
 mod table;
 mod tail;
 mod tally;
+mod thrift;
 mod unflat;
 mod words;
 mod writer;

@@ -3,11 +3,12 @@
 use crate::batch::Batch;
 use crate::cursor::Batches;
 use crate::error::{Damage, RecordError};
-use crate::guard;
+use crate::guard::{self, brief};
 use crate::meta::{VERSION, is_known};
 use crate::seal::{BLOCK, Seal, SealedTable};
 use crate::store::Store;
 use crate::table::Table;
+use crate::thrift::is_flat;
 use arrow_array::{Array, Int64Array};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
@@ -68,6 +69,9 @@ impl Segment {
         };
         let bad = bad_part(&bytes, sealed)
             .map_err(|at| RecordError::damaged(&name, at, "is not as it was written"))?;
+        if !is_flat(&bytes) {
+            return Err(RecordError::damaged(&name, None, "is not described as a table is"));
+        }
         let bytes = Bytes::from(bytes);
         let metadata = guarded(&name, || {
             ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new().with_skip_arrow_metadata(false))
@@ -127,7 +131,7 @@ pub(crate) fn guarded<T>(
     decode: impl FnOnce() -> parquet::errors::Result<T>,
 ) -> Result<T, RecordError> {
     match guard::guarded(decode) {
-        Some(result) => result.map_err(|e| RecordError::damaged(name, None, e.to_string())),
+        Some(result) => result.map_err(|e| RecordError::damaged(name, None, brief(&e))),
         None => Err(RecordError::damaged(name, None, "cannot be decoded")),
     }
 }

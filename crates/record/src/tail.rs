@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::error::{Damage, RecordError};
 use crate::files;
-use crate::guard::guarded;
+use crate::guard::{brief, guarded};
 use crate::meta::{VERSION, is_known};
 use crate::table::Table;
 use arrow_array::RecordBatch;
@@ -239,7 +239,7 @@ impl Tail {
         match decoded {
             Some(Ok((Some(batch), false))) if batch.num_rows() == frame.rows as usize => Ok(batch),
             Some(Ok(_)) => Err(damaged("a frame holds other rows than it says".to_owned())),
-            Some(Err(error)) => Err(damaged(error.to_string())),
+            Some(Err(error)) => Err(damaged(brief(&error))),
             None => Err(damaged("a frame that cannot be decoded".to_owned())),
         }
     }

@@ -1,6 +1,6 @@
 //! What the fuzzer found worth keeping, and each input that once broke something: all of it, in every run of the tests.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test binary")]
+#![expect(clippy::expect_used, reason = "a test binary")]
 
 mod forge;
 
