@@ -5,6 +5,7 @@
 //! without a gap, stored; and at the end the one directory that follows from them.
 
 use crate::error::{Damage, RecordError};
+use crate::sealed::LARGEST;
 use crate::table::ALL;
 use crate::zip::{self, HEADER, Member};
 use std::collections::BTreeMap;
@@ -118,6 +119,9 @@ impl Packed {
                 return wrong("more members than any recording has");
             }
             let member = Member { name: name.to_owned(), header: at, length: header.length, crc: header.crc };
+            if u64::from(member.length) > LARGEST {
+                return wrong("a member that is longer than any");
+            }
             if member.end() > self.length {
                 return Err((self.length, format!("the file ends here, inside of {name}")));
             }

@@ -59,7 +59,8 @@ impl Reader {
     /// Opens a recording; what cannot be read of it is [`Reader::damage`], and everything before it is there.
     ///
     /// # Errors
-    /// [`RecordError::NotARecording`], [`RecordError::Version`] or [`RecordError::Io`].
+    /// [`RecordError::NotARecording`], [`RecordError::Version`] or [`RecordError::Io`]; [`RecordError::Damaged`] where a packed
+    /// one is so from its first member on.
     pub fn open(folder: &Path) -> Result<Reader, RecordError> {
         Reader::open_with(folder, &mut |_, _| {})
     }
