@@ -49,7 +49,7 @@ pub(super) fn rows(programs: &Rc<Programs>) -> Vec<Row> {
 }
 
 /// What a command takes of the CPU, its output thrown away.
-fn cpu_ms(words: &[String]) -> Result<f64> {
+pub(super) fn cpu_ms(words: &[String]) -> Result<f64> {
     let mut command = Command::new("bash");
     command
         .args(["-c", "TIMEFORMAT='%U %S'; time \"$@\" > /dev/null", "bash"])

@@ -23,6 +23,7 @@ pub(super) fn all() -> Result<Vec<Row>> {
     rows.extend(model(&programs));
     rows.extend(pairs_on_one_cpu(&programs));
     rows.extend(pairs_as_placed(&programs));
+    rows.extend(super::recording::rows(&programs)?);
     rows.extend(super::ps::rows(&programs));
     Ok(rows)
 }
@@ -198,22 +199,24 @@ fn added(
 ) -> Side {
     let programs = programs.clone();
     Side::new(name, move || {
-        let loop_of = |tracer: Vec<String>| {
-            let pin =
-                if pinned { vec!["taskset".to_owned(), "-c".to_owned(), "1".to_owned()] } else { vec![] };
-            let words: Vec<String> = pin.into_iter().chain(tracer).collect();
-            let mut command = match words.split_first() {
-                Some((first, rest)) => {
-                    let mut command = Command::new(first);
-                    command.args(rest).arg(&programs.subject);
-                    command
-                }
-                None => Command::new(&programs.subject),
-            };
-            number_of(command.args(["pairs", PAIRS]))
-        };
-        Ok((loop_of(tracer(&programs))? - loop_of(Vec::new())?) / 1e3)
+        let alone = one_call(&programs, pinned, Vec::new(), PAIRS)?;
+        Ok((one_call(&programs, pinned, tracer(&programs), PAIRS)? - alone) / 1e3)
     })
+}
+
+/// What a call of the mmap+munmap loop takes below a tracer, in nanoseconds.
+pub(super) fn one_call(programs: &Programs, pinned: bool, tracer: Vec<String>, pairs: &str) -> Result<f64> {
+    let pin = if pinned { vec!["taskset".to_owned(), "-c".to_owned(), "1".to_owned()] } else { vec![] };
+    let words: Vec<String> = pin.into_iter().chain(tracer).collect();
+    let mut command = match words.split_first() {
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(&programs.subject);
+            command
+        }
+        None => Command::new(&programs.subject),
+    };
+    number_of(command.args(["pairs", pairs]))
 }
 
 fn vmatlas_run(programs: &Programs) -> Vec<String> {

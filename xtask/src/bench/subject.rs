@@ -19,6 +19,8 @@ pub(super) struct Programs {
     pub(super) read_pages: PathBuf,
     /// Applies calls to the model alone (crates/model/examples/model_speed.rs).
     pub(super) model_speed: PathBuf,
+    /// Makes and reads a large recording (crates/record/examples/recording_speed.rs).
+    pub(super) recording_speed: PathBuf,
     pub(super) scratch: PathBuf,
 }
 
@@ -37,7 +39,8 @@ impl Programs {
             Ok(())
         };
         cargo(&["-p", "vmatlas-cli", "-p", "vmatlas-testkit", "--bins"])?;
-        cargo(&["-p", "vmatlas-trace", "-p", "vmatlas-proc", "-p", "vmatlas-model", "--examples"])?;
+        let measuring = ["vmatlas-trace", "vmatlas-proc", "vmatlas-model", "vmatlas-record"];
+        cargo(&[&["--examples"][..], &measuring.map(|name| ["-p", name]).concat()].concat())?;
         let release = std::env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| root().join("target"), PathBuf::from)
             .join("release");
@@ -50,6 +53,7 @@ impl Programs {
             read_maps: release.join("examples/read_maps"),
             read_pages: release.join("examples/read_pages"),
             model_speed: release.join("examples/model_speed"),
+            recording_speed: release.join("examples/recording_speed"),
             scratch,
         })
     }

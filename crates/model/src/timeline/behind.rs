@@ -6,11 +6,11 @@ use crate::keyframe::Building;
 use vmatlas_event::{EventSource, Seq};
 
 /// It is begun when so few entries can still be taken back.
-const NEAR: usize = 4096;
+const NEAR: usize = if cfg!(test) { 4 } else { 4096 };
 
 /// So many rows of a keyframe are taken in with a step, and so many events replayed.
-const ROWS: usize = 2048;
-const EVENTS: usize = 128;
+const ROWS: usize = if cfg!(test) { 3 } else { 2048 };
+const EVENTS: usize = if cfg!(test) { 2 } else { 128 };
 
 /// The window that ends where another one begins, on its way.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ const NEAR: u64 = 1000;
 
 /// So many events before a place to which somebody goes are in the window, so that steps back from there are made while
 /// what comes before them is made ready.
-const MARGIN: u64 = 256;
+const MARGIN: u64 = if cfg!(test) { 3 } else { 256 };
 
 /// So many entries of a window that was left are given back with a step.
 const FADED: usize = 128;
