@@ -162,6 +162,9 @@ vmatlas_view::texts! {
     /// Recording has ended early.
     REC_STOPPED: "recording stopped: {why}; the program goes on, and what was written stays valid",
         "記録を中止しました: {why}。プログラムは続行し、書き込み済みの部分は読めます";
+    /// The disk was too slow.
+    REC_LOST: "{n} events were not recorded: the disk was slower than the program; the recording says where, and goes on exactly after each gap",
+        "{n} 個のイベントは記録されていません: ディスクがプログラムより遅すぎました。欠けた箇所は記録に示され、その後は正確に続きます";
     /// A file of ours cannot be written.
     CANNOT_WRITE: "cannot write {path}: {why}", "{path} に書き込めません: {why}";
 }

@@ -1,6 +1,6 @@
 //! What happened: decoded memory calls, and what happens to tasks and address spaces.
 
-use crate::{Addr, AddrRange, Advice, Bytes, MapFlags, MmId, MonoNs, ProtArg, TaskId, VmaRow};
+use crate::{Addr, AddrRange, Advice, Bytes, Keyframe, MapFlags, MmId, MonoNs, ProtArg, TaskId, VmaRow};
 
 /// A decoded call, or another thing that happened to an address space.
 ///
@@ -277,6 +277,8 @@ pub enum Op {
         from: MonoNs,
         /// Until when.
         to: MonoNs,
+        /// The state after them, where it is known: what follows goes on from there. Without it nothing is known any more.
+        state: Option<Box<Keyframe>>,
     },
     /// A moment named by a person.
     Mark {

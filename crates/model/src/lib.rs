@@ -24,6 +24,7 @@ mod diff;
 mod interval;
 mod keyframe;
 pub mod kind;
+mod loss;
 mod overlap;
 mod progress;
 pub mod rss;

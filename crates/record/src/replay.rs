@@ -49,6 +49,13 @@ impl Reader {
                         Ok(())
                     })?;
                 }
+                if unflat::is_loss(row) {
+                    // The keyframe that was taken right after it.
+                    let after = self.keyframes.partition_point(|k| k.after <= seq);
+                    let kept = after.checked_sub(1).and_then(|index| self.keyframes.get(index));
+                    let kept = kept.filter(|k| k.after == seq).map(|k| self.load(*k)).transpose()?;
+                    attached.state = kept.map(Box::new);
+                }
                 if !found(unflat::event(row, attached, &self.known)?) {
                     return Ok(false);
                 }

@@ -151,6 +151,11 @@ impl Writer {
         self.check(written);
     }
 
+    /// Where it writes.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Whether it still writes.
     pub fn is_open(&self) -> bool {
         self.open.is_some()

@@ -3,6 +3,7 @@
 pub(crate) mod info;
 mod lenient;
 pub(crate) mod log;
+mod loss;
 pub(crate) mod mark;
 mod moment;
 mod numbers;
