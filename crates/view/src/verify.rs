@@ -21,6 +21,8 @@ crate::texts! {
         "再生: イベント {events}; スナップショット {snapshots} 個と比較, 相違 {different}; キーフレーム {keyframes} 個と比較, 相違 {wrong}";
     /// What the answers of the kernel contradicted.
     DRIFT: "the kernel's answers: {asked} taken, {drift} contradict the replay", "カーネルの回答: {asked} 件, 再生との食い違い {drift}";
+    /// Events that are missing.
+    LOST: "{n} events were lost while it was recorded: they could not be written in time", "記録中に {n} 個のイベントが失われました: 書き込みが間に合いませんでした";
     /// A recording without an end.
     NOT_ENDED: "it was not ended: its writer is at work, or was killed", "終了処理がされていません: 記録中か、強制終了されました";
     /// A damaged place.
@@ -90,6 +92,9 @@ impl VerifyView {
         let values: [(&str, &dyn Display); 2] =
             [("asked", &count(v.tally.asked)), ("drift", &count(v.tally.drift))];
         writeln!(out, "{}", DRIFT.fill(lang, &values))?;
+        if v.lost > 0 {
+            writeln!(out, "{}", LOST.fill(lang, &[("n", &count(v.lost))]))?;
+        }
         if !self.ended {
             writeln!(out, "{}", NOT_ENDED.get(lang))?;
         }
@@ -129,6 +134,7 @@ impl VerifyView {
             ("rows", json!(self.rows)),
             ("damage", json!(self.damage)),
             ("events", json!(v.events)),
+            ("lost", json!(v.lost)),
             ("snapshots", json!({ "compared": v.compared, "different": v.different })),
             ("keyframes", json!({ "compared": v.keyframes, "different": v.wrong_keyframes })),
             ("asked", json!(v.tally.asked)),
