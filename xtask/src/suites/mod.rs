@@ -3,6 +3,7 @@
 //! What they find must be the same with and without us, and the model must be the kernel's after each of their calls.
 //! Two need no `run`: `vma` compares the model alone with the kernel's own code, `pages` what is told of pages with smaps.
 
+mod kills;
 mod pages;
 mod selftests;
 mod storms;
@@ -23,6 +24,7 @@ usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the s
        cargo xtask suites selftests [TREE]             the kernel's selftests/mm (TREE: unpacked kernel sources; else
                                                        Debian's linux-source-6.12, unpacked below target/)
        cargo xtask suites storms [threads|forks|vforks...]   many tasks: nothing lost, the tracer's memory flat
+       cargo xtask suites kills [ROUNDS]               recorders killed at 1,000 random moments: all that was flushed is read
        cargo xtask suites uml [--calls N] [--seed S]   random calls inside Debian's user-mode-linux (Linux 6.1)
        cargo xtask suites pages [PROGRAM...]           real programs, stopped: our figures against smaps for each VMA (as
                                                        root; swap only where it is named: it switches a file on)
@@ -34,6 +36,8 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         ["stress-ng", stressors @ ..] => stress_ng::run(&Watch::build()?, stressors),
         ["pages", programs @ ..] => pages::run(&Watch::build()?, programs),
         ["vma", rest @ ..] => vma::run(rest),
+        ["kills"] => kills::run(&Watch::build()?, None),
+        ["kills", rounds] => kills::run(&Watch::build()?, Some(rounds)),
         ["selftests"] => selftests::run(&Watch::build()?, None),
         ["selftests", tree] => selftests::run(&Watch::build()?, Some(Path::new(tree))),
         ["storms", storms @ ..] => storms::run(&Watch::build()?, storms),
