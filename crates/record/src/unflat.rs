@@ -3,7 +3,7 @@
 use crate::batch::Row;
 use crate::error::RecordError;
 use crate::flat::*;
-use crate::words::{FORKS, KINDS, REASONS, SOURCES, from_word};
+use crate::words::{FORKS, REASONS, SOURCES, from_word};
 use vmatlas_event::{
     Addr, AddrRange, Advice, Bytes, Errno, Event, Keyframe, MapFlags, MmId, MonoNs, Op, OpKind, Outcome,
     ProtArg, Seq, StackId, TaskId, VmaRow,
@@ -57,7 +57,7 @@ pub(crate) fn event(row: Row<'_>, attached: Attached, lookup: &dyn Lookup) -> Re
 
 fn op(row: Row<'_>, attached: Attached, lookup: &dyn Lookup) -> Result<Op, RecordError> {
     let name = row.word(OP).ok_or_else(|| row.wrong(OP))?;
-    let kind = KINDS.iter().copied().find(|k| k.name() == name).ok_or_else(|| row.wrong(OP))?;
+    let kind = OpKind::from_name(name).ok_or_else(|| row.wrong(OP))?;
     let addr = || row.bits(ADDR).map(Addr);
     let len = || row.bits(LEN).map(Bytes);
     let prot = || row.bits(PROT).map(ProtArg);

@@ -2,7 +2,7 @@
 
 use crate::batch::Row;
 use crate::error::RecordError;
-use vmatlas_event::{ForkKind, OpKind, SnapshotReason, Source};
+use vmatlas_event::{ForkKind, SnapshotReason, Source};
 
 pub(crate) const SOURCES: [(Source, &str); 4] = [
     (Source::Ptrace, "ptrace"),
@@ -26,47 +26,6 @@ pub(crate) const REASONS: [(SnapshotReason, &str); 8] = [
     (SnapshotReason::Reconcile, "reconcile"),
     (SnapshotReason::Last, "last"),
     (SnapshotReason::Check, "check"),
-];
-
-/// Kinds in about the order of how often they come.
-pub(crate) const KINDS: [OpKind; 37] = [
-    OpKind::Mmap,
-    OpKind::Munmap,
-    OpKind::Mprotect,
-    OpKind::Brk,
-    OpKind::Observed,
-    OpKind::Madvise,
-    OpKind::Mremap,
-    OpKind::Fault,
-    OpKind::Snapshot,
-    OpKind::Fork,
-    OpKind::Exec,
-    OpKind::Exit,
-    OpKind::PkeyMprotect,
-    OpKind::Shmat,
-    OpKind::Shmdt,
-    OpKind::Mlock,
-    OpKind::Mlock2,
-    OpKind::Munlock,
-    OpKind::Mlockall,
-    OpKind::Munlockall,
-    OpKind::Mseal,
-    OpKind::Mbind,
-    OpKind::SetMempolicyHomeNode,
-    OpKind::RemapFilePages,
-    OpKind::Prctl,
-    OpKind::ArchPrctl,
-    OpKind::MapShadowStack,
-    OpKind::IoSetup,
-    OpKind::IoDestroy,
-    OpKind::Ioctl,
-    OpKind::ProcessMadvise,
-    OpKind::Personality,
-    OpKind::Other,
-    OpKind::Seccomp,
-    OpKind::Joined,
-    OpKind::Lost,
-    OpKind::Mark,
 ];
 
 pub(crate) fn word<T: PartialEq>(words: &[(T, &'static str)], value: T) -> &'static str {

@@ -60,6 +60,7 @@ fn about(reader: &Reader) -> About {
         keyframes: reader.keyframes().count() as u64,
         size: Bytes(reader.size()),
         damage: reader.damage().iter().map(ToString::to_string).collect(),
+        features: meta.features,
         program: meta.program,
         args: meta.args,
         how: meta.how,

@@ -1,5 +1,6 @@
 //! Recordings: made by `run -o` and `attach -o`, read by `info`, `log`, `verify`, `show` and `why`.
 
+mod features;
 pub(crate) mod info;
 mod lenient;
 pub(crate) mod log;

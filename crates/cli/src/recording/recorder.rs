@@ -80,6 +80,7 @@ impl Recorder {
             started: vmatlas_sys::now().0,
             clock_offset: vmatlas_sys::realtime_offset(),
             backend: "ptrace".to_owned(),
+            features: super::features::probe(subject.how),
             distrust: subject.distrust,
             ..Meta::default()
         };
