@@ -21,7 +21,7 @@ usage: cargo xtask ci [--fast]     every check and test; --fast leaves out the d
        cargo xtask layers          checks which crate uses which, and where unsafe is
        cargo xtask licences        checks the licences of all dependencies
        cargo xtask links           checks the relative links of all Markdown files
-       cargo xtask suites stress-ng|selftests|storms|uml|pages|vma|parquet|damage|fuzz
+       cargo xtask suites stress-ng|selftests|storms|kills|uml|pages|vma|parquet|damage|fuzz
                                    longer runs: programs of others, readers of others, the fuzzer; alone it says more
        cargo xtask bench [--rounds N] [--write] [NAME...]
                                    measures against the peers; --write updates docs/BENCHMARKS.md

@@ -189,6 +189,9 @@ vmatlas_view::texts! {
         "{n} 回の観測を省略しました: 前の観測に時間がかかったか、プロセスが応答しませんでした (間隔 -i を長くしてください)";
     /// A moment between two looks.
     REC_BETWEEN_LOOKS: "{hint}; there is nothing to sum up at {path} between them", "{hint}。{path} のその間の時点では集計できません";
+    /// The disk was too slow.
+    REC_LOST: "{n} events were not recorded: the disk was slower than the program; the recording says where, and goes on exactly after each gap",
+        "{n} 個のイベントは記録されていません: ディスクがプログラムより遅すぎました。欠けた箇所は記録に示され、その後は正確に続きます";
     /// A file of ours cannot be written.
     CANNOT_WRITE: "cannot write {path}: {why}", "{path} に書き込めません: {why}";
 }

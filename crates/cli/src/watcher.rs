@@ -167,7 +167,7 @@ impl<'a> Watcher<'a> {
             drift: tally.drift,
             ..vmatlas_record::End::default()
         };
-        recorder.finish(end, self.context);
+        recorder.finish(end, &self.spaces, self.context);
     }
 
     /// Tells the first difference at once; the program goes on all the same.

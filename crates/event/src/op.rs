@@ -1,6 +1,6 @@
 //! What happened: decoded memory calls, and what happens to tasks and address spaces.
 
-use crate::{Addr, AddrRange, Advice, Bytes, MapFlags, MmId, MonoNs, ProtArg, TaskId, VmaRow};
+use crate::{Addr, AddrRange, Advice, Bytes, Keyframe, MapFlags, MmId, MonoNs, ProtArg, TaskId, VmaRow};
 
 /// A decoded call, or another thing that happened to an address space.
 ///
@@ -277,6 +277,8 @@ pub enum Op {
         from: MonoNs,
         /// Until when.
         to: MonoNs,
+        /// The state after them, where it is known: what follows goes on from there. Without it nothing is known any more.
+        state: Option<Box<Keyframe>>,
     },
     /// A moment named by a person.
     Mark {
@@ -363,8 +365,8 @@ pub enum OpKind {
 }
 
 impl OpKind {
-    /// The memory calls a person can select, in the order of the man pages.
-    pub const CALLS: &[OpKind] = &[
+    /// Every kind, in the order of their values.
+    pub const ALL: &[OpKind] = &[
         OpKind::Mmap,
         OpKind::Munmap,
         OpKind::Mremap,
@@ -391,7 +393,26 @@ impl OpKind {
         OpKind::Ioctl,
         OpKind::ProcessMadvise,
         OpKind::Personality,
+        OpKind::Other,
+        OpKind::Seccomp,
+        OpKind::Joined,
+        OpKind::Fork,
+        OpKind::Exec,
+        OpKind::Exit,
+        OpKind::Fault,
+        OpKind::Snapshot,
+        OpKind::Observed,
+        OpKind::Lost,
+        OpKind::Mark,
     ];
+
+    /// The memory calls a person can select, in the order of the man pages.
+    pub const CALLS: &[OpKind] = OpKind::ALL.split_at(OpKind::Other as usize).0;
+
+    /// The kind of a name.
+    pub fn from_name(name: &str) -> Option<OpKind> {
+        OpKind::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
 
     /// The system call's name, or a word in the same style.
     pub const fn name(self) -> &'static str {
@@ -499,6 +520,15 @@ impl Op {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Checks that each kind is there once, at the place of its value, and is found by its name.
+    #[test]
+    fn all_kinds_are_there() {
+        for (index, kind) in OpKind::ALL.iter().enumerate() {
+            assert_eq!((*kind as usize, OpKind::from_name(kind.name())), (index, Some(*kind)));
+        }
+        assert_eq!(OpKind::ALL.last(), Some(&OpKind::Mark));
+    }
 
     /// Checks that calls come before everything else in the order of kinds, and that a person can name each.
     #[test]

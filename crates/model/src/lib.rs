@@ -25,6 +25,7 @@ mod interval;
 mod keyframe;
 pub mod kind;
 mod looks;
+mod loss;
 mod overlap;
 mod progress;
 pub mod rss;

@@ -101,6 +101,9 @@ impl Spaces {
             // A person's word: no task has made it, and none waits less for its answer.
             return Progress { done: self.done(event, Change::default()), ..Progress::default() };
         }
+        if let Op::Lost { state, .. } = &event.op {
+            return self.lose(event, state.as_deref());
+        }
         self.tally.calls += u64::from(event.op.is_call());
         let waiting = self.pending.iter().position(|p| p.event.task == event.task);
         if let Op::Observed { in_flight, .. } = &event.op
@@ -209,8 +212,15 @@ impl Spaces {
         &mut self.living(mm).space
     }
 
+    /// Nobody waits for an answer any more; the first that did.
+    pub(crate) fn give_up(&mut self) -> Option<Box<Done>> {
+        let first = (!self.pending.is_empty()).then(|| Box::new(self.take(0, false)));
+        self.pending.clear();
+        first
+    }
+
     /// What is told of an event that waits for nothing: nothing to who keeps its effects instead.
-    fn done(&self, event: &Event, change: Change) -> Option<Box<Done>> {
+    pub(crate) fn done(&self, event: &Event, change: Change) -> Option<Box<Done>> {
         self.effects.is_none().then(|| Box::new(Done::new(event.clone(), change, true)))
     }
 

@@ -203,7 +203,7 @@ fn arguments(op: &Op, put: &mut dyn FnMut(usize, u64)) {
             put(FLAGS, u64::from(*late));
             put(LEN2, in_flight.len() as u64);
         }
-        Op::Lost { count, from, to } => {
+        Op::Lost { count, from, to, .. } => {
             put(ARG0, from.0);
             put(ARG0 + 1, to.0);
             if let Some(count) = count {

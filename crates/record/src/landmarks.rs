@@ -8,7 +8,6 @@ use crate::reader::{Reader, Unit};
 use crate::sealed::{TableFile, guarded};
 use crate::table;
 use crate::unflat::{self, Attached};
-use crate::words::KINDS;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use arrow_array::{Array, RecordBatch};
@@ -28,7 +27,7 @@ fn is_landmark(kind: OpKind) -> bool {
 }
 
 fn is_word_of_one(word: &str) -> bool {
-    KINDS.iter().any(|kind| kind.name() == word && is_landmark(*kind))
+    OpKind::ALL.iter().any(|kind| kind.name() == word && is_landmark(*kind))
 }
 
 impl Reader {

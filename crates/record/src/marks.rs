@@ -68,11 +68,18 @@ impl Marks {
         paths.into_iter().map(|path| Waiting { name: read_name(&path), path }).collect()
     }
 
-    /// Takes one away: who laid it down sees that, so what it says is to be kept before anything else happens.
-    pub fn take(&mut self, waiting: Waiting) -> Option<String> {
-        fs::remove_file(&waiting.path).ok()?;
+    /// Gives its name to `found`, and takes the file away then: who laid it down sees that, so by then it is kept.
+    ///
+    /// One that was taken back between the two is kept all the same.
+    pub fn take(&mut self, waiting: Waiting, found: &mut dyn FnMut(String)) {
+        if let Some(name) = waiting.name {
+            found(name);
+        }
         self.taken += 1;
-        waiting.name
+        if fs::remove_file(&waiting.path).is_err_and(|error| !is_absent(&error)) {
+            // It would be found again and again.
+            self.taken = MOST;
+        }
     }
 
     /// Takes what is left and removes the folder: no more can be laid down.
@@ -80,9 +87,7 @@ impl Marks {
         // Each round loses against who lays one down meanwhile.
         for _ in 0..AT_ONCE {
             for waiting in self.waiting() {
-                if let Some(name) = self.take(waiting) {
-                    found(name);
-                }
+                self.take(waiting, found);
             }
             for entry in fs::read_dir(&self.folder).into_iter().flatten().filter_map(Result::ok) {
                 if entry.path().extension().is_some_and(|extension| extension == UNFINISHED) {
@@ -180,7 +185,9 @@ mod tests {
     }
 
     fn take_all(marks: &mut Marks) -> Vec<String> {
-        marks.waiting().into_iter().filter_map(|waiting| marks.take(waiting)).collect()
+        let mut found = Vec::new();
+        marks.waiting().into_iter().for_each(|waiting| marks.take(waiting, &mut |name| found.push(name)));
+        found
     }
 
     /// Checks that marks arrive once and in order, and that who laid one down learns of it.

@@ -8,7 +8,7 @@ use crate::keyframe;
 use crate::known::Known;
 use crate::unflat::{self, Attached};
 use std::sync::{Mutex, PoisonError};
-use vmatlas_event::Event;
+use vmatlas_event::{Event, Keyframe};
 
 /// An event so near after a place is reached by leaving out those between.
 const NEAR: u64 = 1024;
@@ -37,11 +37,12 @@ impl Place {
     }
 
     /// Gives the events from `from` on, none of which has a number that is not larger than `previous`; whether `found`
-    /// wants more, and so whether this is the end of the part.
+    /// wants more, and so whether this is the end of the part. `state` gives the keyframe that was taken right after a loss.
     pub(crate) fn events(
         &mut self,
         from: u64,
         known: &Known,
+        state: &dyn Fn(u64) -> Result<Option<Keyframe>, RecordError>,
         previous: &mut Option<u64>,
         found: &mut dyn FnMut(Event) -> bool,
     ) -> Result<bool, RecordError> {
@@ -79,6 +80,9 @@ impl Place {
                     attached.in_flight.push(task);
                     Ok(())
                 })?;
+            }
+            if unflat::is_loss(row) {
+                attached.state = state(seq)?.map(Box::new);
             }
             if !found(unflat::event(row, attached, known)?) {
                 return Ok(false);

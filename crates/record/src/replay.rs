@@ -28,11 +28,22 @@ impl Reader {
                 Place::new(unit, from.0, self.batches(unit, &table::EVENTS, start)?, rows, in_flight)
             }
         };
-        let is_end = place.events(from.0, &self.known, previous, found)?;
+        // The keyframe that was taken right after a loss.
+        let state = |seq: u64| {
+            let after = self.keyframe_before(Seq(seq)).filter(|keyframe| keyframe.after == seq);
+            after.map(|keyframe| self.load(keyframe)).transpose()
+        };
+        let is_end = place.events(from.0, &self.known, &state, previous, found)?;
         if !is_end {
             self.places.keep(place);
         }
         Ok(is_end)
+    }
+
+    fn load(&self, wanted: KeyframeRow) -> Result<Keyframe, RecordError> {
+        let mut loading = Loading::new(wanted);
+        loading.read(self, usize::MAX)?;
+        loading.finish()
     }
 
     /// Where the latest keyframe is that contains no event after `at`.
@@ -66,10 +77,7 @@ impl EventSource for Reader {
     }
 
     fn keyframe(&mut self, at: Seq) -> Result<Option<Keyframe>, RecordError> {
-        let Some(wanted) = self.keyframe_before(at) else { return Ok(None) };
-        let mut loading = Loading::new(wanted);
-        loading.read(self, usize::MAX)?;
-        loading.finish().map(Some)
+        self.keyframe_before(at).map(|wanted| self.load(wanted)).transpose()
     }
 
     fn keyframe_part(&mut self, at: Seq) -> Result<Option<Option<Keyframe>>, RecordError> {

@@ -7,7 +7,6 @@ use crate::landmarks::op_as_dictionary;
 use crate::reader::{Reader, Unit};
 use crate::sealed::{TableFile, guarded};
 use crate::table;
-use crate::words::KINDS;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array, RecordBatch};
@@ -29,7 +28,7 @@ pub struct Tallied {
     pub count: u64,
 }
 
-/// By the number of the task, the place of the kind in [`KINDS`], and whether they failed.
+/// By the number of the task, the place of the kind in [`OpKind::ALL`], and whether they failed.
 type Counts = FxHashMap<(i64, usize, bool), u64>;
 
 impl Reader {
@@ -62,7 +61,7 @@ impl Reader {
             }
         }
         let tallied = |((task, kind, failed), count): ((i64, usize, bool), u64)| {
-            let (task, kind) = (self.known.task(task)?, KINDS.get(kind).copied()?);
+            let (task, kind) = (self.known.task(task)?, OpKind::ALL.get(kind).copied()?);
             Some(Tallied { task, kind, failed, count })
         };
         let unknown = || {
@@ -80,7 +79,7 @@ fn key(row: Row<'_>) -> Result<(i64, usize, bool), RecordError> {
 }
 
 fn place_of(word: &str) -> Option<usize> {
-    KINDS.iter().position(|kind| kind.name() == word)
+    OpKind::ALL.iter().position(|kind| kind.name() == word)
 }
 
 impl TableFile {

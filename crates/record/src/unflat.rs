@@ -3,10 +3,10 @@
 use crate::batch::Row;
 use crate::error::RecordError;
 use crate::flat::*;
-use crate::words::{FORKS, KINDS, REASONS, SOURCES, from_word};
+use crate::words::{FORKS, REASONS, SOURCES, from_word};
 use vmatlas_event::{
-    Addr, AddrRange, Advice, Bytes, Errno, Event, MapFlags, MmId, MonoNs, Op, OpKind, Outcome, ProtArg, Seq,
-    StackId, TaskId, VmaRow,
+    Addr, AddrRange, Advice, Bytes, Errno, Event, Keyframe, MapFlags, MmId, MonoNs, Op, OpKind, Outcome,
+    ProtArg, Seq, StackId, TaskId, VmaRow,
 };
 
 /// What an event holds besides its own row.
@@ -14,6 +14,8 @@ use vmatlas_event::{
 pub(crate) struct Attached {
     pub(crate) rows: Vec<VmaRow>,
     pub(crate) in_flight: Vec<TaskId>,
+    /// After a loss.
+    pub(crate) state: Option<Box<Keyframe>>,
 }
 
 /// How many rows and tasks in flight belong to an event.
@@ -23,6 +25,11 @@ pub(crate) fn attached(row: Row<'_>) -> Result<(u64, u64), RecordError> {
         Some("observed") => Ok((row.bits(COUNT)?, row.bits(LEN2)?)),
         _ => Ok((0, 0)),
     }
+}
+
+/// Whether it tells of events that were lost.
+pub(crate) fn is_loss(row: Row<'_>) -> bool {
+    row.word(OP) == Some(OpKind::Lost.name())
 }
 
 /// The event of a row.
@@ -50,7 +57,7 @@ pub(crate) fn event(row: Row<'_>, attached: Attached, lookup: &dyn Lookup) -> Re
 
 fn op(row: Row<'_>, attached: Attached, lookup: &dyn Lookup) -> Result<Op, RecordError> {
     let name = row.word(OP).ok_or_else(|| row.wrong(OP))?;
-    let kind = KINDS.iter().copied().find(|k| k.name() == name).ok_or_else(|| row.wrong(OP))?;
+    let kind = OpKind::from_name(name).ok_or_else(|| row.wrong(OP))?;
     let addr = || row.bits(ADDR).map(Addr);
     let len = || row.bits(LEN).map(Bytes);
     let prot = || row.bits(PROT).map(ProtArg);
@@ -137,7 +144,8 @@ fn op(row: Row<'_>, attached: Attached, lookup: &dyn Lookup) -> Result<Op, Recor
             in_flight: attached.in_flight,
         },
         OpKind::Lost => {
-            Op::Lost { count: row.get(COUNT).map(|v| v as u64), from: MonoNs(arg(0)?), to: MonoNs(arg(1)?) }
+            let (count, state) = (row.get(COUNT).map(|v| v as u64), attached.state);
+            Op::Lost { count, from: MonoNs(arg(0)?), to: MonoNs(arg(1)?), state }
         }
         OpKind::Mark => {
             let name = row.get(NAME).and_then(|id| lookup.name(id)).ok_or_else(|| row.wrong(NAME))?;

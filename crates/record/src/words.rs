@@ -2,7 +2,7 @@
 
 use crate::batch::Row;
 use crate::error::RecordError;
-use vmatlas_event::{Backing, Extent, ForkKind, OpKind, PageSource, SnapshotReason, Source};
+use vmatlas_event::{Backing, Extent, ForkKind, PageSource, SnapshotReason, Source};
 
 pub(crate) const SOURCES: [(Source, &str); 4] = [
     (Source::Ptrace, "ptrace"),
@@ -44,47 +44,6 @@ pub(crate) const BACKINGS: [(Backing, &str); 6] = [
     (Backing::Hugetlb, "hugetlb"),
     (Backing::Special, "special"),
     (Backing::Unknown, "unknown"),
-];
-
-/// Kinds in about the order of how often they come.
-pub(crate) const KINDS: [OpKind; 37] = [
-    OpKind::Mmap,
-    OpKind::Munmap,
-    OpKind::Mprotect,
-    OpKind::Brk,
-    OpKind::Observed,
-    OpKind::Madvise,
-    OpKind::Mremap,
-    OpKind::Fault,
-    OpKind::Snapshot,
-    OpKind::Fork,
-    OpKind::Exec,
-    OpKind::Exit,
-    OpKind::PkeyMprotect,
-    OpKind::Shmat,
-    OpKind::Shmdt,
-    OpKind::Mlock,
-    OpKind::Mlock2,
-    OpKind::Munlock,
-    OpKind::Mlockall,
-    OpKind::Munlockall,
-    OpKind::Mseal,
-    OpKind::Mbind,
-    OpKind::SetMempolicyHomeNode,
-    OpKind::RemapFilePages,
-    OpKind::Prctl,
-    OpKind::ArchPrctl,
-    OpKind::MapShadowStack,
-    OpKind::IoSetup,
-    OpKind::IoDestroy,
-    OpKind::Ioctl,
-    OpKind::ProcessMadvise,
-    OpKind::Personality,
-    OpKind::Other,
-    OpKind::Seccomp,
-    OpKind::Joined,
-    OpKind::Lost,
-    OpKind::Mark,
 ];
 
 pub(crate) fn word<T: PartialEq>(words: &[(T, &'static str)], value: T) -> &'static str {

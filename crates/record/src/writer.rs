@@ -187,6 +187,11 @@ impl Writer {
         Arc::clone(&self.sealing)
     }
 
+    /// Where it writes.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Whether it still writes.
     pub fn is_open(&self) -> bool {
         self.open.is_some()

@@ -127,6 +127,12 @@ pub fn args(op: &Op) -> Value {
         Op::Snapshot { reason, .. } => json!({ "reason": reason_name(*reason) }),
         Op::Exec { old_mm } => json!({ "old_mm": old_mm.0 }),
         Op::Mark { name } => json!({ "name": name }),
+        Op::Lost { count: Some(count), from, to, .. } => json!({
+            "count": count, "from_ns": from.0, "to_ns": to.0,
+        }),
+        Op::Lost { count: None, from, to, .. } => json!({
+            "count": null, "count_why": "unknown", "from_ns": from.0, "to_ns": to.0,
+        }),
         Op::Exit { status, signal, last } => json!({ "status": status, "signal": signal, "last": last }),
         _ => json!({}),
     }

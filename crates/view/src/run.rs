@@ -113,6 +113,13 @@ pub(crate) fn push_what(line: &mut String, event: &Event, options: &LineOptions)
             let name = escape::terminal(name.as_bytes());
             line.push_str(&style.paint(Paint::Heading, &texts::MARK.fill(lang, &[("name", &name)])));
         }
+        Op::Lost { count: n, .. } => {
+            let text = match n {
+                Some(n) => texts::LOST.fill(lang, &[("n", &count(*n))]),
+                None => texts::LOST_UNCOUNTED.get(lang).to_owned(),
+            };
+            line.push_str(&style.paint(Paint::Failed, &text));
+        }
         Op::Exit { status, signal, .. } => line.push_str(&match (status, signal) {
             (Some(status), _) => texts::EXITED.fill(lang, &[("status", status)]),
             (None, Some(signal)) => {
@@ -153,7 +160,7 @@ fn push_effect(line: &mut String, done: &Done, options: &LineOptions) {
         }
         Op::Snapshot { reason: SnapshotReason::Attach, rows } => line.push_str(&map(&texts::ATTACHED, rows)),
         Op::Exit { last: true, .. } => line.push_str(&map(&texts::MAP_GONE, &done.change.before)),
-        Op::Exit { .. } | Op::Mark { .. } => {}
+        Op::Exit { .. } | Op::Mark { .. } | Op::Lost { .. } => {}
         _ => change::push(line, &done.change, &done.pages, lang, style),
     }
 }

@@ -122,7 +122,11 @@ crate::texts! {
     BEFORE_ATTACH: "before attach", "接続前";
     /// Joining a running program.
     ATTACHING: "attached", "接続";
-    /// A moment that a person named.
+    /// Lost while recording.
+    LOST: "{n} events lost: they could not be written in time", "イベント {n} 個を失いました: 書き込みが間に合いませんでした";
+    /// Lost, and nobody knows how many.
+    LOST_UNCOUNTED: "events lost, nobody knows how many", "イベントを失いました (個数は不明)";
+    /// A moment named by a person.
     MARK: "mark: {name}", "マーク: {name}";
     /// Its effect.
     ATTACHED: "{n} VMAs, {size}, mapped before", "接続前から {n} 領域, {size}";

@@ -25,6 +25,8 @@ crate::texts! {
     LOOKS: "looks: {looks} compared with replay and with the pages that belong to them, {wrong} differ", "観測: {looks} 回を再生結果とページの記録に照らして比較, 相違 {wrong}";
     /// A look that differs.
     LOOK: "the look that ends with event {seq} says other sums than its map and pages give", "イベント {seq} で終わる観測の合計が、そのメモリマップとページの記録に一致しません";
+    /// Events that are missing.
+    LOST: "{n} events were lost while it was recorded: they could not be written in time", "記録中に {n} 個のイベントが失われました: 書き込みが間に合いませんでした";
     /// A recording without an end.
     NOT_ENDED: "it was not ended: its writer was killed, or is on another machine", "終了処理がされていません: 強制終了されたか、別のマシンで記録中です";
     /// A recording without an end yet.
@@ -117,6 +119,9 @@ impl VerifyView {
                 [("looks", &count(looks.looks)), ("wrong", &count(looks.wrong))];
             writeln!(out, "{}", LOOKS.fill(lang, &values))?;
         }
+        if v.lost > 0 {
+            writeln!(out, "{}", LOST.fill(lang, &[("n", &count(v.lost))]))?;
+        }
         if !self.ended {
             let text = if self.being_recorded { BEING_RECORDED } else { NOT_ENDED };
             writeln!(out, "{}", text.get(lang))?;
@@ -162,6 +167,7 @@ impl VerifyView {
             ("rows", json!(self.rows)),
             ("damage", json!(self.damage)),
             ("events", json!(v.events)),
+            ("lost", json!(v.lost)),
             ("snapshots", json!({ "compared": v.compared, "different": v.different })),
             ("keyframes", json!({ "compared": v.keyframes, "different": v.wrong_keyframes })),
             ("asked", json!(v.tally.asked)),

@@ -6,6 +6,7 @@
 
 mod damage;
 mod fuzz;
+mod kills;
 mod pages;
 pub(crate) mod parquet;
 mod selftests;
@@ -27,6 +28,7 @@ usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the s
        cargo xtask suites selftests [TREE]             the kernel's selftests/mm (TREE: unpacked kernel sources; else
                                                        Debian's linux-source-6.12, unpacked below target/)
        cargo xtask suites storms [threads|forks|vforks...]   many tasks: nothing lost, the tracer's memory flat
+       cargo xtask suites kills [ROUNDS]               recorders killed at 1,000 random moments: all that was flushed is read
        cargo xtask suites uml [--calls N] [--seed S]   random calls inside Debian's user-mode-linux (Linux 6.1)
        cargo xtask suites pages [PROGRAM...]           real programs, stopped: our figures against smaps for each VMA (as
                                                        root; swap only where it is named: it switches a file on)
@@ -46,6 +48,8 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         ["parquet"] => parquet::run(),
         ["damage", rest @ ..] => damage::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["kills"] => kills::run(&Watch::build()?, None),
+        ["kills", rounds] => kills::run(&Watch::build()?, Some(rounds)),
         ["selftests"] => selftests::run(&Watch::build()?, None),
         ["selftests", tree] => selftests::run(&Watch::build()?, Some(Path::new(tree))),
         ["storms", storms @ ..] => storms::run(&Watch::build()?, storms),

@@ -65,7 +65,8 @@ impl Recording {
             drift: tally.drift,
             ..End::default()
         };
-        shared.recorder.finish(end, context);
+        let Shared { recorder, spaces, .. } = shared;
+        recorder.finish(end, &spaces, context);
     }
 }
 

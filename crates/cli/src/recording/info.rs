@@ -116,6 +116,7 @@ fn about(reader: &Reader) -> About {
         size: Bytes(reader.size()),
         looks: looks::is_watched(reader).then(|| Looks::of(&looks::all(reader), meta.interval)),
         damage: reader.damage().iter().map(ToString::to_string).collect(),
+        features: meta.features,
         program: meta.program,
         args: meta.args,
         how: meta.how,

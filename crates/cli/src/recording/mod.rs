@@ -1,11 +1,13 @@
 //! Recordings: made by `run -o` and `attach -o`, read by `info`, `log`, `verify`, `show` and `why`.
 
+mod features;
 pub(crate) mod info;
 mod kinds;
 mod lenient;
 pub(crate) mod log;
 mod log_looks;
 pub(crate) mod looks;
+mod loss;
 pub(crate) mod mark;
 mod moment;
 mod numbers;

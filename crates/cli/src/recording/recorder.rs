@@ -1,4 +1,5 @@
-//! The recorder of `run -o`, `attach -o` and `watch -o`: it never holds the program up for an error of its own.
+//! The recorder of `run -o`, `attach -o` and `watch -o`: it holds the program up neither for an error of its own nor for a slow
+//! disk.
 
 use super::explain;
 use super::numbers::Numbered;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vmatlas_event::{Event, Look, MonoNs, PageRow, Pid};
 use vmatlas_model::Spaces;
-use vmatlas_record::{End, Existing, Marks, Meta, Options, RecordError, Writer};
+use vmatlas_record::{End, Existing, Marks, Meta, Options, Queue, RecordError, Writer};
 
 /// A keyframe is due after so many events.
 const KEYFRAME_EVERY: u64 = 5_000;
@@ -37,7 +38,8 @@ pub(crate) struct Recorder {
     events: u64,
 }
 
-/// What the thread that flushes has in common with who brings events. Marks are locked first.
+/// What the thread that takes marks has in common with who brings events. Marks are locked first; no file is touched while
+/// the numbers are locked, so that a stuck disk holds nobody up.
 struct Shared {
     marks: Mutex<Option<Marks>>,
     numbered: Mutex<Numbered>,
@@ -48,18 +50,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// Flushes what has waited, and takes marks.
+    /// Takes marks.
     fn tick(&self) {
         let mut marks = lock(&self.marks);
-        let waiting = marks.as_ref().map(Marks::waiting).unwrap_or_default();
-        let mut numbered = lock(&self.numbered);
-        if let (Some(marks), true) = (marks.as_mut(), numbered.is_open()) {
-            for name in waiting.into_iter().filter_map(|waiting| marks.take(waiting)) {
-                numbered.mark(name, vmatlas_sys::now());
+        let Some(marks) = marks.as_mut() else { return };
+        for waiting in marks.waiting() {
+            if !lock(&self.numbered).is_open() {
+                return;
             }
-        }
-        if let Some(writer) = numbered.writer.as_mut() {
-            writer.tick(vmatlas_sys::now());
+            marks.take(waiting, &mut |name| lock(&self.numbered).mark(name, vmatlas_sys::now()));
         }
     }
 }
@@ -87,6 +86,7 @@ impl Recorder {
             clock_offset: vmatlas_sys::realtime_offset(),
             backend: if subject.interval.is_some() { "none" } else { "ptrace" }.to_owned(),
             interval: subject.interval.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+            features: super::features::probe(subject.how),
             distrust: subject.distrust,
             ..Meta::default()
         };
@@ -95,8 +95,9 @@ impl Recorder {
             .map_err(|error| explain(&error, context))?;
         // Without the folder nobody can mark anything, and all else is as it was.
         let marks = Marks::create(&path).ok();
+        let queue = Queue::start(writer).map_err(|error| explain(&error, context))?;
         let shared =
-            Arc::new(Shared { marks: Mutex::new(marks), numbered: Mutex::new(Numbered::new(writer)) });
+            Arc::new(Shared { marks: Mutex::new(marks), numbered: Mutex::new(Numbered::new(queue)) });
         let weak = Arc::downgrade(&shared);
         let work = move || {
             while let Some(shared) = weak.upgrade() {
@@ -105,16 +106,16 @@ impl Recorder {
                 std::thread::sleep(Duration::from_millis(200));
             }
         };
-        // Without the thread what waits is flushed with the next event.
-        let start = || std::thread::Builder::new().name("flush".to_owned()).spawn(work);
+        // Without the thread nobody can mark anything.
+        let start = || std::thread::Builder::new().name("marks".to_owned()).spawn(work);
         let _ = vmatlas_sys::signal::shielded(start);
         Ok(Recorder { shared, since_keyframe: 0, events: 0 })
     }
 
     /// Says which process is the program itself.
     pub(crate) fn root(&self, pid: Pid) {
-        if let Some(writer) = lock(&self.shared.numbered).writer.as_mut() {
-            writer.set_pid(pid.0);
+        if let Some(queue) = &lock(&self.shared.numbered).queue {
+            queue.set_pid(pid.0);
         }
     }
 
@@ -128,34 +129,40 @@ impl Recorder {
     pub(crate) fn event(&mut self, event: &Event, spaces: &Spaces, context: &Context) {
         self.events += 1;
         self.since_keyframe += 1;
-        let keyframe =
-            (self.since_keyframe >= KEYFRAME_EVERY).then(|| spaces.keyframe(event.seq, event.left)).flatten();
-        if keyframe.is_some() {
+        let is_due = self.since_keyframe >= KEYFRAME_EVERY;
+        let state = || spaces.keyframe(event.seq, event.left);
+        let mut numbered = lock(&self.shared.numbered);
+        if numbered.event(event, is_due, state) {
             self.since_keyframe = 0;
         }
-        let failure = lock(&self.shared.numbered).event(event, keyframe.as_ref());
+        let failure = numbered.take_failure();
+        drop(numbered);
         if let Some(error) = failure {
             self.tell(&error, context);
         }
     }
 
     /// Takes a look after its events, and the pages that belong to it; with the models and the time of its last event a
-    /// keyframe after it.
+    /// keyframe after it. Whether there was room for it.
     pub(crate) fn look(
         &mut self,
         look: &Look,
         pages: &[PageRow],
         keyframe: Option<(&Spaces, MonoNs)>,
         context: &Context,
-    ) {
+    ) -> bool {
         let keyframe = keyframe.and_then(|(spaces, left)| spaces.keyframe(look.seq, left));
         if keyframe.is_some() {
             self.since_keyframe = 0;
         }
-        let failure = lock(&self.shared.numbered).look(look, pages, keyframe.as_ref());
+        let mut numbered = lock(&self.shared.numbered);
+        let is_taken = numbered.look(look, pages, keyframe);
+        let failure = numbered.take_failure();
+        drop(numbered);
         if let Some(error) = failure {
             self.tell(&error, context);
         }
+        is_taken
     }
 
     /// Whether anything is still written.
@@ -167,24 +174,30 @@ impl Recorder {
         complain(context, &texts::REC_STOPPED.fill(context.lang, &[("why", &explain(error, context))]));
     }
 
-    /// Takes the last marks and seals it.
-    pub(crate) fn finish(self, end: End, context: &Context) {
+    /// Takes the last marks, seals it, and says what is missing. It waits for the disk: the program has ended, or was left.
+    pub(crate) fn finish(self, end: End, spaces: &Spaces, context: &Context) {
         let marks = lock(&self.shared.marks).take();
-        let mut numbered = lock(&self.shared.numbered);
         if let Some(marks) = marks {
-            marks.close(&mut |name| numbered.mark(name, vmatlas_sys::now()));
+            marks.close(&mut |name| lock(&self.shared.numbered).mark(name, vmatlas_sys::now()));
         }
-        let writer = numbered.writer.take();
+        let mut numbered = lock(&self.shared.numbered);
+        let lost = numbered.end_loss(|seq, left| spaces.keyframe(seq, left));
+        let queue = numbered.queue.take();
         drop(numbered);
-        if let Some(Err(error)) = writer.map(|writer| seal(writer, end, context)) {
-            self.tell(&error, context);
+        let ended = queue.map_or(Ok(()), |queue| seal(queue, end, context));
+        match ended {
+            Err(error) => self.tell(&error, context),
+            Ok(()) if lost > 0 => {
+                complain(context, &texts::REC_LOST.fill(context.lang, &[("n", &lost)]));
+            }
+            Ok(()) => {}
         }
     }
 }
 
 /// Seals it, and says how far that is to a person who waits for it.
-fn seal(writer: Writer, end: End, context: &Context) -> Result<(), RecordError> {
-    let sealing = writer.sealing();
+fn seal(queue: Queue, end: End, context: &Context) -> Result<(), RecordError> {
+    let sealing = queue.sealing();
     let (before, _) = sealing.amounts();
     let mut progress = Progress::new(context, progress::SEALING, Of::Bytes);
     let is_done = AtomicBool::new(false);
@@ -200,7 +213,7 @@ fn seal(writer: Writer, end: End, context: &Context) -> Result<(), RecordError> 
         // Without the thread nothing is said.
         let start = || std::thread::Builder::new().name("progress".to_owned()).spawn_scoped(scope, work);
         let thread = vmatlas_sys::signal::shielded(start);
-        let finished = writer.finish(end);
+        let finished = queue.finish(end);
         is_done.store(true, Ordering::Release);
         if let Ok(thread) = thread {
             thread.thread().unpark();
@@ -213,9 +226,9 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         // What was to be watched could not be started: a recording of nothing would only be in the way.
         if self.events == 0
-            && let Some(writer) = lock(&self.shared.numbered).writer.take()
+            && let Some(queue) = lock(&self.shared.numbered).queue.take()
         {
-            writer.discard();
+            queue.discard();
         }
     }
 }

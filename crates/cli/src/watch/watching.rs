@@ -208,7 +208,7 @@ impl<'a> Watching<'a> {
         }
         let is_written = self.recorder.is_open();
         let end = vmatlas_record::End { at: at.0, status: None, ..vmatlas_record::End::default() };
-        self.recorder.finish(end, self.context);
+        self.recorder.finish(end, &self.spaces, self.context);
         let lang = self.context.lang;
         if self.is_verbose {
             let looks = Looks {

@@ -13,6 +13,8 @@ const KEPT: usize = 16;
 pub struct Verified {
     /// Events that were replayed.
     pub events: u64,
+    /// Events known to be lost, as far as they were counted.
+    pub lost: u64,
     /// How well the models and the snapshots agreed, counted as when the program ran.
     pub tally: Tally,
     /// Snapshots that the model could be compared with: those of a map that it knew.
@@ -75,6 +77,10 @@ impl<S: EventSource> Timeline<S> {
                 let progressed = spaces.event(&event);
                 found.events += 1;
                 at = Some((event.seq, event.left));
+                if let Op::Lost { count, .. } = event.op {
+                    // One at least, where nobody could count them.
+                    found.lost = found.lost.saturating_add(count.unwrap_or(1));
+                }
                 if let Op::Snapshot { reason, .. } = event.op {
                     let now = spaces.tally();
                     let is_wrong = now.drift > before.drift || now.differences > before.differences;

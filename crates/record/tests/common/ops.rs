@@ -72,7 +72,7 @@ pub(crate) fn op(variant: usize, parts: Parts) -> Op {
         32 => Op::Fault { addr },
         33 => Op::Snapshot { reason: reasons[n[0] as usize % 8], rows },
         34 => Op::Observed { rows, asked, late: yes, in_flight },
-        35 => Op::Lost { count: flags, from: MonoNs(n[0]), to: MonoNs(n[1]) },
+        35 => Op::Lost { count: flags, from: MonoNs(n[0]), to: MonoNs(n[1]), state: None },
         _ => Op::Mark { name },
     }
 }

@@ -33,6 +33,8 @@ pub struct About {
     pub arch: String,
     /// The version of vmatlas.
     pub vmatlas: String,
+    /// What the kernel was found able to do.
+    pub features: Vec<String>,
     /// When it began, CLOCK_MONOTONIC.
     pub started: MonoNs,
     /// What to add to times for nanoseconds since 1970.
@@ -90,6 +92,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Where times are counted from: the first event, as in `log` and in moments.
+    fn zero(&self, about: &About) -> MonoNs {
+        self.times.map_or(about.started, |(first, _)| first)
+    }
+
     /// Adds an event.
     pub fn add(&mut self, event: &Event) {
         let failed = matches!(event.outcome, Outcome::Failed(_));
@@ -161,7 +168,7 @@ pub fn write_text(
     writeln!(out, "{}", texts::MACHINE.fill(lang, &values))?;
     let end = about.ended.or(counts.times.map(|(_, last)| last)).unwrap_or(about.started);
     let when: [(&str, &dyn Display); 2] =
-        [("date", &date(about.started, about.clock_offset)), ("seconds", &seconds(about.started, end))];
+        [("date", &date(about.started, about.clock_offset)), ("seconds", &seconds(counts.zero(about), end))];
     let how_ended = match (about.ended, about.status) {
         (None, _) if about.being_recorded => texts::BEING_RECORDED.get(lang).to_owned(),
         (None, _) => texts::NOT_ENDED.get(lang).to_owned(),
@@ -206,7 +213,7 @@ pub fn write_text(
     write_table(out, &[Align::Left, Align::Right, Align::Right], &rows, style, columns)?;
     for (name, seq, at) in &counts.marks {
         let values: [(&str, &dyn Display); 3] =
-            [("name", &safe(name)), ("seconds", &seconds(about.started, *at)), ("seq", seq)];
+            [("name", &safe(name)), ("seconds", &seconds(counts.zero(about), *at)), ("seq", seq)];
         writeln!(out, "{}", texts::MARK.fill(lang, &values))?;
     }
     Ok(())
@@ -306,7 +313,7 @@ pub fn json(about: &About, counts: &Counts) -> Value {
     let marks: Vec<Value> = counts
         .marks
         .iter()
-        .map(|(name, seq, at)| json!({"name": name, "seq": seq.0, "time": since(about.started, *at)}))
+        .map(|(name, seq, at)| json!({"name": name, "seq": seq.0, "time": since(counts.zero(about), *at)}))
         .collect();
     let end = about.ended.or(counts.times.map(|(_, last)| last));
     for (key, value) in [
@@ -317,8 +324,9 @@ pub fn json(about: &About, counts: &Counts) -> Value {
         ("kernel", json!(about.kernel)),
         ("arch", json!(about.arch)),
         ("vmatlas", json!(about.vmatlas)),
+        ("features", json!(about.features)),
         ("started", json!(date(about.started, about.clock_offset))),
-        ("duration", json!(end.map(|end| since(about.started, end)))),
+        ("duration", json!(end.map(|end| since(counts.zero(about), end)))),
         ("ended", json!(about.ended.is_some())),
         ("being_recorded", json!(about.being_recorded)),
         ("status", json!(about.status)),

@@ -57,16 +57,22 @@ impl Watching<'_> {
         let (first, seq) = numbers.unwrap_or_default();
         let look = self.describe(&seen, (first, seq), pages.len() as u64, is_whole);
         let keyframe = (is_whole && !is_first).then_some((&self.spaces, seen.left));
-        self.recorder.look(&look, pages, keyframe, self.context);
+        let is_taken = self.recorder.look(&look, pages, keyframe, self.context);
         let written = pages.len() as u64 + seq.0.saturating_sub(first.0) + 1;
-        self.since_whole = if is_whole { 0 } else { self.since_whole + written };
+        self.since_whole = match (is_taken, is_whole) {
+            // The disk is behind: the next look says all of it, for changes of this one are missing.
+            (false, _) => limit,
+            (true, true) => 0,
+            (true, false) => self.since_whole + written,
+        };
         if is_whole {
             self.looker.forget();
         }
         if let Some(lines) = &mut self.lines {
             lines.look(&look, &found);
         }
-        self.late = 0;
+        self.late = u64::from(!is_taken);
+        self.sums.late += self.late;
         self.sums.looks += 1;
         self.sums.hold = self.sums.hold.max(look.hold);
         self.sums.end = seen.end;
