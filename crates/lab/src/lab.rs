@@ -206,6 +206,17 @@ impl Lab<'_> {
         Ok(reply)
     }
 
+    /// brk(2), the system call: moves the break, or asks for it with 0; the answer is the break after it.
+    ///
+    /// # Errors
+    /// When the subject is gone.
+    pub(crate) fn brk(&mut self, to: Addr) -> Result<Addr, LabError> {
+        let now = self.subject.brk(to).map_err(|how| LabError::Ended { how })?;
+        let to = if to.0 == 0 { "0".to_owned() } else { to.to_string() };
+        self.did(format!("brk({to})"), Ok(now.to_string()));
+        Ok(now)
+    }
+
     /// munmap(2).
     ///
     /// # Errors
