@@ -1,6 +1,7 @@
 //! A few pages of an area, moment by moment: which VMA each is in, what it allows, and which frame is behind it.
 
 use super::svg::{Anchor, EDGE, FAINT, Font, INK, Rect, Svg, text_width};
+use super::wrap::wrap;
 use crate::lang::Lang;
 use crate::style::{Paint, Style};
 use crate::table::{shorten, width};
@@ -130,7 +131,8 @@ pub fn terminal(strip: &Strip, lang: Lang, style: Style, columns: usize) -> Vec<
     let labels = strip.panels.iter().flat_map(|panel| &panel.lines).map(|(label, _)| width(label));
     let label = labels.max().unwrap_or(0) + 1;
     let most = (columns.saturating_sub(label) / (CELL + 2)).max(1);
-    let mut out = vec![style.paint(Paint::Faint, LEGEND.get(lang))];
+    let legend = wrap(LEGEND.get(lang), columns);
+    let mut out: Vec<String> = legend.iter().map(|line| style.paint(Paint::Faint, line)).collect();
     for panel in &strip.panels {
         out.push(String::new());
         out.push(style.paint(Paint::Heading, &panel.title));
