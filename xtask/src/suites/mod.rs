@@ -7,6 +7,7 @@
 mod damage;
 mod fuzz;
 mod kills;
+mod lab;
 mod pages;
 pub(crate) mod parquet;
 mod selftests;
@@ -30,6 +31,7 @@ usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the s
        cargo xtask suites storms [threads|forks|vforks...]   many tasks: nothing lost, the tracer's memory flat
        cargo xtask suites kills [ROUNDS]               recorders killed at 1,000 random moments: all that was flushed is read
        cargo xtask suites uml [--calls N] [--seed S]   random calls inside Debian's user-mode-linux (Linux 6.1)
+       cargo xtask suites lab                          every experiment of the lab, inside the same Linux 6.1
        cargo xtask suites pages [PROGRAM...]           real programs, stopped: our figures against smaps for each VMA (as
                                                        root; swap only where it is named: it switches a file on)
        cargo xtask suites vma [TREE] [--operations N] [--seed S]   the model alone against the kernel's own mm/vma.c, built
@@ -54,6 +56,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         ["selftests", tree] => selftests::run(&Watch::build()?, Some(Path::new(tree))),
         ["storms", storms @ ..] => storms::run(&Watch::build()?, storms),
         ["uml", rest @ ..] => uml::run(&Watch::build()?, rest),
+        ["lab"] => lab::run(&Watch::build()?),
         _ => bail!("{USAGE}"),
     }
 }
