@@ -299,7 +299,7 @@ impl Reader {
         segment: &Segment,
         table: &'static Table,
     ) -> Result<Option<Arc<TableFile>>, RecordError> {
-        const KEPT: usize = 64 << 20;
+        const KEPT: usize = 24 << 20;
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = files.iter().position(|(u, id, _)| (*u, *id) == (unit, table.id)) {
             let found = files.remove(at);

@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use vmatlas_event::{Event, EventSource, Keyframe, Seq};
 
 /// So many rows of a keyframe are read at a time, where it is asked for in parts.
-const PART: usize = 512;
+const PART: usize = 256;
 
 impl Reader {
     fn events_of(
