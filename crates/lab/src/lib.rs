@@ -12,6 +12,7 @@ mod cleanup;
 mod error;
 mod experiments;
 mod facts;
+mod files;
 mod info;
 mod lab;
 mod machine;
