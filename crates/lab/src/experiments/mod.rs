@@ -5,6 +5,7 @@ use crate::info::Info;
 
 mod brk;
 mod demand_paging;
+mod file_private;
 mod fork_cow;
 mod mmap;
 mod mprotect;
@@ -35,7 +36,7 @@ pub static EXPERIMENTS: &[&Info] = &[
     // &stack::INFO,
     // &threads::INFO,
     // Files and sharing.
-    // &file_private::INFO,
+    &file_private::INFO,
     // &file_shared::INFO,
     // &past_the_end::INFO,
     // &page_cache::INFO,
