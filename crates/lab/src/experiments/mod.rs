@@ -6,6 +6,7 @@ use crate::info::Info;
 mod brk;
 mod demand_paging;
 mod file_private;
+mod file_shared;
 mod fork_cow;
 mod mmap;
 mod mprotect;
@@ -37,7 +38,7 @@ pub static EXPERIMENTS: &[&Info] = &[
     // &threads::INFO,
     // Files and sharing.
     &file_private::INFO,
-    // &file_shared::INFO,
+    &file_shared::INFO,
     // &past_the_end::INFO,
     // &page_cache::INFO,
     // &shared_memory::INFO,
