@@ -12,6 +12,7 @@ mod mmap;
 mod mprotect;
 mod munmap_middle;
 mod null_pointer;
+mod past_the_end;
 mod zero_page;
 
 /// All experiments, in the order to learn from them; those in comments are still to come, each at its place.
@@ -39,7 +40,7 @@ pub static EXPERIMENTS: &[&Info] = &[
     // Files and sharing.
     &file_private::INFO,
     &file_shared::INFO,
-    // &past_the_end::INFO,
+    &past_the_end::INFO,
     // &page_cache::INFO,
     // &shared_memory::INFO,
     // &memfd::INFO,
