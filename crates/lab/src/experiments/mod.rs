@@ -13,6 +13,7 @@ mod mprotect;
 mod munmap_middle;
 mod null_pointer;
 mod past_the_end;
+mod shared_memory;
 mod zero_page;
 
 /// All experiments, in the order to learn from them; those in comments are still to come, each at its place.
@@ -42,7 +43,7 @@ pub static EXPERIMENTS: &[&Info] = &[
     &file_shared::INFO,
     &past_the_end::INFO,
     // &page_cache::INFO,
-    // &shared_memory::INFO,
+    &shared_memory::INFO,
     // &memfd::INFO,
     // &sysv::INFO,
     // Processes.
