@@ -8,6 +8,7 @@ mod demand_paging;
 mod file_private;
 mod file_shared;
 mod fork_cow;
+mod memfd;
 mod mmap;
 mod mprotect;
 mod munmap_middle;
@@ -44,7 +45,7 @@ pub static EXPERIMENTS: &[&Info] = &[
     &past_the_end::INFO,
     // &page_cache::INFO,
     &shared_memory::INFO,
-    // &memfd::INFO,
+    &memfd::INFO,
     // &sysv::INFO,
     // Processes.
     &fork_cow::INFO,
