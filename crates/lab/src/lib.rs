@@ -22,6 +22,7 @@ mod quiz;
 pub mod render;
 mod report;
 mod say;
+mod segments;
 mod settings;
 mod squares;
 mod state;

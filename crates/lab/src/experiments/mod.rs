@@ -15,6 +15,7 @@ mod munmap_middle;
 mod null_pointer;
 mod past_the_end;
 mod shared_memory;
+mod sysv;
 mod zero_page;
 
 /// All experiments, in the order to learn from them; those in comments are still to come, each at its place.
@@ -46,7 +47,7 @@ pub static EXPERIMENTS: &[&Info] = &[
     // &page_cache::INFO,
     &shared_memory::INFO,
     &memfd::INFO,
-    // &sysv::INFO,
+    &sysv::INFO,
     // Processes.
     &fork_cow::INFO,
     // &fork_exec::INFO,
