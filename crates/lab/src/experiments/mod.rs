@@ -13,6 +13,7 @@ mod mmap;
 mod mprotect;
 mod munmap_middle;
 mod null_pointer;
+mod page_cache;
 mod past_the_end;
 mod shared_memory;
 mod sysv;
@@ -44,7 +45,7 @@ pub static EXPERIMENTS: &[&Info] = &[
     &file_private::INFO,
     &file_shared::INFO,
     &past_the_end::INFO,
-    // &page_cache::INFO,
+    &page_cache::INFO,
     &shared_memory::INFO,
     &memfd::INFO,
     &sysv::INFO,
