@@ -114,8 +114,6 @@ vmatlas_view::texts! {
         "メモリ cgroup {path} はここにありません。/sys/fs/cgroup 以下のフォルダーか /proc/PID/cgroup のパスを指定してください";
     /// No such experiment.
     NO_EXPERIMENT: "there is no experiment '{name}'; 'vmatlas lab' lists them", "'{name}' という実験はありません ('vmatlas lab' で一覧を表示)";
-    /// An option of another experiment.
-    NOT_FOR_THIS: "{option} is not for 'lab {name}'", "{option} は 'lab {name}' では使えません";
     /// An experiment without a picture.
     NO_PICTURE: "'lab {name}' has no picture", "'lab {name}' には図がありません";
     /// Between steps.

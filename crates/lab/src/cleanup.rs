@@ -137,7 +137,7 @@ impl Cleanup {
     ///
     /// # Errors
     /// When it cannot be read or written.
-    #[expect(dead_code, reason = "for experiments to come")]
+    #[allow(dead_code, reason = "part of the frame, for experiments to come")]
     pub(crate) fn set(&mut self, path: &Path, text: &str) -> io::Result<()> {
         self.later(&Undo::Restore(path.to_owned(), fs::read(path)?))?;
         fs::write(path, text)

@@ -41,6 +41,12 @@ pub enum LabError {
 }
 
 impl LabError {
+    /// What makes the error of a file or folder out of the kernel's.
+    pub(crate) fn file(path: &str) -> impl FnOnce(std::io::Error) -> LabError {
+        let path = vmatlas_view::escape::terminal(path.as_bytes());
+        move |why| LabError::File { path, why }
+    }
+
     /// For a person, in the language that is asked of it; the kernel's own words stay English.
     pub fn say(&self) -> Say {
         match self {

@@ -3,6 +3,7 @@
 use crate::cleanup::Cleanup;
 use crate::error::LabError;
 use crate::lab::Lab;
+use crate::report::{DidPart, Part};
 use crate::subject::Peer;
 use std::fs::File;
 use std::io;
@@ -141,7 +142,7 @@ impl Lab<'_> {
 
     /// Adds a line for what a child did.
     pub(crate) fn did_in(&mut self, peer: &Peer, what: &str, result: Result<String, Errno>) {
-        self.did(format!("child {}: {what}", peer.pid()), result);
+        self.show(Part::Did(DidPart { child: Some(peer.pid()), what: what.to_owned(), result }));
     }
 
     /// The name of the area at the start of a range, as the map has it after the latest step.

@@ -20,7 +20,7 @@ use vmatlas_view::picture::chart::Sample;
 use vmatlas_view::{Text, call as words};
 
 /// PROT_NONE, for experiments with guard pages.
-#[expect(dead_code, reason = "for experiments to come")]
+#[allow(dead_code, reason = "part of the frame, for experiments to come")]
 pub(crate) const NONE: ProtArg = ProtArg(0);
 /// PROT_READ.
 pub(crate) const READ: ProtArg = ProtArg(1);
@@ -143,7 +143,7 @@ impl Lab<'_> {
 
     /// Adds a line for what was done, as C would write it, and its result.
     pub(crate) fn did(&mut self, what: impl Into<String>, result: Result<String, Errno>) {
-        self.parts.push(Part::Did(DidPart { what: what.into(), result }));
+        self.parts.push(Part::Did(DidPart { child: None, what: what.into(), result }));
     }
 
     /// Adds a line for an access of the subject that ended it; nothing when it did not.
@@ -156,7 +156,8 @@ impl Lab<'_> {
     /// The same for an access of a child, whose answer is missing then.
     pub(crate) fn did_end_child(&mut self, peer: &Peer, answer: Option<u64>, what: &str) {
         if answer.is_none() {
-            self.did(format!("child {}: {what}", peer.pid()), Ok(String::new()));
+            let (child, what) = (Some(peer.pid()), what.to_owned());
+            self.parts.push(Part::Did(DidPart { child, what, result: Ok(String::new()) }));
         }
     }
 
@@ -203,6 +204,17 @@ impl Lab<'_> {
         let result = |value: u64| if value >= 1 << 20 { format!("{value:#x}") } else { value.to_string() };
         self.did(shown, reply.map(result));
         Ok(reply)
+    }
+
+    /// brk(2), the system call: moves the break, or asks for it with 0; the answer is the break after it.
+    ///
+    /// # Errors
+    /// When the subject is gone.
+    pub(crate) fn brk(&mut self, to: Addr) -> Result<Addr, LabError> {
+        let now = self.subject.brk(to).map_err(|how| LabError::Ended { how })?;
+        let to = if to.0 == 0 { "0".to_owned() } else { to.to_string() };
+        self.did(format!("brk({to})"), Ok(now.to_string()));
+        Ok(now)
     }
 
     /// munmap(2).
@@ -305,9 +317,9 @@ impl Lab<'_> {
     ///
     /// # Errors
     /// When the subject is gone.
-    #[expect(dead_code, reason = "for experiments to come")]
+    #[allow(dead_code, reason = "part of the frame, for experiments to come")]
     pub(crate) fn own(&mut self, args: [u64; 5], shown: &str) -> Result<Reply, LabError> {
-        let place = crate::EXPERIMENTS.iter().position(|info| info.name == self.report.info.name);
+        let place = crate::experiments().position(|info| info.name == self.report.info.name);
         let experiment = place.map_or(u64::MAX, |index| index as u64);
         let reply = self.command(Command::Own { experiment, args })?;
         self.did(shown, reply.map(|value| value.to_string()));
@@ -332,7 +344,7 @@ impl Lab<'_> {
         };
         let reply = peer.command(command).ok()?.ok()?;
         let result = if write.is_some() { String::new() } else { reply.to_string() };
-        self.did(format!("child {}: {what}", peer.pid()), Ok(result));
+        self.parts.push(Part::Did(DidPart { child: Some(peer.pid()), what, result: Ok(result) }));
         Some(reply)
     }
 

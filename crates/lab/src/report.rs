@@ -111,6 +111,8 @@ pub struct CallPart {
 /// Something that was done, as C would write it.
 #[derive(Clone, Debug)]
 pub struct DidPart {
+    /// The child of the subject that did it; `None` for the subject itself.
+    pub child: Option<Pid>,
     /// What.
     pub what: String,
     /// What came of it; an empty text where there is nothing to tell.

@@ -38,6 +38,7 @@ pub(crate) fn squares(process: &Process, area: AddrRange, changed: &[u64]) -> Re
         let shown = match (here.present, is_zero, here.exclusive) {
             (false, ..) => Shown::Empty,
             (true, true, _) => Shown::Zero,
+            (true, ..) if here.file => Shown::File(here.pfn),
             (true, false, true) => Shown::Frame(here.pfn),
             (true, false, false) => Shown::Shared(here.pfn),
         };

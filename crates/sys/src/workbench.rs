@@ -2,7 +2,8 @@
 //!
 //! A [`Workbench`] remembers every range that was mapped when it was made: the program, its libraries, its heap and its
 //! stack. No call that would take away, replace or alter one of them reaches the kernel, so nothing that Rust uses can
-//! be hit. Nothing here allocates once a workbench exists, and nothing else may.
+//! be hit. Nothing here allocates once a workbench exists, and nothing else may, but for a routine of an experiment's own
+//! that uses an allocator: what that maps is not remembered, so the experiment must not name addresses it did not map.
 
 use crate::errno::{check, last_errno};
 use crate::mem;
@@ -90,8 +91,9 @@ impl Workbench {
         let mut program = Vec::with_capacity(256);
         // Twice: what the first reading allocates is there when the second is made.
         for _ in 0..2 {
+            let maps = read()?;
             program.clear();
-            program.extend(read()?.split(|b| *b == b'\n').filter_map(range));
+            program.extend(maps.split(|b| *b == b'\n').filter_map(range));
         }
         Ok(Workbench { program })
     }
@@ -216,6 +218,19 @@ impl Workbench {
         // SAFETY: a C string, a list that ends with NULL, and the environment that the C library keeps; one thread.
         unsafe { libc::execve(c"/proc/self/exe".as_ptr(), list.as_ptr(), environ) };
         last_errno()
+    }
+
+    /// setrlimit(2): lowers the soft limit of this process alone; the hard one stays.
+    ///
+    /// # Errors
+    /// EINVAL for an unknown resource (RLIMIT_AS is 9, RLIMIT_DATA 2, RLIMIT_STACK 3, RLIMIT_MEMLOCK 8).
+    pub fn limit(&self, resource: u32, soft: u64) -> Result<(), Errno> {
+        let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: fills one struct.
+        check(i64::from(unsafe { libc::getrlimit(resource, &mut now) }))?;
+        now.rlim_cur = soft.min(now.rlim_max);
+        // SAFETY: reads one struct.
+        check(i64::from(unsafe { libc::setrlimit(resource, &now) })).map(|_| ())
     }
 
     /// close(2), for descriptors that only their number is known of.

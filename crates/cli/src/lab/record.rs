@@ -5,7 +5,7 @@ use crate::recording::{Recorder, Subject};
 use anyhow::Result;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use vmatlas_event::Event;
+use vmatlas_event::{Event, Op, Pid};
 use vmatlas_lab::{Info, Tap};
 use vmatlas_model::Spaces;
 use vmatlas_record::End;
@@ -19,7 +19,8 @@ struct Shared {
     recorder: Recorder,
     spaces: Spaces,
     context: Context,
-    seen: bool,
+    root: Option<Pid>,
+    status: Option<i32>,
 }
 
 fn lock(shared: &Mutex<Option<Shared>>) -> MutexGuard<'_, Option<Shared>> {
@@ -38,7 +39,7 @@ impl Recording {
         let recorder = Recorder::create(path, force, subject, context)?;
         let mut spaces = Spaces::new(vmatlas_sys::page_size());
         spaces.distrust(vmatlas_sys::read_implies_exec());
-        let shared = Shared { recorder, spaces, context: *context, seen: false };
+        let shared = Shared { recorder, spaces, context: *context, root: None, status: None };
         Ok(Recording { shared: Arc::new(Mutex::new(Some(shared))) })
     }
 
@@ -56,15 +57,28 @@ impl Recording {
     pub(super) fn finish(self, context: &Context) {
         let Some(shared) = lock(&self.shared).take() else { return };
         let tally = shared.spaces.tally();
-        let end = End { at: vmatlas_sys::now().0, calls: tally.calls, drift: tally.drift, ..End::default() };
+        let end = End {
+            at: vmatlas_sys::now().0,
+            status: shared.status,
+            calls: tally.calls,
+            drift: tally.drift,
+            ..End::default()
+        };
         shared.recorder.finish(end, context);
     }
 }
 
 impl Shared {
     fn event(&mut self, event: &Event) {
-        if !std::mem::replace(&mut self.seen, true) {
+        if self.root.is_none() {
             self.recorder.root(event.task.pid);
+        }
+        let root = *self.root.get_or_insert(event.task.pid);
+        if let Op::Exit { status, signal, .. } = &event.op
+            && event.task.pid == root
+        {
+            // As a shell tells it.
+            self.status = status.or(signal.map(|signal| 128 + signal));
         }
         let event = self.recorder.number(event).into_owned();
         self.spaces.event(&event);

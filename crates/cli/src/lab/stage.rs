@@ -4,7 +4,7 @@ use crate::output;
 use crate::texts;
 use anyhow::Result;
 use std::fmt::Write;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, IsTerminal};
 use vmatlas_lab::render::{self, Look};
 use vmatlas_lab::{Audience, Question, Report, Sample, Say, Step};
 use vmatlas_view::Paint;
@@ -97,7 +97,9 @@ impl Audience for Stage {
             return;
         }
         let prompt = self.look.style.paint(Paint::Faint, texts::PRESS_ENTER.get(self.look.lang));
-        self.say(|out| write!(out, "\n{prompt} "));
+        // Where nobody's Enter ends the line, we do.
+        let end = if io::stdin().is_terminal() { " " } else { "\n" };
+        self.say(|out| write!(out, "\n{prompt}{end}"));
         // The end of input is as good as Enter, and nobody is there to wait for after it.
         self.read_line();
     }

@@ -66,9 +66,11 @@ fn part(part: &Part) -> Json {
         Part::Compare(compare) => comparison(compare),
         Part::Call(made) => call(made),
         Part::Did(did) => match &did.result {
-            Ok(result) => json!({ "did": did.what, "result": (!result.is_empty()).then_some(result) }),
+            Ok(result) => {
+                json!({ "did": did.what, "child": did.child.map(|pid| pid.0), "result": (!result.is_empty()).then_some(result) })
+            }
             Err(errno) => json!({
-                "did": did.what, "result": null, "error": vmatlas_sys::errno_name(*errno).unwrap_or("?"),
+                "did": did.what, "child": did.child.map(|pid| pid.0), "result": null, "error": vmatlas_sys::errno_name(*errno).unwrap_or("?"),
             }),
         },
         Part::Sums(sums) => {

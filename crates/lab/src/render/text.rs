@@ -12,7 +12,7 @@ use vmatlas_event::{Bytes, Outcome};
 use vmatlas_view::picture::chart::{self, Sample};
 use vmatlas_view::picture::wrap::wrap;
 use vmatlas_view::picture::{strip, talk};
-use vmatlas_view::table::{Align, Cell, write_table};
+use vmatlas_view::table::{Align, Cell, width, write_table};
 use vmatlas_view::units::{count, size};
 use vmatlas_view::{Lang, Paint, Style, texts as words};
 
@@ -206,15 +206,21 @@ fn call_part(out: &mut dyn Write, call: &CallPart, look: &Look) -> fmt::Result {
 }
 
 fn did_part(out: &mut dyn Write, did: &DidPart, look: &Look) -> fmt::Result {
-    let result = match &did.result {
-        Ok(text) if text.is_empty() => String::new(),
-        Ok(text) => format!(" = {}", look.style.paint(Paint::Added, text)),
-        Err(errno) => {
-            let name = vmatlas_sys::errno_name(*errno).unwrap_or("?");
-            format!(" = {}", look.style.paint(Paint::Failed, name))
+    const INDENT: &str = "    ";
+    let what = match did.child {
+        Some(pid) => {
+            texts::CHILD_DID.fill(look.lang, &[("pid", &pid as &dyn fmt::Display), ("what", &did.what)])
         }
+        None => did.what.clone(),
     };
-    writeln!(out, "    {}{result}", did.what)
+    let (result, paint) = match &did.result {
+        Ok(text) if text.is_empty() => return writeln!(out, "{INDENT}{what}"),
+        Ok(text) => (text.clone(), Paint::Added),
+        Err(errno) => (vmatlas_sys::errno_name(*errno).unwrap_or("?").to_owned(), Paint::Failed),
+    };
+    let fits = INDENT.len() + width(&what) + 3 + width(&result) <= look.columns;
+    let between = if fits { " ".to_owned() } else { format!("\n{INDENT}{INDENT}") };
+    writeln!(out, "{INDENT}{what}{between}= {}", look.style.paint(paint, &result))
 }
 
 fn sums_part(out: &mut dyn Write, sums: &[(&'static str, u64, Bytes, Bytes)], look: &Look) -> fmt::Result {
@@ -270,18 +276,29 @@ pub(super) fn facts(out: &mut dyn Write, facts: &[Fact], look: &Look) -> fmt::Re
         heading(&texts::MEASURED),
         heading(&texts::FACT),
     ]];
-    for fact in facts {
+    let values: Vec<[String; 2]> =
+        facts.iter().map(|fact| [fact.predicted.text(lang), fact.measured.text(lang)]).collect();
+    let heads = [texts::PREDICTED.get(lang), texts::MEASURED.get(lang)];
+    let column = |index: usize| {
+        let texts = values.iter().filter_map(|pair| pair.get(index)).map(|text| width(text));
+        texts.chain(heads.get(index).map(|head| width(head))).max().unwrap_or(0)
+    };
+    // The sign, and two blanks before each of the three columns.
+    let room = look.columns.saturating_sub(1 + 6 + column(0) + column(1)).max(24);
+    for (fact, [predicted, measured]) in facts.iter().zip(&values) {
         let (sign, paint) = match fact.holds() {
             Some(true) => ("✓", Paint::Added),
             Some(false) => ("✗", Paint::Failed),
             None => ("·", Paint::Faint),
         };
+        let mut lines = wrap(&fact.text.get(lang), room).into_iter();
         rows.push(vec![
             Cell::new(sign).paint(paint),
-            Cell::new(fact.predicted.text(lang)),
-            Cell::new(fact.measured.text(lang)),
-            Cell::new(fact.text.get(lang)),
+            Cell::new(predicted.clone()),
+            Cell::new(measured.clone()),
+            Cell::new(lines.next().unwrap_or_default()),
         ]);
+        rows.extend(lines.map(|line| vec![Cell::new(""), Cell::new(""), Cell::new(""), Cell::new(line)]));
     }
     let aligns = [Align::Left, Align::Right, Align::Right, Align::Left];
     write_table(out, &aligns, &rows, look.style, Some(look.columns))?;

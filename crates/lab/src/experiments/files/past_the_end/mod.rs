@@ -47,12 +47,12 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
         Ok((last, if has_rest { Some(lab.peek(end)?) } else { None }))
     })?;
     lab.draw("read", area, &[], &[])?;
-    lab.is("last-byte", Value::Count(fixture.byte(size - 1)?.into()), Value::Count(last.into()));
+    lab.is("last", Value::Count(fixture.byte(size - 1)?.into()), Value::Count(last.into()));
     let rest = match rest {
         Some(byte) => Measured::Is(Value::Count(byte.into())),
         None => Measured::NotRead(lab.why("no-rest")),
     };
-    lab.fact("rest-byte", Expected::Is(Value::Count(0)), rest);
+    lab.fact("rest", Expected::Is(Value::Count(0)), rest);
 
     if has_rest {
         lab.step_alone("write", |lab| {
@@ -73,13 +73,13 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
         Ok(status)
     })?;
     let sigbus = || Expected::Is(Value::Word("SIGBUS".to_owned()));
-    lab.fact("beyond", sigbus(), Measured::Is(Value::Word(status_word(status))));
+    lab.fact("signal", sigbus(), Measured::Is(Value::Word(status_word(status))));
 
     let grown = lab.step_alone("grow", |lab| {
         truncate(lab, length)?;
         lab.peek(past)
     })?;
-    lab.is("grown-byte", Value::Count(0), Value::Count(grown.into()));
+    lab.is("grown", Value::Count(0), Value::Count(grown.into()));
     lab.draw("grow", area, &[inside], &[])?;
 
     lab.step("shrink", |lab| truncate(lab, 1))?;
@@ -97,7 +97,7 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
         lab.say("end");
         Ok(ended)
     })?;
-    lab.fact("signal", sigbus(), Measured::Is(Value::Word(signal_word(&ended))));
+    lab.fact("signal-again", sigbus(), Measured::Is(Value::Word(signal_word(&ended))));
     Ok(lab.ended())
 }
 

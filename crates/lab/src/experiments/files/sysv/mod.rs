@@ -25,15 +25,14 @@ const WRITTEN: u8 = 42;
 const LIST: &str = "/proc/sysvipc/shm";
 
 fn make(setup: Setup<'_>) -> Result<Report, LabError> {
-    let failed = |why| LabError::File { path: LIST.to_owned(), why };
-    let mut cleanup = Cleanup::start().map_err(failed)?;
+    let mut cleanup = Cleanup::start().map_err(LabError::file(LIST))?;
     let mut lab = setup.begin(Vec::new())?;
     let (pages, length) = (lab.settings.count("pages"), lab.settings.count("pages") * lab.page());
     lab.set("n", pages);
     lab.set("written", u64::from(WRITTEN));
     let mut child = lab.step_alone("fork", Lab::fork)?;
     // Before there is one: whatever becomes of us, the child's segment goes.
-    cleanup.later(&Undo::SegmentsOf(child.pid().0)).map_err(failed)?;
+    cleanup.later(&Undo::SegmentsOf(child.pid().0)).map_err(LabError::file(LIST))?;
 
     let id = lab.step_alone("create", |lab| create(lab, &mut child, length))?;
     let now = find(id)?;
@@ -121,6 +120,6 @@ fn area(at: Reply, length: u64) -> Result<AddrRange, LabError> {
 
 /// The segment, where it is still there.
 fn find(id: i32) -> Result<Option<Segment>, LabError> {
-    let all = segments::all().map_err(|why| LabError::File { path: LIST.to_owned(), why })?;
+    let all = segments::all().map_err(LabError::file(LIST))?;
     Ok(all.into_iter().find(|segment| segment.id == id))
 }

@@ -105,7 +105,7 @@ fn done(reply: crate::child::Reply, length: u64) -> Result<(), LabError> {
 /// The names the file has, and the memory it takes.
 fn look(lab: &Lab<'_>, fd: u64) -> Result<(u64, u64), LabError> {
     let path = format!("/proc/{}/fd/{fd}", lab.subject.pid());
-    let data = std::fs::metadata(&path).map_err(|why| LabError::File { path, why })?;
+    let data = std::fs::metadata(&path).map_err(LabError::file(&path))?;
     Ok((data.nlink(), data.blocks() * BLOCK))
 }
 
