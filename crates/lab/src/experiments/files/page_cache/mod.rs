@@ -9,17 +9,20 @@ use crate::lab::{Lab, READ};
 use crate::report::Report;
 use crate::say::Say;
 use crate::settings::Param;
-use vmatlas_event::{AddrRange, Errno, MapFlags};
+use crate::squares::page_of;
+use vmatlas_event::{AddrRange, Bytes, Errno, MapFlags};
 use vmatlas_sys::mem::Touch;
 
 /// What is known of it before it is made.
 pub(crate) static INFO: Info = Info::new("page-cache", (include_str!("en.md"), include_str!("ja.md")), make)
-    .params(&[Param::count("pages", "64", 32, 4096)]);
+    .params(&[Param::count("pages", "64", 64, 4096)]);
 
 const MAP_PRIVATE: MapFlags = MapFlags(2);
 const FADV_DONTNEED: u64 = 4;
 /// What a fault brings at most, unless debugfs says otherwise (`fault_around_bytes`).
 const AROUND: u64 = 64 << 10;
+/// Pages in the picture before the one that is read first, and as many from there on.
+const BEFORE: u64 = 3;
 
 fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     let pages = setup.settings.count("pages");
@@ -39,15 +42,19 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     lab.fact("cached-first", Expected::Is(Value::Pages(pages)), first);
 
     let area = map(&mut lab, "map", pages)?;
+    let middle = block_in_middle(area, pages, window);
+    let shown = drawn(area, middle);
+    lab.draw("map", shown, &[], &[])?;
     let fresh = present(&lab, area)?;
     lab.is("fresh", Value::Pages(0), Value::Pages(fresh));
 
     let start = lab.after.clone();
     lab.step("touch-one", |lab| {
-        lab.touch(area, pages / 2, 1, Touch::Read)?.unwrap_or(0);
+        lab.touch(area, middle, 1, Touch::Read)?.unwrap_or(0);
         lab.say("touch-one");
         Ok(())
     })?;
+    lab.draw("touch-one", shown, &[BEFORE], &[])?;
     let mapped = present(&lab, area)?;
     // Neighbours that are locked at this moment, or not in the cache, are left out.
     let least = window.min(2);
@@ -55,6 +62,7 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     lab.fact("around", expected, Measured::Is(Value::Pages(mapped)));
 
     lab.step("touch-all", |lab| lab.touch(area, 0, pages, Touch::Read))?.unwrap_or(0);
+    lab.draw("touch-all", shown, &[], &[])?;
     let faults = lab.after.minor_faults.saturating_sub(start.minor_faults);
     let (few, many) = (pages.div_ceil(window), if window > 1 { pages - 1 } else { pages });
     let expected = Expected::Between(Value::Count(few), Value::Count(many));
@@ -94,6 +102,21 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
 fn map(lab: &mut Lab<'_>, step: &'static str, pages: u64) -> Result<AddrRange, LabError> {
     let length = pages * lab.page();
     lab.step(step, |lab| lab.map_with(length, READ, MAP_PRIVATE, FILE_FD))
+}
+
+/// The first page of a block of neighbours near the middle: blocks begin at multiples of their size, in addresses.
+fn block_in_middle(area: AddrRange, pages: u64, window: u64) -> u64 {
+    let from = pages / 2 - 15;
+    let number = area.start().0 / (area.len().0 / pages) + from;
+    let index = from + (number.next_multiple_of(window) - number);
+    if index < pages { index } else { from }
+}
+
+/// The pages that are drawn: some before the one that is read first, and some from there on.
+fn drawn(area: AddrRange, middle: u64) -> AddrRange {
+    let first = page_of(area, middle - BEFORE);
+    let length = Bytes(2 * BEFORE * first.len().0);
+    AddrRange::from_len(first.start(), length).unwrap_or(area)
 }
 
 fn present(lab: &Lab<'_>, area: AddrRange) -> Result<u64, LabError> {

@@ -20,11 +20,12 @@ pub(crate) static INFO: Info =
 /// MAP_SHARED | MAP_ANONYMOUS.
 const SHARED: MapFlags = MapFlags(0x21);
 
-fn make(setup: Setup<'_>) -> Result<Report, LabError> {
+fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
+    let value = setup.settings.count("value");
+    setup.set("value", value.to_string());
+    setup.set("double", (2 * value).to_string());
     let mut lab = setup.begin(Vec::new())?;
-    let (page, value) = (lab.page(), lab.settings.count("value"));
-    lab.set("value", value.to_string());
-    lab.set("double", (2 * value).to_string());
+    let page = lab.page();
     let (private, shared) = lab.step("map", |lab| {
         let areas = (lab.map_with(page, RW, PRIVATE, -1)?, lab.map_with(page, RW, SHARED, -1)?);
         store(lab, None, areas.0.start(), value)?;
