@@ -64,8 +64,8 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
         Ok((area, lab.peek(area.start())?))
     })?;
     lab.draw("attach", area, &[], &[])?;
-    let name = lab.name_of(area);
-    lab.is("name", Value::Word("/SYSV00000000 (deleted)".to_owned()), Value::Word(name));
+    let named = lab.name_of(area) == "/SYSV00000000 (deleted)";
+    lab.is("name", Value::Yes(true), Value::Yes(named));
     lab.is("value", Value::Count(WRITTEN.into()), Value::Count(value.into()));
 
     let still = lab.step_alone("remove", |lab| {
@@ -87,13 +87,12 @@ fn create(lab: &mut Lab<'_>, child: &mut Peer, length: u64) -> Result<i32, LabEr
     let id = call(lab, child, "shmget", [0, length, CREATE, 0, 0, 0], &shown)?;
     let id = id.map_err(|errno| LabError::Refused { length: Bytes(length), errno })? as i32;
     lab.set("id", id.to_string());
-    let at = call(lab, child, "shmat", [id as u64, 0, 0, 0, 0, 0], &format!("shmat({id}, NULL, 0)"))?;
+    let at = call(lab, child, "shmat", [id as u64, 0, 0, 0, 0, 0], &format!("p = shmat({id}, NULL, 0)"))?;
     let area = area(at, length)?;
     let (pages, page) = (length / lab.page(), lab.page());
     let touch = Command::Touch { range: area, first: 0, pages, how: Touch::Write };
     child.command(touch).map_err(|how| LabError::Ended { how })?.unwrap_or(0);
-    let what = format!("for (i = 0; i < {pages}; i++) ((char *){})[i * {page}] = 1", area.start());
-    lab.did_in(child, &what, Ok(String::new()));
+    lab.did_in(child, &format!("for (i = 0; i < {pages}; i++) p[i * {page}] = 1"), Ok(String::new()));
     lab.in_child(child, area.start(), Some(WRITTEN)).unwrap_or(0);
     Ok(id)
 }
