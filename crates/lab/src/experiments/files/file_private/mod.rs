@@ -58,7 +58,7 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     let (copied, not_copied) = lab.step_alone("file-changes", |lab| {
         for at in [page, 2 * page] {
             fixture.write(at, LATE)?;
-            lab.did(format!("vmatlas: pwrite(fd, \"\\{LATE:03o}\", 1, {at})"), Ok("1".to_owned()));
+            lab.did(format!("vmatlas: byte = {LATE}; pwrite(fd, &byte, 1, {at})"), Ok("1".to_owned()));
         }
         let seen = (lab.peek(at(1))?, lab.peek(at(2))?);
         lab.say("file-changes");

@@ -64,8 +64,11 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     lab.step("touch-all", |lab| lab.touch(area, 0, pages, Touch::Read))?.unwrap_or(0);
     lab.draw("touch-all", shown, &[], &[])?;
     let faults = lab.after.minor_faults.saturating_sub(start.minor_faults);
-    let (few, many) = (pages.div_ceil(window), if window > 1 { pages - 1 } else { pages });
-    let expected = Expected::Between(Value::Count(few), Value::Count(many));
+    // In user-mode Linux the host does not know of the neighbours yet, so each page has a fault of its own.
+    let alone =
+        window == 1 || std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|s| s.contains("User Mode Linux"));
+    let many = if alone { pages } else { pages - 1 };
+    let expected = Expected::Between(Value::Count(pages.div_ceil(window)), Value::Count(many));
     lab.fact("all-faults", expected, Measured::Is(Value::Count(faults)));
     let major = lab.after.major_faults.saturating_sub(start.major_faults);
     lab.is("major", Value::Count(0), Value::Count(major));
@@ -88,7 +91,7 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
 
     let area = map(&mut lab, "map-again", pages)?;
     lab.step("read-again", |lab| {
-        lab.touch(area, pages / 2, 1, Touch::Read)?.unwrap_or(0);
+        lab.touch(area, middle, 1, Touch::Read)?.unwrap_or(0);
         lab.set("ahead", fixture.in_cache(pages).unwrap_or(0));
         lab.say("read-again");
         Ok(())
