@@ -26,6 +26,9 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     let fixture = Fixture::new(&marked_pages(pages))?;
     setup.set("path", fixture.path());
     setup.set("n", pages);
+    let text = std::fs::read_to_string("/proc/sys/vm/dirty_expire_centisecs").ok();
+    let expire = text.and_then(|text| text.trim().parse::<u64>().ok());
+    setup.set("expire", expire.map_or_else(|| "?".to_owned(), |n| (n / 100).to_string()));
     setup.set("parents", u64::from(PARENTS));
     setup.set("childs", u64::from(CHILDS));
     setup.set("fs", fixture.file_system().unwrap_or_else(|| "?".to_owned()));
