@@ -98,7 +98,7 @@ fn create(lab: &mut Lab<'_>, length: u64) -> Result<u64, LabError> {
     Ok(fd)
 }
 
-fn done(reply: crate::child::Reply, length: u64) -> Result<(), LabError> {
+fn done(reply: crate::command::Reply, length: u64) -> Result<(), LabError> {
     reply.map(|_| ()).map_err(|errno| LabError::Refused { length: Bytes(length), errno })
 }
 

@@ -1,6 +1,6 @@
 //! Shared memory against private memory over fork: 2000 or 1000.
 
-use crate::child::Command;
+use crate::command::Command;
 use crate::error::LabError;
 use crate::facts::Value;
 use crate::info::{Info, Need, Setup};

@@ -1,7 +1,7 @@
 //! SysV shared memory: it lives without any process, until somebody removes it.
 
-use crate::child::{Command, Reply};
 use crate::cleanup::{Cleanup, Undo};
+use crate::command::{Command, Reply};
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
 use crate::info::{Info, Setup};
