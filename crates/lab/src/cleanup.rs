@@ -4,6 +4,7 @@
 //! it (PR_SET_PDEATHSIG). For the rest there is a janitor: vmatlas executed again, in a process group of its own so that
 //! ^C does not reach it, which waits for the end of its input, however we end, and then undoes all it was told of.
 
+use crate::segments;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, Write};
@@ -12,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// The hidden first argument that makes vmatlas the janitor.
 pub(crate) const JANITOR_ARGUMENT: &str = "__lab-janitor";
@@ -23,6 +25,8 @@ pub(crate) enum Undo {
     Remove(PathBuf),
     /// Remove a SysV shared memory segment.
     Segment(i32),
+    /// Remove the segments that a process of ours has made, or is about to make.
+    SegmentsOf(i32),
     /// Write a setting back: a file of /proc or /sys, and its text.
     Restore(PathBuf, Vec<u8>),
 }
@@ -32,6 +36,7 @@ impl Undo {
         match self {
             Undo::Remove(path) => format!("remove {}\n", hex(path.as_os_str().as_bytes())),
             Undo::Segment(id) => format!("segment {id}\n"),
+            Undo::SegmentsOf(pid) => format!("segments-of {pid}\n"),
             Undo::Restore(path, text) => {
                 format!("restore {} {}\n", hex(path.as_os_str().as_bytes()), hex(text))
             }
@@ -44,6 +49,7 @@ impl Undo {
         Some(match words.next()? {
             "remove" => Undo::Remove(path(words.next()?)?),
             "segment" => Undo::Segment(words.next()?.parse().ok()?),
+            "segments-of" => Undo::SegmentsOf(words.next()?.parse().ok()?),
             "restore" => Undo::Restore(path(words.next()?)?, unhex(words.next().unwrap_or(""))?),
             _ => return None,
         })
@@ -53,10 +59,33 @@ impl Undo {
     fn undo(&self) {
         let _ = match self {
             Undo::Remove(path) => fs::remove_file(path),
-            Undo::Segment(id) => vmatlas_sys::workbench::remove_segment(*id)
-                .map_err(|errno| io::Error::from_raw_os_error(errno.0)),
+            Undo::Segment(id) => remove_segment(*id),
+            Undo::SegmentsOf(pid) => {
+                wait_for_end(*pid);
+                segments::made_by(*pid)
+                    .and_then(|all| all.iter().try_for_each(|made| remove_segment(made.id)))
+            }
             Undo::Restore(path, text) => fs::write(path, text),
         };
+    }
+}
+
+fn remove_segment(id: i32) -> io::Result<()> {
+    vmatlas_sys::workbench::remove_segment(id).map_err(|errno| io::Error::from_raw_os_error(errno.0))
+}
+
+/// Waits, though not for ever, until a process can make nothing any more. It ends with us, which takes a moment.
+fn wait_for_end(pid: i32) {
+    const LOOKS: u32 = 200;
+    let ended = || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"));
+        status.map_or(true, |text| text.contains("\nState:\tZ"))
+    };
+    for _ in 0..LOOKS {
+        if ended() {
+            return;
+        }
+        vmatlas_sys::sleep(Duration::from_millis(10));
     }
 }
 

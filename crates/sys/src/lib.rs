@@ -4,6 +4,7 @@
 //! except [`signal`], whose handler must live somewhere. All `unsafe` of vmatlas is in this crate, each block with
 //! the guarantee it rests on.
 
+mod cache;
 mod clock;
 mod errno;
 mod id;
@@ -23,6 +24,7 @@ pub mod signal;
 pub mod tty;
 pub mod workbench;
 
+pub use cache::pages_in_cache;
 pub use clock::{cpu_time, now, realtime_offset, sleep, thread_cpu_time};
 pub use errno::{errno_name, errno_text, last_errno};
 pub use id::{

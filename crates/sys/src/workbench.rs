@@ -54,6 +54,7 @@ pub const CALLS: &[Call] = &[
     plain("ftruncate", libc::SYS_ftruncate),
     plain("fallocate", libc::SYS_fallocate),
     plain("fsync", libc::SYS_fsync),
+    plain("fadvise64", libc::SYS_fadvise64),
     Call { name: "memfd_create", number: libc::SYS_memfd_create, range: None, named: Some(0) },
     plain("shmget", libc::SYS_shmget),
     // Attaches where nothing is, and only detaches or removes what was attached.

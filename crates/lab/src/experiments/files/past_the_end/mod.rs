@@ -1,75 +1,108 @@
-//! A file mapping that is longer than its file: zeros up to the end of the page, SIGBUS after it.
+//! A mapping that is longer than its file: zeros up to the end of the page, and SIGBUS after it.
 
 use crate::child::FILE_FD;
-use crate::cleanup::Cleanup;
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
+use crate::files::Fixture;
 use crate::info::{Info, Setup};
-use crate::lab::{READ, status_word};
+use crate::lab::{Lab, RW, ending, signal_word, status_word};
 use crate::report::Report;
 use crate::settings::Param;
 use crate::squares::page_of;
-use std::io::Write;
 use vmatlas_event::{Addr, Bytes, MapFlags};
 
 /// What is known of it before it is made.
 pub(crate) static INFO: Info =
     Info::new("past-the-end", (include_str!("en.md"), include_str!("ja.md")), make)
-        .params(&[Param::size("size", "100", 1, 4095)]);
+        .params(&[Param::size("size", "6000", 1, 12_288)]);
 
-const SHARED: MapFlags = MapFlags(1);
-/// What the file is full of.
-const LETTER: u8 = b'A';
+const MAP_SHARED: MapFlags = MapFlags(1);
+/// What the file is full of, and what is written after its end.
+const FILLED: u8 = 65;
+const AFTER: u8 = 99;
 
 fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
-    let size = setup.settings.size("size").0;
-    let page = vmatlas_sys::page_size().bytes();
-    for (name, bytes) in [("size", size), ("page", page), ("both", 2 * page)] {
-        setup.set(name, bytes);
+    let (size, page) = (setup.settings.size("size").0, vmatlas_sys::page_size().bytes());
+    let fixture = Fixture::new(&vec![FILLED; size as usize])?;
+    let inside = size.div_ceil(page);
+    let length = (inside + 1) * page;
+    setup.set("path", fixture.path());
+    setup.set("size", size);
+    setup.set("n", inside + 1);
+    setup.set("filled", u64::from(FILLED));
+    setup.set("after", u64::from(AFTER));
+    setup.set("last", inside - 1);
+    setup.set("past", inside);
+    setup.set("rest", inside * page - size);
+    let mut lab = setup.begin(vec![fixture.read_write()?])?;
+    let area = lab.step("map", |lab| lab.map_with(length, RW, MAP_SHARED, FILE_FD))?;
+    let (start, past) = (area.start(), page_of(area, inside).start());
+    let end = Addr(start.0 + size);
+
+    // A file that ends with its page has no rest.
+    let has_rest = size % page != 0;
+    let (last, rest) = lab.step_alone("read", |lab| {
+        lab.touch(area, 0, inside, vmatlas_sys::mem::Touch::Read)?.unwrap_or(0);
+        let last = lab.peek(Addr(end.0 - 1))?;
+        Ok((last, if has_rest { Some(lab.peek(end)?) } else { None }))
+    })?;
+    lab.draw("read", area, &[], &[])?;
+    lab.is("last", Value::Count(fixture.byte(size - 1)?.into()), Value::Count(last.into()));
+    let rest = match rest {
+        Some(byte) => Measured::Is(Value::Count(byte.into())),
+        None => Measured::NotRead(lab.why("no-rest")),
+    };
+    lab.fact("rest", Expected::Is(Value::Count(0)), rest);
+
+    if has_rest {
+        lab.step_alone("write", |lab| {
+            lab.poke(end, AFTER)?.unwrap_or(0);
+            lab.peek(end)?;
+            lab.say("write");
+            Ok(())
+        })?;
     }
-    let mut cleanup = Cleanup::start().map_err(LabError::file("/proc/self/exe"))?;
-    let (mut file, path) = cleanup.file(0).map_err(LabError::file("a temporary file"))?;
-    file.write_all(&vec![LETTER; size as usize]).map_err(LabError::file(&path.to_string_lossy()))?;
-    let mut lab = setup.begin(vec![file])?;
-    let area = lab.step("map", |lab| {
-        let area = lab.map_with(2 * page, READ, SHARED, FILE_FD)?;
-        lab.say("mapped");
-        Ok(area)
-    })?;
-    let length = lab.after.row_at(area.start()).map_or(Bytes(0), |row| row.range.len());
-    lab.is("mapped", Value::Bytes(2 * page), Value::Bytes(length.0));
-    lab.draw("map", area, &[], &[])?;
+    lab.is("size-same", Value::Count(size), Value::Count(fixture.size()?.0));
 
-    let (last, rest) = lab.step("inside", |lab| {
-        let last = lab.peek(Addr(area.start().0 + size - 1))?;
-        let rest = lab.peek(Addr(area.start().0 + size))?;
-        lab.say("inside");
-        Ok((last, rest))
-    })?;
-    lab.is("last", Value::Count(LETTER.into()), Value::Count(last.into()));
-    lab.is("rest", Value::Count(0), Value::Count(rest.into()));
-    lab.draw("inside", area, &[0], &[])?;
-
-    let second = page_of(area, 1).start();
-    let status = lab.step_alone("outside", |lab| {
+    let status = lab.step_alone("beyond", |lab| {
         let mut child = lab.fork()?;
-        let read = lab.in_child(&mut child, second, None);
-        lab.did_end_child(&child, read, &format!("byte = *(char *){second}"));
+        let read = lab.in_child(&mut child, past, None);
+        lab.did_end_child(&child, read, &format!("byte = *(char *){past}"));
         let status = lab.end_child(&mut child)?;
-        lab.say("outside");
+        lab.say("beyond");
         Ok(status)
     })?;
-    let signal = Measured::Is(Value::Word(status_word(status)));
-    lab.fact("signal", Expected::Is(Value::Word("SIGBUS".to_owned())), signal);
+    let sigbus = || Expected::Is(Value::Word("SIGBUS".to_owned()));
+    lab.fact("signal", sigbus(), Measured::Is(Value::Word(status_word(status))));
 
-    let grown = lab.step("grow", |lab| {
-        let shown = format!("ftruncate({FILE_FD}, {})", 2 * page);
-        lab.call("ftruncate", [FILE_FD as u64, 2 * page, 0, 0, 0, 0], shown)?.unwrap_or(0);
-        let byte = lab.peek(second)?;
-        lab.say("grow");
-        Ok(byte)
+    let grown = lab.step_alone("grow", |lab| {
+        truncate(lab, length)?;
+        lab.peek(past)
     })?;
     lab.is("grown", Value::Count(0), Value::Count(grown.into()));
-    lab.draw("grow", area, &[1], &[])?;
-    Ok(lab.end())
+    lab.draw("grow", area, &[inside], &[])?;
+
+    lab.step("shrink", |lab| truncate(lab, 1))?;
+    let left = lab.pages(area)?.iter().filter(|page| page.present).count();
+    lab.is("left", Value::Pages(1), Value::Pages(left as u64));
+    let same = lab.before.changes(&lab.after).is_empty();
+    lab.is("map-same", Value::Yes(true), Value::Yes(same));
+    let gone: Vec<u64> = (1..=inside).collect();
+    lab.draw("shrink", area, &gone, &[])?;
+
+    let before = page_of(area, 1).start();
+    let ended = lab.step_alone("end", |lab| {
+        let ended = ending(lab.peek(before))?;
+        lab.did_end(&ended, &format!("byte = *(char *){before}"));
+        lab.say("end");
+        Ok(ended)
+    })?;
+    lab.fact("signal-again", sigbus(), Measured::Is(Value::Word(signal_word(&ended))));
+    Ok(lab.ended())
+}
+
+fn truncate(lab: &mut Lab<'_>, size: u64) -> Result<(), LabError> {
+    let args = [FILE_FD as u64, size, 0, 0, 0, 0];
+    let reply = lab.call("ftruncate", args, format!("ftruncate({FILE_FD}, {size})"))?;
+    reply.map(|_| ()).map_err(|errno| LabError::Refused { length: Bytes(size), errno })
 }
