@@ -8,6 +8,7 @@ mod demand_paging;
 mod fork_cow;
 mod mmap;
 mod mprotect;
+mod mremap;
 mod munmap_middle;
 mod null_pointer;
 mod past_the_end;
@@ -29,7 +30,7 @@ pub static EXPERIMENTS: &[&Info] = &[
     // What the map is made of.
     &munmap_middle::INFO,
     &mprotect::INFO,
-    // &mremap::INFO,
+    &mremap::INFO,
     // &madvise::INFO,
     // &map_count::INFO,
     &null_pointer::INFO,
