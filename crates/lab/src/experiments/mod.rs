@@ -6,6 +6,7 @@ use crate::info::Info;
 mod brk;
 mod demand_paging;
 mod fork_cow;
+mod madvise;
 mod mmap;
 mod mprotect;
 mod mremap;
@@ -31,7 +32,7 @@ pub static EXPERIMENTS: &[&Info] = &[
     &munmap_middle::INFO,
     &mprotect::INFO,
     &mremap::INFO,
-    // &madvise::INFO,
+    &madvise::INFO,
     // &map_count::INFO,
     &null_pointer::INFO,
     // &stack::INFO,
