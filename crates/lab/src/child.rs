@@ -185,8 +185,11 @@ impl Subject {
     /// Takes every path once, so that the first command does not pay for code that was never touched before. Nothing
     /// here changes the map: a length of 0 is refused, a break of 0 only asks, and the stack is there already.
     fn rehearse(&self) {
-        let perform = |command| self.perform(command, COMMAND_FD);
-        let _ = perform(Command::Mmap(MmapArgs {
+        let perform = |command: Command| {
+            let _ = mem::read_raw(-1, &mut [0; COMMAND_SIZE]);
+            let _ = Command::decode(&command.encode()).map(|command| self.perform(command, COMMAND_FD));
+        };
+        perform(Command::Mmap(MmapArgs {
             addr: Addr(0),
             len: Bytes(0),
             prot: ProtArg(0),
@@ -194,17 +197,17 @@ impl Subject {
             fd: -1,
             offset: 0,
         }));
-        let _ = perform(Command::Brk(Addr(0)));
+        perform(Command::Brk(Addr(0)));
         let here = 0u8;
         let page = vmatlas_sys::page_size();
         let at = page.floor(Addr((&raw const here).addr() as u64));
         if let Some(range) = AddrRange::from_len(at, Bytes(page.bytes())) {
-            let _ = perform(Command::Touch { range, first: 0, pages: 1, how: Touch::Read });
+            perform(Command::Touch { range, first: 0, pages: 1, how: Touch::Read });
         }
-        let _ = perform(Command::Peek(at));
-        let _ = perform(Command::Poke(at, 0));
-        let _ = perform(Command::Call { index: 0, args: [0; 6] });
-        let _ = perform(Command::Own { experiment: u64::MAX, args: [0; 5] });
+        perform(Command::Peek(at));
+        perform(Command::Poke(at, 0));
+        perform(Command::Call { index: 0, args: [0; 6] });
+        perform(Command::Own { experiment: u64::MAX, args: [0; 5] });
     }
 
     fn serve(&self, fd: i32) -> i32 {
@@ -248,7 +251,7 @@ impl Subject {
                 Err(bench.exec_self([c"vmatlas", c"__lab-child", word.map_or(c"20", |(_, word)| word)]))
             }
             Command::Own { experiment, args } => {
-                let info = crate::EXPERIMENTS.get(experiment as usize).ok_or(NO_SUCH)?;
+                let info = crate::experiments().nth(experiment as usize).ok_or(NO_SUCH)?;
                 info.own.ok_or(NO_SUCH)?(bench, args)
             }
             Command::Exit => Ok(0),

@@ -308,7 +308,7 @@ impl Lab<'_> {
     /// When the subject is gone.
     #[allow(dead_code, reason = "part of the frame, for experiments to come")]
     pub(crate) fn own(&mut self, args: [u64; 5], shown: &str) -> Result<Reply, LabError> {
-        let place = crate::EXPERIMENTS.iter().position(|info| info.name == self.report.info.name);
+        let place = crate::experiments().position(|info| info.name == self.report.info.name);
         let experiment = place.map_or(u64::MAX, |index| index as u64);
         let reply = self.command(Command::Own { experiment, args })?;
         self.did(shown, reply.map(|value| value.to_string()));

@@ -30,7 +30,7 @@ mod watch;
 
 pub use child::child_if_asked;
 pub use error::{Ending, LabError};
-pub use experiments::EXPERIMENTS;
+pub use experiments::{CHAPTERS, Chapter, experiments};
 pub use facts::{Expected, Fact, Measured, Value};
 pub use info::{Info, Need};
 pub use quiz::{Question, quiz};

@@ -16,6 +16,10 @@ pub(crate) enum Mark {
     Shrank(Bytes),
     /// It allows something else now.
     Altered,
+    /// It is a piece of a row that was longer; no page of it is different.
+    Split,
+    /// It was several rows.
+    Merged,
     /// It is gone: a row of the earlier map.
     Gone,
 }
@@ -39,6 +43,9 @@ pub(crate) fn marked(before: &[VmaRow], after: &[VmaRow]) -> Vec<Marked> {
     };
     let added = |row: &VmaRow| overlap(row, &mut changes.iter().filter_map(added_range));
     let removed = |row: &VmaRow| overlap(row, &mut changes.iter().filter_map(removed_range));
+    let were = |row: &VmaRow| before.iter().filter(|old| old.range.intersects(row.range)).count();
+    let pieces = |old: &VmaRow| after.iter().filter(|row| row.range.intersects(old.range)).count();
+    let is_piece = |row: &VmaRow| before.iter().any(|old| old.range.intersects(row.range) && pieces(old) > 1);
     let mut out: Vec<Marked> = Vec::new();
     for (index, row) in after.iter().enumerate() {
         let new = added(row);
@@ -48,7 +55,9 @@ pub(crate) fn marked(before: &[VmaRow], after: &[VmaRow]) -> Vec<Marked> {
         });
         let lost: Bytes = before.iter().filter(|old| old.range.intersects(row.range)).map(removed).sum();
         let mark = match (new, lost) {
+            (Bytes(0), Bytes(0)) if were(row) > 1 => Mark::Merged,
             (Bytes(0), Bytes(0)) if is_altered => Mark::Altered,
+            (Bytes(0), _) if is_piece(row) => Mark::Split,
             (Bytes(0), Bytes(0)) => Mark::Same,
             (Bytes(0), lost) => Mark::Shrank(lost),
             (new, _) if new == row.range.len() => Mark::New,
@@ -59,6 +68,10 @@ pub(crate) fn marked(before: &[VmaRow], after: &[VmaRow]) -> Vec<Marked> {
     for (index, row) in before.iter().enumerate() {
         if removed(row) == row.range.len() && !row.range.is_empty() {
             out.push(Marked { row: row.clone(), mark: Mark::Gone, index });
+        } else if pieces(row) > 1 {
+            // The hole is what was done: it has a line between the pieces.
+            let holes = changes.iter().filter_map(removed_range).filter_map(|range| row.clip(range));
+            out.extend(holes.map(|row| Marked { row, mark: Mark::Gone, index }));
         }
     }
     out.sort_by_key(|m| (m.row.range.start(), m.mark != Mark::Gone));
@@ -150,6 +163,18 @@ mod tests {
             [Mark::Same, Mark::Shrank(Bytes(0x5000))]
         );
         assert_eq!(marks(&before, &[anon(1, 3, Prot::RW), before[1].clone()]), [Mark::Altered, Mark::Same]);
+    }
+
+    /// Checks that a row with a hole is two pieces with the hole between them, that a row in pieces is told from a row that
+    /// is altered, and that pieces that become one are told too.
+    #[test]
+    fn splits_and_merges_are_marked() {
+        let whole = [anon(10, 20, Prot::RW)];
+        let hole = [anon(10, 14, Prot::RW), anon(15, 20, Prot::RW)];
+        assert_eq!(marks(&whole, &hole), [Mark::Split, Mark::Gone, Mark::Split]);
+        let altered = [anon(10, 14, Prot::RW), anon(14, 15, Prot::READ), anon(15, 20, Prot::RW)];
+        assert_eq!(marks(&whole, &altered), [Mark::Split, Mark::Altered, Mark::Split]);
+        assert_eq!(marks(&altered, &whole), [Mark::Merged]);
     }
 
     /// Checks that neighbours are kept, far rows are folded, and a single row is never folded.

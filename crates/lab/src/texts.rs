@@ -69,6 +69,10 @@ vmatlas_view::texts! {
     /// A mark in a map.
     MARK_ALTERED: "altered", "変更";
     /// A mark in a map.
+    MARK_SPLIT: "split", "分割";
+    /// A mark in a map.
+    MARK_MERGED: "merged", "結合";
+    /// A mark in a map.
     MARK_GONE: "gone", "消滅";
     /// Both maps are equal.
     NO_DIFFERENCE: "No page of the map is different.", "メモリマップに変化はありません。";
@@ -148,6 +152,18 @@ vmatlas_view::texts! {
     SETTING_UNREAD: "{path} cannot be read", "{path} を読み取れません";
     /// What a child did.
     CHILD_DID: "child {pid}: {what}", "子プロセス {pid}: {what}";
+    /// A chapter.
+    CHAPTER_OBTAINING: "Obtaining memory", "メモリを獲得する";
+    /// A chapter.
+    CHAPTER_ARRIVING: "When memory comes", "物理メモリが割り当てられるとき";
+    /// A chapter.
+    CHAPTER_LAYOUT: "What a map is made of", "メモリマップの成り立ち";
+    /// A chapter.
+    CHAPTER_FILES: "Files and sharing", "ファイルと共有";
+    /// A chapter.
+    CHAPTER_PROCESSES: "Processes", "プロセス";
+    /// A chapter.
+    CHAPTER_MACHINE: "The machine", "マシン全体";
     /// Column of the list.
     LIST_NAME: "NAME", "名前";
     /// Column of the list.

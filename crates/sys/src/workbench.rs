@@ -2,7 +2,8 @@
 //!
 //! A [`Workbench`] remembers every range that was mapped when it was made: the program, its libraries, its heap and its
 //! stack. No call that would take away, replace or alter one of them reaches the kernel, so nothing that Rust uses can
-//! be hit. Nothing here allocates once a workbench exists, and nothing else may.
+//! be hit. Nothing here allocates once a workbench exists, and nothing else may, but for a routine of an experiment's own
+//! that uses an allocator: what that maps is not remembered, so the experiment must not name addresses it did not map.
 
 use crate::errno::{check, last_errno};
 use crate::mem;
@@ -92,7 +93,6 @@ impl Workbench {
             let maps = read()?;
             program.clear();
             program.extend(maps.split(|b| *b == b'\n').filter_map(range));
-            bring_in(&maps);
         }
         Ok(Workbench { program })
     }
@@ -219,26 +219,23 @@ impl Workbench {
         last_errno()
     }
 
+    /// setrlimit(2): lowers the soft limit of this process alone; the hard one stays.
+    ///
+    /// # Errors
+    /// EINVAL for an unknown resource (RLIMIT_AS is 9, RLIMIT_DATA 2, RLIMIT_STACK 3, RLIMIT_MEMLOCK 8).
+    pub fn limit(&self, resource: u32, soft: u64) -> Result<(), Errno> {
+        let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: fills one struct.
+        check(i64::from(unsafe { libc::getrlimit(resource, &mut now) }))?;
+        now.rlim_cur = soft.min(now.rlim_max);
+        // SAFETY: reads one struct.
+        check(i64::from(unsafe { libc::setrlimit(resource, &now) })).map(|_| ())
+    }
+
     /// close(2), for descriptors that only their number is known of.
     pub fn close(&self, fd: i32) {
         // SAFETY: the subject's descriptors are numbers to it: no Rust value owns one.
         unsafe { libc::close(fd) };
-    }
-}
-
-/// Brings the program's own code and constants into memory, so that none of it comes in the middle of an experiment.
-/// Kernels before 5.14 do not know how; then some may.
-fn bring_in(maps: &[u8]) {
-    let is_constant = |line: &&[u8]| {
-        let mut fields = line.split(|b| *b == b' ').filter(|field| !field.is_empty());
-        let prot = fields.nth(1).unwrap_or_default();
-        prot.starts_with(b"r-") && fields.nth(3).is_some_and(|path| path.starts_with(b"/"))
-    };
-    for range in maps.split(|b| *b == b'\n').filter(is_constant).filter_map(range) {
-        // SAFETY: reads pages that are there; no byte of them changes.
-        unsafe {
-            libc::syscall(libc::SYS_madvise, range.start().0, range.len().0, libc::MADV_POPULATE_READ);
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The experiments as commands of `vmatlas lab`, each with its own options.
 
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand};
-use vmatlas_lab::{EXPERIMENTS, Info, Param, Takes};
+use vmatlas_lab::{Info, Param, Takes, experiments};
 use vmatlas_view::Lang;
 
 /// An experiment that was asked for, with the values that were given.
@@ -22,7 +22,7 @@ impl Chosen {
 
     /// The experiment; `None` when there is none of this name.
     pub(super) fn info(&self) -> Option<&'static Info> {
-        EXPERIMENTS.iter().copied().find(|info| info.name == self.name)
+        experiments().find(|info| info.name == self.name)
     }
 }
 
@@ -31,7 +31,7 @@ impl FromArgMatches for Chosen {
         let Some((name, matches)) = matches.subcommand() else {
             return Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand));
         };
-        let params = EXPERIMENTS.iter().find(|info| info.name == name).map_or(&[][..], |info| info.params);
+        let params = experiments().find(|info| info.name == name).map_or(&[][..], |info| info.params);
         let value = |param: &Param| match param.takes {
             Takes::Flag => matches.get_flag(param.name).then(String::new),
             _ => matches.get_one::<String>(param.name).cloned(),
@@ -48,7 +48,7 @@ impl FromArgMatches for Chosen {
 
 impl Subcommand for Chosen {
     fn augment_subcommands(command: Command) -> Command {
-        EXPERIMENTS.iter().fold(command.allow_external_subcommands(true), |command, info| {
+        experiments().fold(command.allow_external_subcommands(true), |command, info| {
             command.subcommand(info.params.iter().fold(
                 Command::new(info.name).about(info.title().en).after_help(notes(info)),
                 |command, param| command.arg(option(info, param)),

@@ -17,7 +17,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vmatlas_lab::render::{self, Look};
-use vmatlas_lab::{Audience, EXPERIMENTS, Info, LabError, Nobody, Report, Settings, quiz};
+use vmatlas_lab::{Audience, Info, LabError, Nobody, Report, Settings, experiments, quiz};
 use vmatlas_view::escape;
 
 /// A fact that does not hold.
@@ -157,7 +157,7 @@ fn code(holds: bool) -> ExitCode {
 
 fn all(args: &LabArgs, look: &Look) -> Result<ExitCode> {
     let make = |info: &'static Info| (info, info.make(&Settings::new(info.params, &[]), &mut Nobody, None));
-    let outcomes: Vec<render::Outcome> = EXPERIMENTS.iter().copied().map(make).collect();
+    let outcomes: Vec<render::Outcome> = experiments().map(make).collect();
     if args.json {
         output::print(|out| writeln!(out, "{}", render::all(&outcomes)))?;
     } else {

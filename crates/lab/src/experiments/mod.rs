@@ -1,61 +1,41 @@
-//! The experiments, each a folder of its own: `mod.rs`, `en.md`, `ja.md`. docs/HOWTO-ADD-AN-EXPERIMENT.md tells how to
-//! add one.
+//! The experiments, each a folder of its own in the folder of its chapter: `mod.rs`, `en.md`, `ja.md`.
+//! docs/HOWTO-ADD-AN-EXPERIMENT.md tells how to add one.
 
 use crate::info::Info;
+use crate::texts;
+use vmatlas_view::Text;
 
-mod brk;
-mod demand_paging;
-mod fork_cow;
-mod madvise;
-mod mmap;
-mod mprotect;
-mod mremap;
-mod munmap_middle;
-mod null_pointer;
-mod past_the_end;
-mod zero_page;
+mod arriving;
+mod files;
+mod layout;
+mod machine;
+mod obtaining;
+mod processes;
 
-/// All experiments, in the order to learn from them; those in comments are still to come, each at its place.
-///
-/// The order is part of what the subject and the experimenter agree on; both are the same binary.
-pub static EXPERIMENTS: &[&Info] = &[
-    // Obtaining memory.
-    &mmap::INFO,
-    // &one_byte::INFO,
-    &brk::INFO,
-    // &malloc::INFO,
-    // When memory comes.
-    &demand_paging::INFO,
-    &zero_page::INFO,
-    // &mlock_populate::INFO,
-    // What the map is made of.
-    &munmap_middle::INFO,
-    &mprotect::INFO,
-    &mremap::INFO,
-    &madvise::INFO,
-    // &map_count::INFO,
-    &null_pointer::INFO,
-    // &stack::INFO,
-    // &threads::INFO,
-    // Files and sharing.
-    // &file_private::INFO,
-    // &file_shared::INFO,
-    &past_the_end::INFO,
-    // &page_cache::INFO,
-    // &shared_memory::INFO,
-    // &memfd::INFO,
-    // &sysv::INFO,
-    // Processes.
-    &fork_cow::INFO,
-    // &fork_exec::INFO,
-    // &linking::INFO,
-    // &randomisation::INFO,
-    // The machine.
-    // &huge_pages::INFO,
-    // &explicit_huge_pages::INFO,
-    // &overcommit::INFO,
-    // &swap::INFO,
+/// Experiments that belong together.
+#[derive(Debug)]
+pub struct Chapter {
+    /// Its title.
+    pub title: Text,
+    /// Its experiments, in the order to learn from them.
+    pub experiments: &'static [&'static Info],
+}
+
+/// All chapters, in the order to learn from them; one without experiments is not shown.
+pub static CHAPTERS: [Chapter; 6] = [
+    Chapter { title: texts::CHAPTER_OBTAINING, experiments: obtaining::ALL },
+    Chapter { title: texts::CHAPTER_ARRIVING, experiments: arriving::ALL },
+    Chapter { title: texts::CHAPTER_LAYOUT, experiments: layout::ALL },
+    Chapter { title: texts::CHAPTER_FILES, experiments: files::ALL },
+    Chapter { title: texts::CHAPTER_PROCESSES, experiments: processes::ALL },
+    Chapter { title: texts::CHAPTER_MACHINE, experiments: machine::ALL },
 ];
+
+/// All experiments, in the order to learn from them. The subject and the experimenter are the same binary, so both count
+/// alike.
+pub fn experiments() -> impl Iterator<Item = &'static Info> {
+    CHAPTERS.iter().flat_map(|chapter| chapter.experiments.iter().copied())
+}
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! What holds for every experiment: its texts, parameters and quiz.
 
-use super::EXPERIMENTS;
+use super::experiments;
 use crate::say::sections;
 use vmatlas_view::Lang;
 
@@ -8,7 +8,7 @@ use vmatlas_view::Lang;
 /// experiment has the sections that all have.
 #[test]
 fn both_languages_have_the_same_sections() {
-    for info in EXPERIMENTS {
+    for info in experiments() {
         let name = info.name;
         assert!(info.en.starts_with("# ") && info.ja.starts_with("# "), "{name}: no title");
         let names = sections(info.en);
@@ -28,7 +28,7 @@ fn both_languages_have_the_same_sections() {
 /// Checks that both languages of a section show the same values.
 #[test]
 fn both_languages_show_the_same_values() {
-    for info in EXPERIMENTS {
+    for info in experiments() {
         let texts: Vec<(String, vmatlas_view::Text)> = sections(info.en)
             .into_iter()
             // Commands to try are the same in both languages, and that is right.
@@ -42,7 +42,7 @@ fn both_languages_show_the_same_values() {
 /// Checks that the quiz of every experiment has two questions, each with an explanation, in both languages.
 #[test]
 fn every_quiz_has_two_questions() {
-    for info in EXPERIMENTS {
+    for info in experiments() {
         let asked: Vec<&str> = info.quizzed().collect();
         assert_eq!(asked.len(), 2, "{}: {asked:?}", info.name);
         for id in asked {
@@ -57,7 +57,7 @@ fn every_quiz_has_two_questions() {
 /// Checks that every parameter has help in both languages, and a usual value that it takes.
 #[test]
 fn every_parameter_has_help() {
-    for info in EXPERIMENTS {
+    for info in experiments() {
         for param in info.params {
             let help = info.text(&format!("param {}", param.name));
             assert!(!help.en.is_empty() && !help.ja.is_empty(), "{} {}", info.name, param.name);
@@ -74,7 +74,7 @@ fn every_parameter_has_help() {
 /// Checks that names are unique, since they are commands.
 #[test]
 fn names_are_unique() {
-    let mut names: Vec<&str> = EXPERIMENTS.iter().map(|info| info.name).collect();
+    let mut names: Vec<&str> = experiments().map(|info| info.name).collect();
     names.sort_unstable();
     let all = names.len();
     names.dedup();

@@ -127,6 +127,8 @@ fn row_cells(marked: &Marked, state: Option<&State>, look: &Look) -> Vec<Cell> {
         Mark::Grew(by) => (texts::MARK_GREW.fill(lang, &[("size", &size(by))]), Paint::Added),
         Mark::Shrank(by) => (texts::MARK_SHRANK.fill(lang, &[("size", &size(by))]), Paint::Removed),
         Mark::Altered => (texts::MARK_ALTERED.get(lang).to_owned(), Paint::Changed),
+        Mark::Split => (texts::MARK_SPLIT.get(lang).to_owned(), Paint::Changed),
+        Mark::Merged => (texts::MARK_MERGED.get(lang).to_owned(), Paint::Changed),
         Mark::Gone => (texts::MARK_GONE.get(lang).to_owned(), Paint::Removed),
     };
     let row = &marked.row;

@@ -8,7 +8,7 @@ use crate::say::Say;
 use crate::texts;
 use serde_json::{Value as Json, json};
 use std::fmt::{self, Write};
-use vmatlas_view::table::{Align, Cell, write_table};
+use vmatlas_view::table::{Align, Cell, Table, write_table};
 use vmatlas_view::{Lang, Paint, Text};
 
 /// An experiment that was to be made.
@@ -22,26 +22,43 @@ pub fn list(out: &mut dyn Write, look: &Look) -> fmt::Result {
     let lang = look.lang;
     let heading = |text: &Text| Cell::new(text.get(lang)).paint(Paint::Heading);
     writeln!(out, "{}\n", look.heading(texts::LIST.get(lang)))?;
-    let mut rows = vec![vec![Cell::new(""), heading(&texts::LIST_NAME), heading(&texts::LIST_WHAT)]];
-    for (info, number) in crate::EXPERIMENTS.iter().zip(1..) {
+    let head = vec![Cell::new(""), heading(&texts::LIST_NAME), heading(&texts::LIST_WHAT)];
+    let mut number = 0;
+    let mut entry = |info: &Info| {
+        number += 1;
         // The title of most begins with the name again.
         let title = info.title().get(lang);
         let what = title.split_once(": ").map_or(title, |(_, rest)| rest);
-        rows.push(vec![Cell::new(format!("{number:>3}")), Cell::new(info.name), Cell::new(what)]);
+        let mut rows = vec![vec![Cell::new(format!("{number:>4}")), Cell::new(info.name), Cell::new(what)]];
         if !info.needs.is_empty() {
             let needs: Vec<String> = info.needs.iter().map(|need| need.say().get(lang)).collect();
             let with = texts::LIST_MORE_WITH.fill(lang, &[("what", &needs.join(", "))]);
             rows.push(vec![Cell::new(""), Cell::new(""), Cell::new(with).paint(Paint::Faint)]);
         }
+        rows
+    };
+    let chapters: Vec<(&Text, Vec<Vec<Cell>>)> = crate::CHAPTERS
+        .iter()
+        .filter(|chapter| !chapter.experiments.is_empty())
+        .map(|chapter| (&chapter.title, chapter.experiments.iter().flat_map(|info| entry(info)).collect()))
+        .collect();
+    let mut table = Table::new(&[Align::Left, Align::Left, Align::Left], look.style, Some(look.columns));
+    table.fit_row(&head);
+    chapters.iter().flat_map(|(_, rows)| rows).for_each(|row| table.fit_row(row));
+    table.row(out, &head)?;
+    for (title, rows) in &chapters {
+        writeln!(out, "{}", look.heading(title.get(lang)))?;
+        for row in rows {
+            table.row(out, row)?;
+        }
     }
-    write_table(out, &[Align::Left, Align::Left, Align::Left], &rows, look.style, Some(look.columns))?;
     writeln!(out)?;
     look.prose(out, texts::LIST_NEXT.get(lang))
 }
 
 /// The same as JSON.
 pub fn list_json() -> Json {
-    let experiment = |(info, number): (&&'static Info, u64)| {
+    let experiment = |(info, number): (&'static Info, u64)| {
         let param = |param: &crate::settings::Param| {
             json!({
                 "name": param.name, "takes": param.value_name(),
@@ -60,7 +77,7 @@ pub fn list_json() -> Json {
     };
     json!({
         "schema": "vmatlas/lab-list/1",
-        "experiments": crate::EXPERIMENTS.iter().zip(1..).map(experiment).collect::<Vec<_>>(),
+        "experiments": crate::experiments().zip(1..).map(experiment).collect::<Vec<_>>(),
     })
 }
 

@@ -32,7 +32,7 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
         Ok(area)
     })?;
     lab.draw("map", area, &[], &[])?;
-    let start = lab.after.clone();
+    let (start, resident) = (lab.after.clone(), lab.resident(area)?);
     let one = vmas_in(&start.rows, area);
     lab.is("one-vma", Value::Count(1), Value::Count(one));
 
@@ -43,8 +43,7 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
     // At an end there are two pieces, not three.
     let pieces = if index == 0 || index == PAGES - 1 { 2 } else { 3 };
     lab.is("split", Value::Count(pieces), Value::Count(vmas));
-    let same =
-        start.virtual_size == lab.after.virtual_size && start.total.resident == lab.after.total.resident;
+    let same = start.virtual_size == lab.after.virtual_size && resident == lab.resident(area)?;
     lab.is("sizes", Value::Yes(true), Value::Yes(same));
 
     lab.step("back", |lab| Ok(lab.protect(chosen, first)?.unwrap_or(0)))?;
