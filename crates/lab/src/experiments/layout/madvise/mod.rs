@@ -7,8 +7,8 @@ use crate::info::{Info, Need, Setup};
 use crate::lab::{Lab, RW};
 use crate::report::Report;
 use crate::settings::Param;
-use crate::squares::page_of;
-use vmatlas_event::{Addr, AddrRange, Bytes, Errno};
+use crate::squares::{page_of, part_of};
+use vmatlas_event::{AddrRange, Errno};
 use vmatlas_proc::parse::smaps::Field;
 use vmatlas_sys::mem::Touch;
 
@@ -48,7 +48,7 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
     })?;
     lab.draw("map", area, &[], &[])?;
 
-    let thrown = part(area, 0, AT_ONCE);
+    let thrown = part_of(area, 0, AT_ONCE);
     let resident = lab.resident(area)?;
     lab.step("dontneed", |lab| Ok(advise(lab, thrown, DONTNEED)?.unwrap_or(0)))?;
     lab.draw("dontneed", area, &[0, 1], &[])?;
@@ -60,7 +60,7 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
     let byte = lab.step_alone("zero", |lab| lab.peek(area.start()))?;
     lab.is("zero", Value::Count(0), Value::Count(byte.into()));
 
-    let left = part(area, AT_ONCE, rest);
+    let left = part_of(area, AT_ONCE, rest);
     lab.step("free", |lab| {
         advise(lab, left, FREE)?.unwrap_or(0);
         advise(lab, left, FREE)?.unwrap_or(0);
@@ -84,7 +84,7 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
     })?;
     lazy_fact(&mut lab, "lazy-then", lazy * page)?;
 
-    let unused = part(area, pages - lazy, lazy);
+    let unused = part_of(area, pages - lazy, lazy);
     let reply = lab.step("pressure", |lab| advise(lab, unused, PAGEOUT))?;
     lab.draw("pressure", area, &(pages - lazy..pages).collect::<Vec<_>>(), &[])?;
     let there = present(&lab, unused)?;
@@ -104,12 +104,6 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
     let byte = read(&lab, Value::Count(byte.into()));
     lab.fact("value", Expected::Is(Value::Count(if writes { VALUE.into() } else { 0 })), byte);
     Ok(lab.end())
-}
-
-/// Pages of an area, from `first` on.
-fn part(area: AddrRange, first: u64, pages: u64) -> AddrRange {
-    let page = vmatlas_sys::page_size().bytes();
-    AddrRange::from_len(Addr(area.start().0 + first * page), Bytes(pages * page)).unwrap_or(area)
 }
 
 /// madvise(2).

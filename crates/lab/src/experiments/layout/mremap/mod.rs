@@ -8,7 +8,7 @@ use crate::lab::{Lab, RW, status_word};
 use crate::report::Report;
 use crate::say::Say;
 use crate::settings::Param;
-use crate::squares::vmas_in;
+use crate::squares::{part_of, vmas_in};
 use crate::texts;
 use vmatlas_event::{Addr, AddrRange, Bytes, Errno};
 use vmatlas_sys::mem::Touch;
@@ -39,13 +39,13 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
         let whole = lab.map(2 * pages * page, RW)?;
         lab.touch(whole, 0, pages, Touch::Write)?.unwrap_or(0);
         lab.poke(whole.start(), VALUE)?.unwrap_or(0);
-        lab.unmap(part(whole, pages, pages - 1))?.unwrap_or(0);
+        lab.unmap(part_of(whole, pages, pages - 1))?.unwrap_or(0);
         Ok(whole)
     })?;
     lab.draw("map", whole, &[], &[])?;
-    let area = part(whole, 0, pages);
+    let area = part_of(whole, 0, pages);
 
-    let fits = vmas_in(&lab.after.rows, part(whole, pages, grow)) == 0;
+    let fits = vmas_in(&lab.after.rows, part_of(whole, pages, grow)) == 0;
     let reply = lab.step("grow", |lab| {
         let reply = remap(lab, area, pages + grow, 0)?;
         lab.say(if reply.is_ok() { "grew" } else { "stuck" });
@@ -55,11 +55,11 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
     lab.draw("grow", whole, &(pages..has).collect::<Vec<_>>(), &[])?;
     lab.is("in-place", Value::Yes(fits), Value::Yes(reply == Ok(area.start().0)));
 
-    let area = part(whole, 0, has);
+    let area = part_of(whole, 0, has);
     let refused = lab.step_alone("refused", |lab| remap(lab, area, wanted, 0))?;
     lab.is("refused", Value::Word("ENOMEM".to_owned()), Value::Word(status_word(refused)));
 
-    let before = frames(&lab, part(area, 0, pages))?;
+    let before = frames(&lab, part_of(area, 0, pages))?;
     let moved = lab.step("move", |lab| {
         let refused = |errno| LabError::Refused { length: Bytes(wanted * page), errno };
         let at = remap(lab, area, wanted, MAYMOVE)?.map_err(refused)?;
@@ -69,7 +69,7 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
     lab.draw("move", moved, &[], &[])?;
     let left = vmas_in(&lab.after.rows, area);
     lab.is("left", Value::Count(0), Value::Count(left));
-    let kept = match (before, frames(&lab, part(moved, 0, pages))?) {
+    let kept = match (before, frames(&lab, part_of(moved, 0, pages))?) {
         (Some(before), Some(after)) => Measured::Is(Value::Yes(before == after)),
         _ => Measured::NotRead(Say::new(texts::FRAMES_HIDDEN)),
     };
@@ -88,7 +88,7 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
     let fell = lab.before.virtual_size.0.saturating_sub(lab.after.virtual_size.0);
     lab.is("shrank", Value::Bytes((wanted - 1) * page), Value::Bytes(fell));
 
-    let last = part(moved, 0, 1);
+    let last = part_of(moved, 0, 1);
     let kept = lab.step("keep", |lab| {
         let new = match remap(lab, last, 1, MAYMOVE | DONTUNMAP)? {
             Ok(new) => new,
@@ -102,12 +102,6 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
     })?;
     lab.fact("old-value", Expected::Is(Value::Count(0)), kept);
     Ok(lab.end())
-}
-
-/// Pages of an area, from `first` on.
-fn part(area: AddrRange, first: u64, pages: u64) -> AddrRange {
-    let page = vmatlas_sys::page_size().bytes();
-    AddrRange::from_len(Addr(area.start().0 + first * page), Bytes(pages * page)).unwrap_or(area)
 }
 
 /// mremap(2) to so many pages.
