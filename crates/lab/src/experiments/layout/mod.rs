@@ -7,6 +7,7 @@ mod mprotect;
 mod mremap;
 mod munmap_middle;
 mod null_pointer;
+mod threads;
 
 /// In the order to learn from them; those in comments are still to come, each at its place.
 pub(super) static ALL: &[&Info] = &[
@@ -17,5 +18,5 @@ pub(super) static ALL: &[&Info] = &[
     // &map_count::INFO,
     &null_pointer::INFO,
     // &stack::INFO,
-    // &threads::INFO,
+    &threads::INFO,
 ];
