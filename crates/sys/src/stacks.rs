@@ -60,15 +60,15 @@ pub fn die_of_overflow() {
     unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
 }
 
-/// setrlimit(2): how large the main stack may get from now on.
+/// setrlimit(2): how large the main stack may get from now on; the hard limit at most.
 ///
 /// # Errors
-/// EINVAL above the hard limit.
+/// The kernel's error.
 pub fn limit_stack(bytes: Bytes) -> Result<(), Errno> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel fills the structure.
     check(i64::from(unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) }))?;
-    limit.rlim_cur = bytes.0;
+    limit.rlim_cur = bytes.0.min(limit.rlim_max);
     // SAFETY: the structure is read only.
     check(i64::from(unsafe { libc::setrlimit(libc::RLIMIT_STACK, &raw const limit) })).map(|_| ())
 }

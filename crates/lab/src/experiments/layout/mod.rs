@@ -7,6 +7,7 @@ mod mprotect;
 mod mremap;
 mod munmap_middle;
 mod null_pointer;
+mod stack;
 mod threads;
 
 /// In the order to learn from them; those in comments are still to come, each at its place.
@@ -17,6 +18,6 @@ pub(super) static ALL: &[&Info] = &[
     &madvise::INFO,
     // &map_count::INFO,
     &null_pointer::INFO,
-    // &stack::INFO,
+    &stack::INFO,
     &threads::INFO,
 ];

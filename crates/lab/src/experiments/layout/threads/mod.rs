@@ -5,6 +5,7 @@ use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
 use crate::info::{Info, Need, Setup};
 use crate::lab::{Lab, ending, signal_word};
+use crate::machine::Machine;
 use crate::report::Report;
 use crate::settings::Param;
 use crate::squares::part_of;
@@ -48,17 +49,19 @@ fn own(_: &Workbench, [what, fd, bytes, ..]: [u64; 5]) -> Reply {
     }
 }
 
-fn make(setup: Setup<'_>) -> Result<Report, LabError> {
-    let mut lab = setup.begin(Vec::new())?;
-    let (page, threads) = (lab.page(), lab.settings.count("threads"));
-    let limit = lab.report.machine.limits.stack;
+fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
+    let page = vmatlas_sys::page_size().bytes();
+    let limit = Machine::read().limits.stack;
     let size = limit.map_or(UNLIMITED, |limit| limit.0.next_multiple_of(page));
+    setup.set("size", Bytes(size));
+    let mut lab = setup.begin(Vec::new())?;
+    let threads = lab.settings.count("threads");
     // Some is needed for what every thread needs.
     let deep = lab.settings.size("use").0.min(size / 2);
     lab.set("n", threads);
-    lab.set("size", Bytes(size));
     lab.set("page", Bytes(page));
     lab.set("deep", Bytes(deep));
+    let fits = threads * (size + page) <= CACHE;
     let known = |lab: &Lab<'_>, expected: Expected| match GLIBC {
         true => expected,
         false => Expected::Unknown(lab.why("other-library")),
@@ -103,11 +106,11 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
         for fd in started {
             lab.own([END, fd, 0, 0, 0], "pthread_join(thread, NULL)")?.unwrap_or(0);
         }
-        lab.say("end");
+        lab.say(if fits { "end" } else { "end-large" });
         Ok(())
     })?;
     lab.draw("ended", upper, &[], &[])?;
-    let cached = |lab: &Lab<'_>, expected| match threads * (size + page) <= CACHE {
+    let cached = |lab: &Lab<'_>, expected| match fits {
         true => known(lab, expected),
         false => Expected::Unknown(lab.why("cache")),
     };
@@ -137,10 +140,7 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
 fn start(lab: &mut Lab<'_>) -> Result<u64, LabError> {
     let reply = lab.own_unshown([START, 0, 0, 0, 0])?;
     lab.did("pthread_create(&thread, NULL, start, NULL)", reply.map(|_| "0".to_owned()));
-    reply.map_err(|errno| LabError::Refused {
-        length: lab.report.machine.limits.stack.unwrap_or_default(),
-        errno,
-    })
+    reply.map_err(|errno| LabError::Refused { length: Bytes(UNLIMITED), errno })
 }
 
 /// What the page below a stack allows.
