@@ -3,6 +3,7 @@
 use crate::info::Info;
 
 mod madvise;
+mod map_count;
 mod mprotect;
 mod mremap;
 mod munmap_middle;
@@ -16,7 +17,7 @@ pub(super) static ALL: &[&Info] = &[
     &mprotect::INFO,
     &mremap::INFO,
     &madvise::INFO,
-    // &map_count::INFO,
+    &map_count::INFO,
     &null_pointer::INFO,
     &stack::INFO,
     &threads::INFO,
