@@ -1,6 +1,6 @@
 //! What is known of an experiment before it is made: name, texts, needs, parameters.
 
-use crate::child::Reply;
+use crate::command::Reply;
 use crate::error::LabError;
 use crate::report::{Audience, Report};
 use crate::say::{Say, Word, section};

@@ -9,6 +9,7 @@
 
 mod child;
 mod cleanup;
+mod command;
 mod error;
 mod experiments;
 mod facts;

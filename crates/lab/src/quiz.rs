@@ -25,7 +25,8 @@ pub fn quiz(report: &Report) -> Vec<Question> {
         let fact = report.facts.iter().find(|fact| fact.id == id);
         let (text, why) = report.info.head_and_rest(&format!("quiz {id}"));
         let say = |text| fact.map_or_else(|| Say::new(text), |fact| fact.text.retell(text));
-        let answer = fact.and_then(|fact| match &fact.measured {
+        // What could not be predicted may be measured wrongly too: it is no answer.
+        let answer = fact.filter(|fact| fact.holds().is_some()).and_then(|fact| match &fact.measured {
             Measured::Is(value) => Some(value.clone()),
             Measured::NotRead(_) => None,
         });

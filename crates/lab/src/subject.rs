@@ -1,8 +1,7 @@
 //! The experimenter's side of the subject: starts it under our tracer, gives it commands, and ends it.
 
-use crate::child::{
-    CHILD_ARGUMENT, COMMAND_FD, Command, FILE_FDS, PEER_FDS, REPLY_SIZE, Reply, decode_reply,
-};
+use crate::child::{CHILD_ARGUMENT, COMMAND_FD, FILE_FDS, PEER_FDS};
+use crate::command::{Command, REPLY_SIZE, Reply, decode_reply};
 use crate::error::{Ending, LabError};
 use crate::state::State;
 use crate::watch::{Tap, Watch};

@@ -172,7 +172,7 @@ vmatlas_view::texts! {
     LIST_NEXT: "'vmatlas lab NAME' runs one, '--all' runs all; 'vmatlas lab NAME --help' lists what you can change.",
         "'vmatlas lab 名前' で 1 つ、'--all' で全部を実行します。変えられる値は 'vmatlas lab 名前 --help' で分かります。";
     /// In the list: shows more with.
-    LIST_MORE_WITH: "more with: {what}", "あると良いもの: {what}";
+    LIST_MORE_WITH: "more with: {what}", "さらに詳しく見るには: {what}";
     /// Heading: parameters.
     PARAMS: "What you can change", "変えられる値";
     /// The usual value.

@@ -60,19 +60,6 @@ pub fn die_of_overflow() {
     unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
 }
 
-/// setrlimit(2): how large the main stack may get from now on; the hard limit at most.
-///
-/// # Errors
-/// The kernel's error.
-pub fn limit_stack(bytes: Bytes) -> Result<(), Errno> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel fills the structure.
-    check(i64::from(unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) }))?;
-    limit.rlim_cur = bytes.0.min(limit.rlim_max);
-    // SAFETY: the structure is read only.
-    check(i64::from(unsafe { libc::setrlimit(libc::RLIMIT_STACK, &raw const limit) })).map(|_| ())
-}
-
 /// The order to end.
 const END: u64 = 0;
 /// The order to tell its name in the C library. Any other number is so many bytes of stack to use.

@@ -3,6 +3,7 @@
 //! What they find must be the same with and without us, and the model must be the kernel's after each of their calls.
 //! Two need no `run`: `vma` compares the model alone with the kernel's own code, `pages` what is told of pages with smaps.
 
+mod lab;
 mod pages;
 mod selftests;
 mod storms;
@@ -24,6 +25,7 @@ usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the s
                                                        Debian's linux-source-6.12, unpacked below target/)
        cargo xtask suites storms [threads|forks|vforks...]   many tasks: nothing lost, the tracer's memory flat
        cargo xtask suites uml [--calls N] [--seed S]   random calls inside Debian's user-mode-linux (Linux 6.1)
+       cargo xtask suites lab                          every experiment of the lab, inside the same Linux 6.1
        cargo xtask suites pages [PROGRAM...]           real programs, stopped: our figures against smaps for each VMA (as
                                                        root; swap only where it is named: it switches a file on)
        cargo xtask suites vma [TREE] [--operations N] [--seed S]   the model alone against the kernel's own mm/vma.c, built
@@ -38,6 +40,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         ["selftests", tree] => selftests::run(&Watch::build()?, Some(Path::new(tree))),
         ["storms", storms @ ..] => storms::run(&Watch::build()?, storms),
         ["uml", rest @ ..] => uml::run(&Watch::build()?, rest),
+        ["lab"] => lab::run(&Watch::build()?),
         _ => bail!("{USAGE}"),
     }
 }

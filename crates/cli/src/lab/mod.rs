@@ -156,12 +156,18 @@ fn code(holds: bool) -> ExitCode {
 }
 
 fn all(args: &LabArgs, look: &Look) -> Result<ExitCode> {
-    let make = |info: &'static Info| (info, info.make(&Settings::new(info.params, &[]), &mut Nobody, None));
-    let outcomes: Vec<render::Outcome> = experiments().map(make).collect();
+    let mut outcomes: Vec<render::Outcome> = Vec::new();
+    for info in experiments() {
+        let outcome = (info, info.make(&Settings::new(info.params, &[]), &mut Nobody, None));
+        if !args.json {
+            output::print(|out| render::one_of_all(out, &outcome, look))?;
+        }
+        outcomes.push(outcome);
+    }
     if args.json {
         output::print(|out| writeln!(out, "{}", render::all(&outcomes)))?;
     } else {
-        output::print(|out| render::table_of_all(out, &outcomes, look))?;
+        output::print(|out| render::sum_of_all(out, &outcomes, look))?;
     }
     let all_made = outcomes.iter().all(|(_, outcome)| outcome.is_ok());
     let all_hold =

@@ -57,7 +57,13 @@ impl Recording {
     pub(super) fn finish(self, context: &Context) {
         let Some(shared) = lock(&self.shared).take() else { return };
         let tally = shared.spaces.tally();
-        let end = End { at: vmatlas_sys::now().0, calls: tally.calls, drift: tally.drift, ..End::default() };
+        let end = End {
+            at: vmatlas_sys::now().0,
+            status: shared.status,
+            calls: tally.calls,
+            drift: tally.drift,
+            ..End::default()
+        };
         shared.recorder.finish(end, context);
     }
 }

@@ -9,6 +9,6 @@ mod text;
 
 pub use json::{all, one};
 pub use markdown::markdown;
-pub use overview::{Outcome, list, list_json, table_of_all};
+pub use overview::{Outcome, list, list_json, one_of_all, sum_of_all};
 pub use quiz::{answer, question, quiz_heading};
 pub use text::{Look, beginning, ending, sample, step};

@@ -81,20 +81,25 @@ pub fn list_json() -> Json {
     })
 }
 
-/// Facts of all experiments, a line each, and a table of how many hold.
+/// The facts of one of all experiments.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn table_of_all(out: &mut dyn Write, outcomes: &[Outcome], look: &Look) -> fmt::Result {
-    let lang = look.lang;
-    for (info, outcome) in outcomes {
-        writeln!(out, "{}", look.heading(info.title().get(lang)))?;
-        match outcome {
-            Ok(report) => text::facts(out, &report.facts, look)?,
-            Err(error) => text::warning(out, &not_made(error).get(lang), look)?,
-        }
-        writeln!(out)?;
+pub fn one_of_all(out: &mut dyn Write, (info, outcome): &Outcome, look: &Look) -> fmt::Result {
+    writeln!(out, "{}", look.heading(info.title().get(look.lang)))?;
+    match outcome {
+        Ok(report) => text::facts(out, &report.facts, look)?,
+        Err(error) => text::warning(out, &not_made(error).get(look.lang), look)?,
     }
+    writeln!(out)
+}
+
+/// A table of all experiments: how many facts of each hold.
+///
+/// # Errors
+/// Those of `out`.
+pub fn sum_of_all(out: &mut dyn Write, outcomes: &[Outcome], look: &Look) -> fmt::Result {
+    let lang = look.lang;
     writeln!(out, "{}", look.heading(texts::SUM_OF_ALL.get(lang)))?;
     let heading = |text: &Text| Cell::new(text.get(lang)).paint(Paint::Heading);
     let mut rows = vec![vec![

@@ -1,13 +1,18 @@
 //! A few pages of an area, moment by moment: which VMA each is in, what it allows, and which frame is behind it.
 
-use super::svg::{Anchor, EDGE, FAINT, Font, INK, Rect, Svg};
+use super::svg::{Anchor, EDGE, FAINT, Font, INK, Rect, Svg, text_width};
+use super::wrap::wrap;
 use crate::lang::Lang;
 use crate::style::{Paint, Style};
 use crate::table::{shorten, width};
 
 crate::texts! {
     /// What boxes are.
-    LEGEND: "one box = one VMA, one column = one page; * = changed", "枠 1 つが 1 つの領域、列 1 つが 1 ページ。* は変化した部分";
+    LEGEND: "one box = one VMA, one column = one page, below it its frame; * = changed",
+        "枠 1 つが 1 つの領域、列 1 つが 1 ページ、下の段はページフレーム。* は変化した部分";
+    /// What colours are.
+    COLORS: "green: a frame of its own; yellow: shared with another process; blue: the zero page; violet: a page of a file",
+        "緑: 専用のページフレーム、黄: ほかのプロセスと共有、青: ゼロページ、紫: ファイルのページ";
     /// A page without a frame.
     EMPTY: "no frame", "未割当";
     /// The zero page.
@@ -126,7 +131,8 @@ pub fn terminal(strip: &Strip, lang: Lang, style: Style, columns: usize) -> Vec<
     let labels = strip.panels.iter().flat_map(|panel| &panel.lines).map(|(label, _)| width(label));
     let label = labels.max().unwrap_or(0) + 1;
     let most = (columns.saturating_sub(label) / (CELL + 2)).max(1);
-    let mut out = vec![style.paint(Paint::Faint, LEGEND.get(lang))];
+    let legend = wrap(LEGEND.get(lang), columns);
+    let mut out: Vec<String> = legend.iter().map(|line| style.paint(Paint::Faint, line)).collect();
     for panel in &strip.panels {
         out.push(String::new());
         out.push(style.paint(Paint::Heading, &panel.title));
@@ -171,11 +177,14 @@ pub fn svg(strip: &Strip, lang: Lang) -> String {
     let lines = strip.panels.iter().map(|panel| panel.lines.len()).sum::<usize>() as f64;
     let most = strip.panels.iter().flat_map(|panel| &panel.lines).map(|(_, squares)| squares.len()).max();
     let most = most.unwrap_or(0) as f64;
-    let width = (2.0 * MARGIN + LABEL_W + most * (CELL_W + GAP)).max(560.0);
-    let height = 64.0 + strip.panels.len() as f64 * 44.0 + lines * (CELL_H + 12.0);
+    let legends = [LEGEND, COLORS].map(|text| text_width(text.get(lang), Font::new(13.0)));
+    let least = legends.into_iter().fold(0.0, f64::max) + 2.0 * MARGIN;
+    let width = (2.0 * MARGIN + LABEL_W + most * (CELL_W + GAP)).max(least);
+    let height = 84.0 + strip.panels.len() as f64 * 44.0 + lines * (CELL_H + 12.0);
     let mut svg = Svg::new(width, height);
     svg.text(MARGIN, 34.0, Font::new(13.0).fill(FAINT), LEGEND.get(lang));
-    let mut y = 64.0;
+    svg.text(MARGIN, 54.0, Font::new(13.0).fill(FAINT), COLORS.get(lang));
+    let mut y = 84.0;
     for panel in &strip.panels {
         svg.text(MARGIN, y + 10.0, Font::new(15.0).bold(), &panel.title);
         y += 24.0;

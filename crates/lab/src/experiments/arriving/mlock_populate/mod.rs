@@ -1,6 +1,6 @@
 //! mlock and MAP_POPULATE: pages that are there before the first touch.
 
-use crate::child::Reply;
+use crate::command::Reply;
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
 use crate::info::{Info, Need, Setup};

@@ -1,6 +1,6 @@
 //! madvise: pages given back at once (MADV_DONTNEED) and at leisure (MADV_FREE), without touching the map.
 
-use crate::child::Reply;
+use crate::command::Reply;
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
 use crate::info::{Info, Need, Setup};

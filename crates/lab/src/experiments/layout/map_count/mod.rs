@@ -1,6 +1,6 @@
 //! The map-count limit: an area is split until the kernel refuses, and one call makes it whole again.
 
-use crate::child::Reply;
+use crate::command::Reply;
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
 use crate::info::{Info, Setup};

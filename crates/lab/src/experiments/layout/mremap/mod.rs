@@ -1,6 +1,6 @@
 //! mremap: an area grows where it is, or moves with its frames.
 
-use crate::child::Reply;
+use crate::command::Reply;
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
 use crate::info::{Info, Need, Setup};

@@ -1,6 +1,6 @@
 //! The main thread's stack: it grows by itself, down to its limit, and keeps a distance to what is below.
 
-use crate::child::{Command, Reply};
+use crate::command::{Command, Reply};
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
 use crate::info::{Info, Need, Setup};
@@ -25,6 +25,7 @@ pub(crate) static INFO: Info = Info::new("stack", (include_str!("en.md"), includ
 
 /// The limit of the child that uses up its stack.
 const LIMIT: Param = Param::size("limit", "", 256 << 10, MOST);
+const RLIMIT_STACK: u32 = 3;
 /// More than this is not used up: it would take too much memory.
 const MOST: u64 = 64 << 20;
 /// The limit that is set instead.
@@ -42,7 +43,7 @@ const SHOWN: u64 = 6;
 fn own(bench: &Workbench, [bytes, page, limit, ..]: [u64; 5]) -> Reply {
     stacks::die_of_overflow();
     if limit > 0 {
-        stacks::limit_stack(Bytes(limit))?;
+        bench.limit(RLIMIT_STACK, limit)?;
     }
     let progress = if page > 0 { stacks::Progress::in_page(bench, Addr(page)) } else { None };
     Ok(stacks::use_stack(Bytes(bytes), progress.as_ref()).0)
@@ -118,8 +119,9 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
             offset: 0,
         };
         let reply = child.command(Command::Mmap(args)).unwrap_or(Ok(0));
-        lab.did(
-            format!("child {}: mmap({}, {page}, ...)", child.pid(), args.addr),
+        lab.did_child(
+            &child,
+            format!("mmap({}, {page}, ...)", args.addr),
             reply.map(|at| Addr(at).to_string()),
         );
         Ok((limit, overflow(lab, child, progress)?))
@@ -158,10 +160,7 @@ fn limit_of(lab: &mut Lab<'_>, child: &mut Peer, wanted: u64) -> Result<Bytes, L
     if wanted > 0 {
         let order = lab.own_command([1, 0, wanted, 0, 0]);
         let reply = child.command(order).unwrap_or(Ok(0));
-        lab.did(
-            format!("child {}: setrlimit(RLIMIT_STACK, {wanted})", child.pid()),
-            reply.map(|_| "0".to_owned()),
-        );
+        lab.did_child(child, format!("setrlimit(RLIMIT_STACK, {wanted})"), reply.map(|_| "0".to_owned()));
     }
     let text = child.process().read_file("limits")?;
     Ok(limits(&String::from_utf8_lossy(&text)).stack.unwrap_or(Bytes(u64::MAX)))

@@ -1,6 +1,6 @@
 //! Threads and their stacks: an area each, with a guard page below it.
 
-use crate::child::Reply;
+use crate::command::Reply;
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
 use crate::info::{Info, Need, Setup};
