@@ -85,7 +85,6 @@ impl Info {
 
     /// With a routine of its own, which [`crate::lab::Lab::own`] runs inside the subject.
     // Experiments that start threads or use an allocator need it.
-    #[allow(dead_code, reason = "part of the frame, for experiments to come")]
     pub(crate) const fn own(mut self, own: fn(&Workbench, [u64; 5]) -> Reply) -> Info {
         self.own = Some(own);
         self

@@ -64,6 +64,8 @@ pub struct Limits {
     pub data: Option<Bytes>,
     /// RLIMIT_MEMLOCK.
     pub locked: Option<Bytes>,
+    /// RLIMIT_STACK.
+    pub stack: Option<Bytes>,
 }
 
 impl Machine {
@@ -156,7 +158,8 @@ fn memory(text: &str) -> Memory {
     }
 }
 
-fn limits(text: &str) -> Limits {
+/// Reads /proc/PID/limits.
+pub(crate) fn limits(text: &str) -> Limits {
     let soft = |name: &str| -> Option<Bytes> {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_ascii_whitespace().next()?.parse().ok().map(Bytes)
@@ -165,6 +168,7 @@ fn limits(text: &str) -> Limits {
         address_space: soft("Max address space"),
         data: soft("Max data size"),
         locked: soft("Max locked memory"),
+        stack: soft("Max stack size"),
     }
 }
 

@@ -18,8 +18,13 @@ pub(crate) fn vmas_in(rows: &[VmaRow], range: AddrRange) -> u64 {
 
 /// One page of an area.
 pub(crate) fn page_of(area: AddrRange, index: u64) -> AddrRange {
+    part_of(area, index, 1)
+}
+
+/// Pages of an area, or behind it, from `first` on.
+pub(crate) fn part_of(area: AddrRange, first: u64, pages: u64) -> AddrRange {
     let page = vmatlas_sys::page_size().bytes();
-    AddrRange::from_len(Addr(area.start().0 + index * page), Bytes(page)).unwrap_or(AddrRange::ALL)
+    AddrRange::from_len(Addr(area.start().0 + first * page), Bytes(pages * page)).unwrap_or(AddrRange::ALL)
 }
 
 /// The pages of an area as they are in a process now; `changed` are those to be marked.

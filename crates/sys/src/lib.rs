@@ -21,6 +21,7 @@ pub mod ptrace;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;
+pub mod stacks;
 pub mod tty;
 pub mod workbench;
 

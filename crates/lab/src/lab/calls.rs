@@ -51,8 +51,7 @@ impl Lab<'_> {
     pub(crate) fn call(&mut self, name: &str, args: [u64; 6], shown: String) -> Result<Reply, LabError> {
         let index = CALLS.iter().position(|call| call.name == name).unwrap_or(usize::MAX) as u64;
         let reply = self.command(Command::Call { index, args })?;
-        let result = |value: u64| if value >= 1 << 20 { format!("{value:#x}") } else { value.to_string() };
-        self.did(shown, reply.map(result));
+        self.did(shown, reply.map(result_word));
         Ok(reply)
     }
 
@@ -148,13 +147,24 @@ impl Lab<'_> {
     ///
     /// # Errors
     /// When the subject is gone.
-    #[allow(dead_code, reason = "part of the frame, for experiments to come")]
     pub(crate) fn own(&mut self, args: [u64; 5], shown: &str) -> Result<Reply, LabError> {
-        let place = crate::experiments().position(|info| info.name == self.report.info.name);
-        let experiment = place.map_or(u64::MAX, |index| index as u64);
-        let reply = self.command(Command::Own { experiment, args })?;
-        self.did(shown, reply.map(|value| value.to_string()));
+        let reply = self.own_unshown(args)?;
+        self.did(shown, reply.map(result_word));
         Ok(reply)
+    }
+
+    /// The same without a line for it.
+    ///
+    /// # Errors
+    /// When the subject is gone.
+    pub(crate) fn own_unshown(&mut self, args: [u64; 5]) -> Result<Reply, LabError> {
+        self.command(self.own_command(args))
+    }
+
+    /// The command for the experiment's own routine, for a child too.
+    pub(crate) fn own_command(&self, args: [u64; 5]) -> Command {
+        let place = crate::experiments().position(|info| info.name == self.report.info.name);
+        Command::Own { experiment: place.map_or(u64::MAX, |index| index as u64), args }
     }
 
     /// fork(2).
@@ -199,4 +209,9 @@ impl Lab<'_> {
     pub(crate) fn command(&mut self, command: Command) -> Result<Reply, LabError> {
         self.subject.command(command).map_err(|how| LabError::Ended { how })
     }
+}
+
+/// The result of a call: an address, or a number.
+fn result_word(value: u64) -> String {
+    if value >= 1 << 20 { format!("{value:#x}") } else { value.to_string() }
 }

@@ -156,9 +156,13 @@ impl Lab<'_> {
     /// The same for an access of a child, whose answer is missing then.
     pub(crate) fn did_end_child(&mut self, peer: &Peer, answer: Option<u64>, what: &str) {
         if answer.is_none() {
-            let (child, what) = (Some(peer.pid()), what.to_owned());
-            self.parts.push(Part::Did(DidPart { child, what, result: Ok(String::new()) }));
+            self.did_child(peer, what, Ok(String::new()));
         }
+    }
+
+    /// Adds a line for what a child did.
+    pub(crate) fn did_child(&mut self, peer: &Peer, what: impl Into<String>, result: Result<String, Errno>) {
+        self.parts.push(Part::Did(DidPart { child: Some(peer.pid()), what: what.into(), result }));
     }
 
     /// Warns before touching more than is available.

@@ -22,7 +22,7 @@ fn machine() -> Machine {
             huge_size: Some(Bytes(2 << 20)),
         },
         cgroup_room: None,
-        limits: Limits { address_space: None, data: None, locked: Some(Bytes(1 << 20)) },
+        limits: Limits { locked: Some(Bytes(1 << 20)), ..Limits::default() },
     }
 }
 
