@@ -55,9 +55,10 @@ fn counted(reader: &mut Reader) -> Result<Counts, RecordError> {
     reader.landmarks(&mut |event| {
         match event.op {
             // Its rows, which name the program, are not among what is given.
-            Op::Snapshot { reason: SnapshotReason::Exec | SnapshotReason::Attach, .. } => {
-                programs.push(event.seq)
-            }
+            Op::Snapshot {
+                reason: SnapshotReason::Exec | SnapshotReason::Attach | SnapshotReason::Watch,
+                ..
+            } => programs.push(event.seq),
             _ => counts.tell(&event),
         }
         true
