@@ -1,6 +1,7 @@
 //! The file that an experiment works with, and what is known of the file system it is on.
 
 use crate::cleanup::Cleanup;
+use crate::command::{Command, Reply};
 use crate::error::LabError;
 use crate::lab::Lab;
 use crate::report::{DidPart, Part};
@@ -15,6 +16,7 @@ use vmatlas_event::{AddrRange, Bytes, Errno};
 use vmatlas_proc::parse::mountinfo;
 use vmatlas_proc::parse::smaps::Field;
 use vmatlas_proc::read::smaps;
+use vmatlas_sys::workbench::CALLS;
 use vmatlas_view::escape;
 
 /// A file with known bytes in the folder for temporary files. It is removed when this value goes, or this process.
@@ -138,6 +140,15 @@ impl Lab<'_> {
         let seen = smaps::read(self.subject.process(), met)?;
         let dirty = [Field::SharedDirty, Field::PrivateDirty];
         Ok(seen.per_row.iter().map(|fields| fields.as_ref()?.sum(&dirty)).sum())
+    }
+
+    /// A call of the workbench's table that is shown by nobody.
+    ///
+    /// # Errors
+    /// When the subject is gone; a refusal is a reply.
+    pub(crate) fn call_unshown(&mut self, name: &str, args: [u64; 6]) -> Result<Reply, LabError> {
+        let index = CALLS.iter().position(|call| call.name == name).unwrap_or(usize::MAX) as u64;
+        self.command(Command::Call { index, args })
     }
 
     /// Adds a line for what a child did.
