@@ -89,7 +89,7 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     let total = lab.subject.process().status()?.vm_lck.unwrap_or_default();
     lab.is("locked", Value::Bytes(first + second), Value::Bytes(total.0));
 
-    let too_much = limit.map_or(PLENTY, |limit| (limit.0 / page + 1) * page);
+    let too_much = limit.map_or(PLENTY, |limit| (2 * limit.0).next_multiple_of(page).max(page));
     lab.set("much", Bytes(too_much));
     let reply = lab.step("limit", |lab| {
         // Memory that is only read promises nothing, so any amount of it can be had.
