@@ -108,6 +108,11 @@ impl Machine {
     }
 }
 
+/// Whether this is user-mode Linux, whose processes fault at the first access to a page that the kernel has mapped already.
+pub(crate) fn is_user_mode() -> bool {
+    fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("User Mode Linux"))
+}
+
 fn capabilities(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)

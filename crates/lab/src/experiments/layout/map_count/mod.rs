@@ -74,8 +74,8 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
 
     let done = lab.step_alone("many", |lab| {
         let done = split(lab, area, calls)?;
-        let text =
-            format!("for (i = 1; i < {done}; i++) mprotect(area + (2*i + 1) * {page}, {page}, PROT_NONE)");
+        let last = 2 * done;
+        let text = format!("for (i = 3; i < {last}; i += 2) mprotect(area + i*{page}, {page}, PROT_NONE)");
         lab.did(text, Ok("0".to_owned()));
         let now = count(lab)?;
         lab.set("now", now);
