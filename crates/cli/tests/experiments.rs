@@ -52,6 +52,8 @@ fn parameters_change_what_happens() {
     }
     for (words, id, value) in [
         (&["munmap-middle", "--hole", "0"][..], "vmas", 1),
+        (&["one-byte", "--length", "4096"], "mapped", 4096),
+        (&["one-byte", "--length", "4097"], "second", 8192),
         (&["munmap-middle", "--pages", "16", "--hole", "8"], "vmas", 2),
         (&["munmap-middle", "--hole", "15"], "vmas", 1),
         (&["mprotect", "--page", "0"], "split", 2),
