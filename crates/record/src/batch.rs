@@ -47,7 +47,9 @@ impl Batch {
 fn typed(array: &ArrayRef, kind: Kind) -> Option<Values> {
     let any = array.as_any();
     match kind {
-        Kind::Delta | Kind::Plain | Kind::Few => any.downcast_ref::<Int64Array>().cloned().map(Values::Int),
+        Kind::Delta | Kind::Plain | Kind::Again | Kind::Few => {
+            any.downcast_ref::<Int64Array>().cloned().map(Values::Int)
+        }
         Kind::Word => any.downcast_ref::<StringArray>().cloned().map(Values::Word),
         Kind::Bytes => any.downcast_ref::<BinaryArray>().cloned().map(Values::Bytes),
     }

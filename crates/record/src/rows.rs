@@ -36,7 +36,7 @@ pub(crate) struct Rows {
 impl Rows {
     pub(crate) fn new(table: &'static Table) -> Rows {
         let buffers = table.columns.iter().map(|column| match column.kind {
-            Kind::Delta | Kind::Plain | Kind::Few => Buffer::Int(Int64Builder::new()),
+            Kind::Delta | Kind::Plain | Kind::Again | Kind::Few => Buffer::Int(Int64Builder::new()),
             Kind::Word => Buffer::Word(StringBuilder::new()),
             Kind::Bytes => Buffer::Bytes(BinaryBuilder::new()),
         });

@@ -3,6 +3,7 @@
 use super::pairs::{Asked, Row, Side};
 use super::subject::Programs;
 use anyhow::{Context, Result, ensure};
+use std::cell::{OnceCell, RefCell};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -20,6 +21,8 @@ enum Part {
 }
 
 impl Part {
+    const EACH: [Part; 4] = [Part::Events, Part::EventsAndRows, Part::Keyframes, Part::All];
+
     fn has(self, file: &str) -> bool {
         let (stem, is_table) = file.strip_suffix(".parquet").map_or((file, false), |stem| (stem, true));
         match self {
@@ -32,54 +35,43 @@ impl Part {
 }
 
 pub(super) fn rows(programs: &Rc<Programs>) -> Vec<Row> {
-    const LOOP: &str = "a mmap/munmap loop";
-    const PYTHON: &str = "20 times python3 with imports";
-    const COMPILE: &str = "20 times cc -O2";
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
     let import = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \
                   python3 -c 'import json, http.client, decimal, sqlite3'; done";
     let compile = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \
                    printf '#include <stdio.h>\\nint main(void) { return puts(\"x\"); }\\n' | \
                    cc -O2 -x c -c -o /dev/null -; done";
-    let subject = programs.subject.display().to_string();
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
-    let pairs = words(&[&subject, "pairs", "100000"]);
-    let python = words(&["sh", "-c", import]);
-    let cc = words(&["sh", "-c", compile]);
-    let row = |what: &str, of: &str, part, asked, command: &[String], peer| Row {
-        name: format!("recording: {what}, {of}"),
-        unit: "bytes",
-        asked,
-        ours: bytes_per_event(programs, command, part),
-        peer,
-    };
-    let strace = |command: &[String]| strace(programs, command);
-    let mut rows = vec![
-        row("events table per event", LOOP, Part::Events, Asked::ValueAtMost(4.0), &pairs, strace(&pairs)),
-        row("with the kernel's answers", LOOP, Part::EventsAndRows, Asked::Nothing, &pairs, strace(&pairs)),
-        row("keyframes per event", LOOP, Part::Keyframes, Asked::Nothing, &pairs, strace(&pairs)),
-        row(
-            "events table per event",
-            PYTHON,
-            Part::Events,
-            Asked::ValueAtMost(12.0),
-            &python,
-            strace(&python),
-        ),
-        row(
-            "with the kernel's answers",
-            PYTHON,
-            Part::EventsAndRows,
-            Asked::Nothing,
-            &python,
-            strace(&python),
-        ),
-        row("keyframes per event", PYTHON, Part::Keyframes, Asked::Nothing, &python, strace(&python)),
-        row("events table per event", COMPILE, Part::Events, Asked::ValueAtMost(12.0), &cc, strace(&cc)),
-        row("with the kernel's answers", COMPILE, Part::EventsAndRows, Asked::Nothing, &cc, strace(&cc)),
-    ];
+    let pairs = words(&[&programs.subject.display().to_string(), "pairs", "100000"]);
+    let mut rows = Vec::new();
+    for (of, command, same_cpu, limit) in [
+        ("a mmap/munmap loop, one CPU", pairs.clone(), true, 4.0),
+        ("a mmap/munmap loop", pairs.clone(), false, 4.0),
+        ("20 times python3 with imports", words(&["sh", "-c", import]), false, 12.0),
+        ("20 times cc -O2", words(&["sh", "-c", compile]), false, 12.0),
+    ] {
+        let runs = Runs::new(programs, &command, same_cpu);
+        let strace = Runs::strace(programs, &command);
+        let mut row = |what: &str, part, asked| {
+            rows.push(Row {
+                name: format!("recording: {what}, {of}"),
+                unit: "bytes",
+                asked,
+                ours: Runs::side(&runs, part),
+                peer: strace(),
+            });
+        };
+        row("events table per event", Part::Events, Asked::ValueAtMost(limit));
+        row("with the kernel's answers", Part::EventsAndRows, Asked::Nothing);
+        row("keyframes per event", Part::Keyframes, Asked::Nothing);
+    }
     if Command::new("perf").arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success()) {
-        let perf = perf(programs, &pairs);
-        rows.push(row("all files per event", LOOP, Part::All, Asked::Nothing, &pairs, perf));
+        rows.push(Row {
+            name: "recording: all files per event, a mmap/munmap loop".to_owned(),
+            unit: "bytes",
+            asked: Asked::Nothing,
+            ours: Runs::side(&Runs::new(programs, &pairs, false), Part::All),
+            peer: perf(programs, &pairs),
+        });
     } else {
         eprintln!("left out, perf is not there: recording: all files per event");
     }
@@ -91,7 +83,7 @@ pub(super) fn rows(programs: &Rc<Programs>) -> Vec<Row> {
         asked: Asked::Nothing,
         ours: Side::new("vmatlas run -o", {
             let quiet = quiet.clone();
-            move || Ok(recorded(&whole, &quiet)?.bytes(Part::All)? as f64)
+            move || Ok(recorded(&whole, &quiet, false)?.bytes(Part::All)? as f64)
         }),
         peer: Side::new("strace -f -e trace=memory", {
             let programs = programs.clone();
@@ -99,6 +91,62 @@ pub(super) fn rows(programs: &Rc<Programs>) -> Vec<Row> {
         }),
     });
     rows
+}
+
+/// Recordings of one command, one for each round; its rows look at different parts of the same ones.
+struct Runs {
+    programs: Rc<Programs>,
+    command: Vec<String>,
+    same_cpu: bool,
+    /// The bytes per event of each part, by rounds.
+    told: Vec<[f64; Part::EACH.len()]>,
+}
+
+impl Runs {
+    fn new(programs: &Rc<Programs>, command: &[String], same_cpu: bool) -> Rc<RefCell<Runs>> {
+        let (programs, command) = (programs.clone(), command.to_vec());
+        Rc::new(RefCell::new(Runs { programs, command, same_cpu, told: Vec::new() }))
+    }
+
+    fn side(runs: &Rc<RefCell<Runs>>, part: Part) -> Side {
+        let (runs, mut round) = (runs.clone(), 0);
+        Side::new("vmatlas run -o", move || {
+            round += 1;
+            runs.borrow_mut().of_round(round, part)
+        })
+    }
+
+    fn of_round(&mut self, round: usize, part: Part) -> Result<f64> {
+        const FEWEST: u64 = 5_000;
+        while self.told.len() < round {
+            let recording = recorded(&self.programs, &self.command, self.same_cpu)?;
+            let events = recording.events()?;
+            ensure!(events >= FEWEST, "{events} events are too few to say something");
+            let mut told = [0.0; Part::EACH.len()];
+            for (told, part) in told.iter_mut().zip(Part::EACH) {
+                *told = recording.bytes(part)? as f64 / events as f64;
+            }
+            self.told.push(told);
+        }
+        let at = Part::EACH.iter().position(|each| *each == part).context("each part is there")?;
+        Ok(self.told[round - 1][at])
+    }
+
+    /// Sides of one run of strace: what it writes of a call hardly varies, and it takes long.
+    fn strace(programs: &Rc<Programs>, command: &[String]) -> impl Fn() -> Side + use<> {
+        let (programs, command) = (programs.clone(), command.to_vec());
+        let told: Rc<OnceCell<f64>> = Rc::default();
+        move || {
+            let (programs, command, told) = (programs.clone(), command.clone(), told.clone());
+            Side::new("strace -f -e trace=memory, per line", move || {
+                if let Some(told) = told.get() {
+                    return Ok(*told);
+                }
+                let (bytes, lines) = straced(&programs, &command)?;
+                Ok(*told.get_or_init(|| bytes as f64 / lines.max(1) as f64))
+            })
+        }
+    }
 }
 
 /// A recording that is removed again.
@@ -134,25 +182,18 @@ impl Drop for Recording {
     }
 }
 
-fn recorded(programs: &Programs, command: &[String]) -> Result<Recording> {
+fn recorded(programs: &Programs, command: &[String], same_cpu: bool) -> Result<Recording> {
     let folder = programs.scratch.join("recording");
     let mut run = Command::new(&programs.vmatlas);
-    run.args(["run", "--force", "-o"]).arg(&folder).arg("--").args(command);
+    run.args(["run", "--force", "-o"]).arg(&folder);
+    if same_cpu {
+        run.arg("--same-cpu");
+    }
+    run.arg("--").args(command);
     run.stdin(Stdio::null()).stdout(Stdio::null());
     let status = run.status().with_context(|| format!("{run:?}"))?;
     ensure!(status.success(), "{run:?} ended with {status}");
     Ok(Recording(folder))
-}
-
-fn bytes_per_event(programs: &Rc<Programs>, command: &[String], part: Part) -> Side {
-    const FEWEST: u64 = 5_000;
-    let (programs, command) = (programs.clone(), command.to_vec());
-    Side::new("vmatlas run -o", move || {
-        let recording = recorded(&programs, &command)?;
-        let events = recording.events()?;
-        ensure!(events >= FEWEST, "{events} events are too few to say something");
-        Ok(recording.bytes(part)? as f64 / events as f64)
-    })
 }
 
 /// Bytes and lines of its log.
@@ -165,14 +206,6 @@ fn straced(programs: &Programs, command: &[String]) -> Result<(u64, u64)> {
     ensure!(status.success(), "{strace:?} ended with {status}");
     let text = fs::read(&log)?;
     Ok((text.len() as u64, text.iter().filter(|byte| **byte == b'\n').count() as u64))
-}
-
-fn strace(programs: &Rc<Programs>, command: &[String]) -> Side {
-    let (programs, command) = (programs.clone(), command.to_vec());
-    Side::new("strace -f -e trace=memory, per line", move || {
-        let (bytes, lines) = straced(&programs, &command)?;
-        Ok(bytes as f64 / lines.max(1) as f64)
-    })
 }
 
 /// Entry and exit of mmap and munmap: what it keeps of each call.

@@ -56,6 +56,25 @@ pub(super) fn into_document(marks: &Marks, old: Option<&str>, table: &str) -> Op
     Some(format!("{before}{block}{after}"))
 }
 
+/// A table in which rows that were measured again, by their names, take the place of the old ones; new ones come last.
+/// `None` where the old one is not of the same machine, whose line is its first.
+pub(super) fn with_rows(marks: &Marks, document: &str, machine: &str, rows: &[Measured]) -> Option<String> {
+    let (_, rest) = document.split_once(marks.begin)?;
+    let (old, _) = rest.split_once(marks.end)?;
+    let mut lines: Vec<String> = old.trim().lines().map(str::to_owned).collect();
+    if lines.first().map(String::as_str) != Some(machine) {
+        return None;
+    }
+    for new in markdown(rows).lines().skip(2) {
+        let is_same = |old: &String| old.split(" | ").next() == new.split(" | ").next();
+        match lines.iter_mut().find(|old| is_same(old)) {
+            Some(old) => *old = new.to_owned(),
+            None => lines.push(new.to_owned()),
+        }
+    }
+    Some(lines.join("\n"))
+}
+
 fn asked(row: &Measured) -> String {
     match row.asked {
         Asked::RatioAtMost(limit) => format!("at most {} x the peer", number(limit)),
@@ -118,5 +137,20 @@ mod tests {
         assert!(changed.starts_with("Before.\n") && changed.ends_with("After.\n"));
         assert!(changed.contains("T2") && !changed.contains("T1"));
         assert_eq!(into_document(&ROWS, Some("no marks"), "T"), None);
+    }
+
+    /// Checks that rows measured again replace those of their names alone, and only on the same machine.
+    #[test]
+    fn single_rows_are_replaced() {
+        let other = Measured { name: "another".to_owned(), ..row() };
+        let table = format!("Machine: M.\n\n{}", markdown(&[row(), other]));
+        let document = into_document(&ROWS, None, &table).unwrap();
+        let again = Measured { ours: 12.5, ..row() };
+        let third = Measured { name: "a third".to_owned(), ..row() };
+        let changed = with_rows(&ROWS, &document, "Machine: M.", &[again, third]).unwrap();
+        let lines: Vec<&str> = changed.lines().skip(4).collect();
+        assert!(lines[0].starts_with("| map of") && lines[0].contains("show: 12.5 ms"), "{changed}");
+        assert!(lines[1].starts_with("| another |") && lines[2].starts_with("| a third |"), "{changed}");
+        assert_eq!(with_rows(&ROWS, &document, "Machine: N.", &[row()]), None);
     }
 }
