@@ -299,7 +299,7 @@ pub enum ForkKind {
 }
 
 /// Why a whole map was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SnapshotReason {
     /// The program was started or replaced itself.
     Exec,

@@ -1,0 +1,361 @@
+//! Who asked: the memory of an address space by the places in the program that its calls came from.
+//!
+//! Each page has one origin (the event that made it) and each event one site, so the sums over all sites are the sizes of
+//! the whole map. Three figures are kept apart: what was asked for (calls), what was touched (faults that were
+//! recorded), and what is there now; a fault is not a page (the kernel maps up to 16 file pages for one, and 512 with a
+//! huge page).
+
+use crate::change::PageChange;
+use crate::progress::Done;
+use crate::space::AddressSpace;
+use crate::spaces::Spaces;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeMap;
+use vmatlas_event::{Addr, AddrRange, Bytes, MmId, Op, OpKind, PageSize, Pid, Seq, SnapshotReason, StackId};
+
+/// Where a call came from, as well as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Site {
+    /// The call stack of it.
+    Stack(StackId),
+    /// No stack was taken: the process and the call.
+    Call(Pid, OpKind),
+    /// No call: it was found when a map was read.
+    Found(SnapshotReason),
+    /// A part of the recording that would tell is missing.
+    Unknown,
+}
+
+/// What came from one site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SiteSum {
+    /// Memory calls made there, those that failed included.
+    pub calls: u64,
+    /// Bytes that they mapped, in all; what was unmapped since is contained.
+    pub asked: Bytes,
+    /// Bytes of it that are mapped now.
+    pub mapped: Bytes,
+    /// VMAs that its calls made, less those that they removed: over all sites, the VMAs there are.
+    pub vmas: i64,
+    /// Page faults that were recorded in memory of it, in all.
+    pub faults: u64,
+    /// Pages of it that are mapped now and on which a fault was recorded.
+    pub touched: Bytes,
+    /// Resident bytes of what is mapped; `None` where pages were not read, or do not tell whose they are.
+    pub resident: Option<Bytes>,
+}
+
+/// The sums while events are taken.
+#[derive(Debug)]
+pub struct Sites {
+    mm: MmId,
+    page: PageSize,
+    sums: FxHashMap<Site, SiteSum>,
+    /// Which site the origins of living memory have.
+    by_seq: FxHashMap<Seq, Site>,
+    /// When so many are known, those that nothing has any more are forgotten.
+    forget_at: usize,
+    /// Pages with a recorded fault, and whose they were.
+    touched: BTreeMap<u64, Site>,
+}
+
+const FORGET_AT: usize = 1 << 16;
+
+impl Sites {
+    /// For one address space; events of all are to be given, for it may be a copy of another.
+    pub fn new(mm: MmId, page: PageSize) -> Sites {
+        Sites {
+            mm,
+            page,
+            sums: FxHashMap::default(),
+            by_seq: FxHashMap::default(),
+            forget_at: FORGET_AT,
+            touched: BTreeMap::new(),
+        }
+    }
+
+    /// Takes an event that `spaces` have taken.
+    pub fn add(&mut self, done: &Done, spaces: &Spaces) {
+        let event = &done.event;
+        let site = match (&event.op, event.stack) {
+            (Op::Snapshot { reason, .. }, _) => Site::Found(*reason),
+            // What has no call of its own was found when its map was read.
+            (Op::Observed { .. }, _) => Site::Found(SnapshotReason::Reconcile),
+            (Op::Fault { addr, .. }, _) => return self.fault(*addr, event.mm, spaces),
+            (_, Some(stack)) => Site::Stack(stack),
+            (op, None) => Site::Call(event.task.pid, op.kind()),
+        };
+        let made: u64 =
+            done.change.origins_after.iter().filter(|o| o.seq == event.seq).map(|o| o.range.len().0).sum();
+        if made > 0 {
+            self.by_seq.insert(event.seq, site);
+        }
+        if event.mm == self.mm {
+            let vmas = done.change.after.len() as i64 - done.change.before.len() as i64;
+            if event.op.is_call() || made > 0 || vmas != 0 {
+                let sum = self.sums.entry(site).or_default();
+                sum.calls += u64::from(event.op.is_call());
+                sum.asked += Bytes(made);
+                sum.vmas += vmas;
+            }
+            self.forget_touched(done);
+        }
+        if self.by_seq.len() >= self.forget_at {
+            self.forget(spaces);
+        }
+    }
+
+    /// Puts a recorded fault to whoever mapped the page.
+    fn fault(&mut self, addr: Addr, mm: MmId, spaces: &Spaces) {
+        if mm != self.mm {
+            return;
+        }
+        let origin = spaces.get(mm).and_then(|space| space.origin_of(addr));
+        let site = self.site_of(origin);
+        self.sums.entry(site).or_default().faults += 1;
+        self.touched.insert(addr.0 / self.page.bytes(), site);
+    }
+
+    fn site_of(&self, origin: Option<Seq>) -> Site {
+        origin.and_then(|seq| self.by_seq.get(&seq)).copied().unwrap_or(Site::Unknown)
+    }
+
+    /// Pages that are new or no more were not touched.
+    fn forget_touched(&mut self, done: &Done) {
+        if self.touched.is_empty() {
+            return;
+        }
+        let mut lost: Vec<AddrRange> = Vec::new();
+        for change in &done.pages {
+            match change {
+                PageChange::Removed(row) | PageChange::Added(row) => lost.push(row.range),
+                // They keep what is in them, but whether a fault was recorded at the new address nobody can say.
+                PageChange::Moved { from, to } => lost.extend([*from, *to]),
+                PageChange::Altered { .. } => {}
+            }
+        }
+        let page = self.page.bytes();
+        for range in lost {
+            let pages = range.start().0 / page..range.end().0.div_ceil(page);
+            let gone: Vec<u64> = self.touched.range(pages).map(|(page, _)| *page).collect();
+            for page in gone {
+                self.touched.remove(&page);
+            }
+        }
+    }
+
+    /// Keeps only what living memory has.
+    fn forget(&mut self, spaces: &Spaces) {
+        let mut living: FxHashSet<Seq> = FxHashSet::default();
+        for space in spaces.alive().into_iter().filter_map(|mm| spaces.get(mm)) {
+            living.extend(space.origins().map(|origin| origin.seq));
+        }
+        self.by_seq.retain(|seq, _| living.contains(seq));
+        self.forget_at = (self.by_seq.len() * 2).max(FORGET_AT);
+    }
+
+    /// The sums of what is there now, by sites.
+    ///
+    /// `resident` gives the resident bytes of a VMA by its range, `None` where they are not known.
+    pub fn finish(
+        mut self,
+        space: &AddressSpace,
+        resident: &dyn Fn(AddrRange) -> Option<Bytes>,
+    ) -> BTreeMap<Site, SiteSum> {
+        let mut mapped: BTreeMap<Site, (u64, Option<u64>)> = BTreeMap::new();
+        for row in space.vmas() {
+            let mut parts: BTreeMap<Site, u64> = BTreeMap::new();
+            for origin in space.origins_in(row.range) {
+                let len = origin.range.intersect(row.range).map_or(0, |range| range.len().0);
+                *parts.entry(self.site_of(Some(origin.seq))).or_default() += len;
+            }
+            let here = resident(row.range).map(|bytes| bytes.0);
+            let is_one = parts.len() == 1;
+            for (site, len) in parts {
+                let part = match here {
+                    Some(0) => Some(0),
+                    Some(all) if all == row.range.len().0 => Some(len),
+                    // Whole VMAs are counted: of several parts nobody says which one is resident.
+                    Some(all) if is_one => Some(all),
+                    _ => None,
+                };
+                let (mapped, resident) = mapped.entry(site).or_insert((0, Some(0)));
+                *mapped += len;
+                *resident = resident.zip(part).map(|(a, b)| a + b);
+            }
+        }
+        for (site, (len, resident)) in mapped {
+            let sum = self.sums.entry(site).or_default();
+            sum.mapped = Bytes(len);
+            sum.resident = resident.map(Bytes);
+        }
+        for site in self.touched.values() {
+            if let Some(sum) = self.sums.get_mut(site) {
+                sum.touched += Bytes(self.page.bytes());
+            }
+        }
+        // Those of the parent at the fork, and of what the beginning of a damaged recording would tell.
+        let counted: i64 = self.sums.values().map(|sum| sum.vmas).sum();
+        let inherited = space.vma_count() as i64 - counted;
+        if inherited != 0 {
+            self.sums.entry(Site::Found(SnapshotReason::Fork)).or_default().vmas += inherited;
+        }
+        self.sums.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::tests::{anon, r};
+    use vmatlas_event::{Event, ForkKind, MapFlags, MonoNs, Outcome, Prot, ProtArg, Source, TaskId, Tid};
+
+    const PAGE: u64 = 4096;
+
+    /// Events of one task, numbered.
+    struct Run {
+        spaces: Spaces,
+        sites: Sites,
+        seq: u64,
+    }
+
+    impl Run {
+        fn new(mm: u32) -> Run {
+            let page = PageSize::new(PAGE).unwrap();
+            Run { spaces: Spaces::new(page), sites: Sites::new(MmId(mm), page), seq: 0 }
+        }
+
+        fn event(&mut self, mm: u32, op: Op, result: u64, stack: Option<u32>) {
+            let event = Event {
+                seq: Seq(self.seq),
+                entered: MonoNs(self.seq),
+                left: MonoNs(self.seq),
+                task: TaskId { pid: Pid(mm as i32), tid: Tid(mm as i32), started: None },
+                mm: MmId(mm),
+                op,
+                outcome: Outcome::Done(result),
+                stack: stack.map(StackId),
+                source: Source::Ptrace,
+            };
+            self.seq += 1;
+            let progress = self.spaces.event(&event);
+            // Nobody asks a kernel here: what was asked is as it was predicted.
+            let done = progress.done.into_iter().chain(progress.unanswered).chain(self.spaces.give_up());
+            for done in done {
+                self.sites.add(&done, &self.spaces);
+            }
+        }
+
+        fn mmap(&mut self, mm: u32, from: u64, pages: u64, stack: Option<u32>) {
+            let flags = MapFlags(2 | MapFlags::ANONYMOUS);
+            let op = Op::Mmap {
+                addr: Addr(0),
+                len: Bytes(pages * PAGE),
+                prot: ProtArg(3),
+                flags,
+                fd: -1,
+                offset: 0,
+            };
+            self.event(mm, op, from * PAGE, stack);
+        }
+
+        fn finish(self, mm: u32, resident: &dyn Fn(AddrRange) -> Option<Bytes>) -> BTreeMap<Site, SiteSum> {
+            self.sites.finish(self.spaces.get(MmId(mm)).unwrap(), resident)
+        }
+    }
+
+    fn stack(id: u32) -> Site {
+        Site::Stack(StackId(id))
+    }
+
+    /// Checks that bytes go to the stack that asked, also when only a part is left, and that all sums are those of the map.
+    #[test]
+    fn bytes_go_to_who_asked() {
+        let mut run = Run::new(1);
+        let rows = vec![anon(1, 3, Prot::READ)];
+        run.event(1, Op::Snapshot { reason: SnapshotReason::Exec, rows }, 0, None);
+        run.mmap(1, 10, 4, Some(7));
+        run.mmap(1, 20, 4, Some(7));
+        run.mmap(1, 40, 1, None);
+        run.event(1, Op::Munmap { addr: Addr(11 * PAGE), len: Bytes(PAGE) }, 0, Some(8));
+        let size = run.spaces.get(MmId(1)).unwrap().size();
+        let vmas = run.spaces.get(MmId(1)).unwrap().vma_count() as i64;
+        let sums = run.finish(1, &|_| None);
+        let seven = sums[&stack(7)];
+        assert_eq!((seven.calls, seven.asked, seven.mapped), (2, Bytes(8 * PAGE), Bytes(7 * PAGE)));
+        assert_eq!(seven.resident, None);
+        // The hole made two of one.
+        assert_eq!((sums[&stack(8)].calls, sums[&stack(8)].mapped, sums[&stack(8)].vmas), (1, Bytes(0), 1));
+        assert_eq!(sums[&Site::Call(Pid(1), OpKind::Mmap)].mapped, Bytes(PAGE));
+        assert_eq!(sums[&Site::Found(SnapshotReason::Exec)].mapped, Bytes(2 * PAGE));
+        assert_eq!(sums.values().map(|sum| sum.mapped.0).sum::<u64>(), size.0);
+        assert_eq!(sums.values().map(|sum| sum.vmas).sum::<i64>(), vmas);
+    }
+
+    /// Checks that a child's memory belongs to the stack of the parent that asked for it, though the child made no call.
+    #[test]
+    fn a_copy_knows_who_asked() {
+        let mut run = Run::new(2);
+        run.mmap(1, 10, 4, Some(7));
+        let child = TaskId { pid: Pid(2), tid: Tid(2), started: None };
+        run.event(1, Op::Fork { kind: ForkKind::Process, child, child_mm: MmId(2) }, 2, None);
+        run.mmap(1, 30, 4, Some(7));
+        let sums = run.finish(2, &|_| Some(Bytes(PAGE)));
+        let seven = sums[&stack(7)];
+        assert_eq!((seven.calls, seven.asked, seven.mapped), (0, Bytes(0), Bytes(4 * PAGE)));
+        assert_eq!(seven.resident, Some(Bytes(PAGE)));
+        assert_eq!(sums[&Site::Found(SnapshotReason::Fork)].vmas, 1);
+    }
+
+    /// Checks that faults go to who mapped the page, that a page counts once, and that one mapped anew was not touched.
+    #[test]
+    fn faults_go_to_who_mapped() {
+        let mut run = Run::new(1);
+        run.mmap(1, 10, 4, Some(7));
+        for page in [10, 11, 11, 90] {
+            run.event(1, fault(page), 0, None);
+        }
+        run.mmap(1, 11, 1, Some(8));
+        let sums = run.finish(1, &|range| Some(if range == r(11, 12) { Bytes(0) } else { range.len() }));
+        assert_eq!((sums[&stack(7)].faults, sums[&stack(7)].touched), (3, Bytes(PAGE)));
+        assert_eq!((sums[&stack(8)].faults, sums[&stack(8)].touched), (0, Bytes(0)));
+        assert_eq!(sums[&Site::Unknown].faults, 1);
+    }
+
+    fn fault(page: u64) -> Op {
+        Op::Fault { addr: Addr(page * PAGE) }
+    }
+
+    /// Checks that of a VMA made by several the resident bytes are told only where all or none are.
+    #[test]
+    fn what_pages_do_not_tell_is_unknown() {
+        for (resident, wanted) in [(0, Some(0)), (8, Some(4)), (3, None)] {
+            let mut run = Run::new(1);
+            let rows = vec![anon(10, 18, Prot::RW)];
+            run.mmap(1, 10, 4, Some(7));
+            run.mmap(1, 14, 4, Some(8));
+            // The kernel has made one VMA of them.
+            run.event(1, Op::Snapshot { reason: SnapshotReason::Reconcile, rows }, 0, None);
+            let sums = run.finish(1, &|_| Some(Bytes(resident * PAGE)));
+            let wanted = wanted.map(|pages: u64| Bytes(pages * PAGE));
+            assert_eq!((sums[&stack(7)].resident, sums[&stack(8)].resident), (wanted, wanted), "{resident}");
+        }
+    }
+
+    /// Checks that what nothing has any more is forgotten and what lives is not.
+    #[test]
+    fn only_the_living_are_remembered() {
+        let mut run = Run::new(1);
+        run.sites.forget_at = 8;
+        run.mmap(1, 5, 1, Some(1));
+        for _ in 0..50 {
+            run.mmap(1, 10, 1, Some(2));
+            run.event(1, Op::Munmap { addr: Addr(10 * PAGE), len: Bytes(PAGE) }, 0, Some(3));
+        }
+        run.sites.forget(&run.spaces);
+        assert_eq!(run.sites.by_seq.len(), 1);
+        let sums = run.finish(1, &|_| None);
+        assert_eq!(sums[&stack(1)].mapped, Bytes(PAGE));
+        assert_eq!((sums[&stack(2)].calls, sums[&stack(2)].mapped), (50, Bytes(0)));
+    }
+}
