@@ -141,7 +141,7 @@ pub(crate) struct ShowArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// Draw the address space to scale, gaps folded, into this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kind", "prot", "min_size", "name", "addr"])]
     pub(crate) svg: Option<PathBuf>,
     /// Do not use a pager
     #[arg(long)]

@@ -386,7 +386,8 @@ fn planned_commands_say_not_yet() {
     }
 }
 
-/// Checks that the picture is written as SVG, and that a path that cannot be written is one clear line.
+/// Checks that the picture is written as SVG, that a path that cannot be written is one clear line, and that filters, which
+/// the whole address space to scale does not know, are refused.
 #[test]
 fn the_picture_is_svg() {
     let dir = tempfile::tempdir().unwrap();
@@ -395,6 +396,8 @@ fn the_picture_is_svg() {
     let svg = fs::read_to_string(&path).unwrap();
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
     assert!(complaint(&["show", &me(), "--svg", "/nowhere/map.svg"]).contains("/nowhere/map.svg"));
+    let filtered = vmatlas(&["show", &me(), "--svg", path.to_str().unwrap(), "--kind", "heap"]);
+    assert_eq!(filtered.status.code(), Some(2));
 }
 
 /// Checks that the fallbacks of kernels without PROCMAP_QUERY and PAGEMAP_SCAN show the same map and pages.
