@@ -70,7 +70,7 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     work.lab.set("threshold", Bytes(model.threshold));
     work.lab.set("trim", Bytes(model.trim));
     work.lab.step("free", |lab| {
-        lab.own([FREE, ONE, 0, 0, 0], "free(p)")?.unwrap_or(0);
+        free(lab, ONE, "p".to_owned())?;
         lab.say(if matches!(place, Place::Mapped { .. }) { "free-mapped" } else { "free-heap" });
         Ok(())
     })?;
@@ -164,7 +164,7 @@ impl Work<'_> {
 
         self.lab.step("middle", |lab| {
             for slot in 0..BLOCKS - 1 {
-                lab.own([FREE, slot, 0, 0, 0], &format!("free(p{slot})"))?.unwrap_or(0);
+                free(lab, slot, format!("p{slot}"))?;
             }
             lab.say("middle");
             Ok(())
@@ -179,7 +179,7 @@ impl Work<'_> {
         self.lab.draw("middle", shown, &[], &[])?;
 
         self.lab.step("top", |lab| {
-            lab.own([FREE, BLOCKS - 1, 0, 0, 0], &format!("free(p{})", BLOCKS - 1))?.unwrap_or(0);
+            free(lab, BLOCKS - 1, format!("p{}", BLOCKS - 1))?;
             lab.say(if back > 0 { "top" } else { "top-kept" });
             Ok(())
         })?;
@@ -191,6 +191,7 @@ impl Work<'_> {
         let block = self.lab.step("thread", |lab| {
             let shown = format!("/* a second thread */ p = malloc({SMALLS})");
             let block = done(lab.own([THREAD, 0, SMALLS, 0, 0], &shown)?, SMALLS)?;
+            lab.set("addr", Addr(block));
             lab.say("thread");
             Ok(block)
         })?;
@@ -227,6 +228,12 @@ impl Work<'_> {
         };
         Ok(word.to_owned())
     }
+}
+
+fn free(lab: &mut Lab<'_>, slot: u64, name: String) -> Result<(), LabError> {
+    let reply = lab.own_unshown([FREE, slot, 0, 0, 0])?;
+    lab.did(format!("free({name})"), reply.map(|_| String::new()));
+    Ok(())
 }
 
 fn done(reply: crate::command::Reply, size: u64) -> Result<u64, LabError> {

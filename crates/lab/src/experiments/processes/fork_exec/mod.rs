@@ -173,7 +173,7 @@ fn sum(processes: &[&Process]) -> Result<Sum, LabError> {
     let mut sum = Sum { mapped: Bytes(0), tables: Some(Bytes(0)) };
     for process in processes {
         let status = process.status()?;
-        sum.mapped = sum.mapped + status.vm_size.unwrap_or_default();
+        sum.mapped += status.vm_size.unwrap_or_default();
         sum.tables = sum.tables.zip(status.vm_pte).map(|(a, b)| a + b);
     }
     Ok(sum)

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
-use vmatlas_event::{Bytes, Errno, VmaRow};
+use vmatlas_event::{AddrRange, Bytes, Errno, VmaRow};
 use vmatlas_sys::workbench::{Call, Workbench};
 use vmatlas_view::{escape, units};
 
@@ -89,11 +89,13 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     lab.step_alone("loaded", |lab| {
         lab.set("calls", calls as u64);
         by_file(lab, &own_state);
-        lab.say("loaded");
+        lab.say(if lab.subject.watch().blind().is_none() { "loaded" } else { "loaded-untraced" });
         Ok(())
     })?;
     let base = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
-    let asked: BTreeSet<Vec<u8>> = program.needed.iter().cloned().chain([base(&path)]).collect();
+    // musl's loader is its C library too, under another name.
+    let needed = program.needed.iter().filter(|_| cfg!(target_env = "gnu")).cloned();
+    let asked: BTreeSet<Vec<u8>> = needed.chain([base(&path)]).collect();
     let least = |n: usize| match static_why {
         Some(why) => Expected::Unknown(lab.why(why)),
         None => Expected::AtLeast(Value::Count(n as u64)),
@@ -111,48 +113,50 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     Ok(lab.end())
 }
 
-/// Makes and starts the tiny program, and looks at its map.
+/// The map of a program without libraries.
 fn static_program(lab: &mut Lab<'_>) -> Result<(), LabError> {
     let bytes = tiny::file(PEER_FDS[0]).map_or(0, |file| file.len() as u64);
     lab.set("bytes", bytes);
-    let started = lab.step_alone("static", |lab| {
-        let made = lab.own(
-            [0; 5],
-            "fd = memfd_create(\"vmatlas-lab\", MFD_EXEC); write(fd, program, sizeof program)",
-        )?;
-        let Ok(fd) = made else { return Ok(None) };
-        let shown = format!("posix_spawn(&pid, \"/proc/self/fd/{fd}\", NULL, NULL, argv, environ)");
-        let Ok(mut child) = lab.spawn(fd, &shown)? else {
-            lab.say("refused");
-            return Ok(None);
-        };
-        let rows = State::read(child.process())?.rows;
-        map_part(lab, "label static-map", rows.clone());
-        lab.end_child(&mut child)?.unwrap_or(0);
-        lab.say("static");
-        Ok(Some(rows))
+    let rows = lab.step_alone("static", |lab| {
+        let rows = start_tiny(lab, bytes)?;
+        lab.say(if rows.is_some() { "static" } else { "refused" });
+        Ok(rows)
     })?;
-    let files = |rows: &[VmaRow]| rows.iter().filter(|row| row.has_file()).cloned().collect::<Vec<_>>();
-    let files = started.as_deref().map(files);
+    let of_file = |rows: Vec<VmaRow>| {
+        let files = rows.iter().filter(|row| row.has_file());
+        files.map(|row| row.range).collect::<Vec<AddrRange>>()
+    };
+    let seen = rows.map(of_file);
+    let told = |lab: &Lab<'_>, value| {
+        Option::map_or_else(value, || Measured::NotRead(lab.why("refused")), Measured::Is)
+    };
+    let count = seen.as_ref().map(|seen| Value::Count(seen.len() as u64));
+    let size = seen.as_ref().map(|seen| Value::Bytes(seen.iter().map(|range| range.len().0).sum()));
+    let start = seen.as_ref().and_then(|seen| seen.first()).map(|range| Value::Addr(range.start().0));
     let page = lab.page();
-    for (id, predicted, of) in [
-        (
-            "static-vmas",
-            Value::Count(tiny::PIECES),
-            (|rows| Value::Count(rows.len() as u64)) as fn(&[VmaRow]) -> Value,
-        ),
-        ("static-bytes", Value::Bytes(tiny::PIECES * page), |rows| {
-            Value::Bytes(rows.iter().map(|row| row.range.len().0).sum())
-        }),
-        ("static-start", Value::Addr(tiny::START), |rows| {
-            Value::Addr(rows.first().map_or(0, |row| row.range.start().0))
-        }),
+    for (id, predicted, measured) in [
+        ("static-vmas", Value::Count(tiny::PIECES), count),
+        ("static-bytes", Value::Bytes(tiny::PIECES * page), size),
+        ("static-start", Value::Addr(tiny::START), start),
     ] {
-        let measured =
-            files.as_deref().map(of).map_or_else(|| Measured::NotRead(lab.why("refused")), Measured::Is);
+        let measured = told(lab, measured);
         lab.fact(id, Expected::Is(predicted), measured);
     }
     Ok(())
+}
+
+/// Makes the tiny program, starts it, reads its map and ends it; `None` where that is not allowed or not possible.
+fn start_tiny(lab: &mut Lab<'_>, bytes: u64) -> Result<Option<Vec<VmaRow>>, LabError> {
+    let made = lab.own_unshown([0; 5])?;
+    lab.did("fd = memfd_create(\"vmatlas-lab\", MFD_EXEC)", made.map(|fd| fd.to_string()));
+    let Ok(fd) = made else { return Ok(None) };
+    lab.did(format!("write(fd, program, {bytes})"), Ok(bytes.to_string()));
+    let shown = format!("posix_spawn(&pid, \"/proc/self/fd/{fd}\", NULL, NULL, argv, environ)");
+    let Ok(mut child) = lab.spawn(fd, &shown)? else { return Ok(None) };
+    let rows = State::read(child.process())?.rows;
+    map_part(lab, "label static-map", rows.clone());
+    lab.end_child(&mut child)?.unwrap_or(0);
+    Ok(Some(rows))
 }
 
 /// Shows a map whose pages are not of interest.

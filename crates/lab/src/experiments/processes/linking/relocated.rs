@@ -105,7 +105,7 @@ fn relro(path: &[u8], base: u64, page: u64) -> Option<AddrRange> {
 
 fn table(lab: &mut Lab<'_>, pieces: &[Piece]) {
     let head = |name: &str| Say::new(lab.report.info.text(&format!("label {name}")));
-    let heads = ["offset", "allows", "mapped", "resident", "shared", "own"].map(head).into();
+    let heads = ["offset", "allows", "mapped", "resident", "shared", "copied"].map(head).into();
     let size = |piece: &Piece, fields: &[Field]| {
         piece.size(fields).map_or_else(|| "?".to_owned(), |size| units::size(Bytes(size)))
     };

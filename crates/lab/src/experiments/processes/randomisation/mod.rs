@@ -59,7 +59,8 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
         });
         Ok(())
     })?;
-    let begin = AddrRange::from_len(Addr(own[0].unwrap_or(0)), Bytes(0)).unwrap_or(AddrRange::ALL);
+    let [_, begin, ..] = own;
+    let begin = AddrRange::from_len(Addr(begin.unwrap_or(0)), Bytes(0)).unwrap_or(AddrRange::ALL);
     let begin = part_of(begin, 0, SHOWN);
 
     let mut child = lab.step_alone("fork", |lab| {
