@@ -27,8 +27,11 @@ pub(crate) struct Randomised {
 pub(crate) type Bits = u32;
 
 impl Randomised {
-    /// Looks; `None` where the program's own file cannot be read.
+    /// Looks; `None` where the program's own file cannot be read, and in user-mode Linux, which chooses in ways of its own.
     pub(crate) fn read(page: PageSize) -> Option<Randomised> {
+        if crate::machine::is_user_mode() {
+            return None;
+        }
         let number = |path| fs::read_to_string(path).ok()?.trim().parse().ok();
         let elf = Elf::read(File::open("/proc/self/exe").ok()?)?;
         // arch/x86/Kconfig and arch/arm64/Kconfig, ARCH_MMAP_RND_BITS_MIN; STACK_RND_MASK of asm/elf.h.

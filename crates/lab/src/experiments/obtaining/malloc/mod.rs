@@ -1,9 +1,9 @@
 //! malloc: what it takes from brk and what from mmap, what it keeps of what is freed, and a second thread's arena.
 
+mod look;
 mod own;
 mod predict;
 
-use crate::command::Command;
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
 use crate::info::{Info, Setup};
@@ -12,11 +12,11 @@ use crate::report::Report;
 use crate::say::Say;
 use crate::settings::Param;
 use crate::squares::part_of;
-use crate::state::State;
 use crate::texts;
+use look::{OTHER_ARENA, heap, unknown};
 use own::{FREE, MALLOC, SLOTS, SMALL, THREAD};
 use predict::{Malloc, Place, STEP, chunk};
-use vmatlas_event::{Addr, AddrRange, Bytes, VmaRow};
+use vmatlas_event::{Addr, AddrRange, Bytes};
 
 /// What is known of it before it is made.
 pub(crate) static INFO: Info = Info::new("malloc", (include_str!("en.md"), include_str!("ja.md")), make)
@@ -32,9 +32,6 @@ const BLOCK: u64 = 100 << 10;
 const ONE: u64 = BLOCKS;
 /// What an arena of a second thread reserves, and what its address is a multiple of: glibc's HEAP_MAX_SIZE.
 const ARENA: u64 = 64 << 20;
-/// In the header of a block: it has a mapping of its own; it is not in the main arena.
-const IS_MAPPED: u64 = 2;
-const OTHER_ARENA: u64 = 4;
 /// Pages in the picture, half of them above the end of the heap to come.
 const SHOWN: u64 = 6;
 
@@ -203,31 +200,6 @@ impl Work<'_> {
         self.seen("other-arena", Value::Yes(true), other.map(Value::Yes));
         Ok(())
     }
-
-    /// The word before a block, its header: the size with the header, and flags in the three lowest bits. `None` where
-    /// there may be none.
-    fn header(&mut self, block: u64) -> Result<Option<u64>, LabError> {
-        if self.unknown.is_some_and(|why| why != "tuned") {
-            return Ok(None);
-        }
-        let mut word = [0; 8];
-        for (byte, at) in word.iter_mut().zip(block.saturating_sub(8)..) {
-            *byte = self.lab.command(Command::Peek(Addr(at)))?.unwrap_or(0) as u8;
-        }
-        Ok(Some(u64::from_ne_bytes(word)))
-    }
-
-    /// Where a block is, by the map and by its header.
-    fn place_of(&mut self, block: u64) -> Result<String, LabError> {
-        let in_heap = self.lab.after.row_at(Addr(block)).is_some_and(is_heap);
-        let is_mapped = self.header(block)?.map_or(!in_heap, |word| word & IS_MAPPED != 0);
-        let word = match (in_heap, is_mapped) {
-            (true, false) => "heap",
-            (false, true) => "mmap",
-            _ => "?",
-        };
-        Ok(word.to_owned())
-    }
 }
 
 fn free(lab: &mut Lab<'_>, slot: u64, name: String) -> Result<(), LabError> {
@@ -238,36 +210,4 @@ fn free(lab: &mut Lab<'_>, slot: u64, name: String) -> Result<(), LabError> {
 
 fn done(reply: crate::command::Reply, size: u64) -> Result<u64, LabError> {
     reply.map_err(|errno| LabError::Refused { length: Bytes(size), errno })
-}
-
-fn is_heap(row: &VmaRow) -> bool {
-    row.special() == Some(b"heap")
-}
-
-/// The heap; nothing where there is none.
-fn heap(state: &State) -> AddrRange {
-    let all = state.rows.iter().filter(|row| is_heap(row)).map(|row| row.range);
-    all.reduce(AddrRange::hull).or_else(|| AddrRange::from_len(Addr(0), Bytes(0))).unwrap_or(AddrRange::ALL)
-}
-
-/// Why it cannot be said what malloc will do here: the section with the reason.
-fn unknown(lab: &Lab<'_>) -> Option<&'static str> {
-    // Other allocators have it in their names: libjemalloc, libtcmalloc, libmimalloc.
-    let replaces = |row: &VmaRow| {
-        let file = row.name_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        row.has_file() && file.windows(6).any(|part| part == b"malloc")
-    };
-    let tunes = |name: std::ffi::OsString| {
-        let name = name.to_string_lossy();
-        name.starts_with("MALLOC_") || name == "GLIBC_TUNABLES"
-    };
-    if !cfg!(target_env = "gnu") {
-        Some("other-library")
-    } else if lab.after.rows.iter().any(replaces) {
-        Some("replaced")
-    } else if std::env::vars_os().any(|(name, _)| tunes(name)) {
-        Some("tuned")
-    } else {
-        None
-    }
 }
