@@ -3,6 +3,7 @@
 use crate::command::Command;
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
+use crate::files::memfd_noexec;
 use crate::info::{Info, Need, Setup};
 use crate::lab::{Lab, RW};
 use crate::report::{Part, Report, SizeRow};
@@ -121,8 +122,7 @@ fn prepare(lab: &mut Lab<'_>, size: u64) -> Result<(AddrRange, u64, u64), LabErr
         format!("madvise({at}, {size}, MADV_NOHUGEPAGE)"),
     )?;
     lab.touch(area, 0, size / lab.page(), Touch::Write)?.unwrap_or(0);
-    // With 2 the kernel insists on files that cannot be executed (vm.memfd_noexec).
-    let strict = fs::read_to_string("/proc/sys/vm/memfd_noexec").is_ok_and(|text| text.trim() == "2");
+    let strict = memfd_noexec();
     let mut open = |flags: u64, word: &str| {
         let flags = if strict { flags | MFD_NOEXEC_SEAL } else { flags };
         let fd = lab.call(

@@ -72,21 +72,14 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
     lab.is("fork-same", Value::Yes(true), Value::Yes(places(child.process())? == own));
     lab.draw("fork", begin, &[], &[("child", child.process())])?;
 
+    let predicted = PLACES.map(|(name, _)| expected(&lab, how, name, starts));
     let seen = lab.step_alone("starts", |lab| {
         let seen = start(lab, &mut child, starts)?;
         lab.say("starts");
         Ok(seen)
     })?;
     lab.draw("starts", begin, &[], &[("child", child.process())])?;
-    for (index, (name, id)) in PLACES.into_iter().enumerate() {
-        let bits = how.and_then(|how| Some((how, how.is_on()?)));
-        let bits =
-            bits.map(|(how, is_on)| if is_on { bits_of(how, name, lab.report.machine.page) } else { 0 });
-        let predicted = match bits {
-            None => Expected::Unknown(lab.why("setting")),
-            Some(0) => Expected::Is(Value::Count(0)),
-            Some(bits) => Expected::AtLeast(Value::Count(certainly_seen(bits, starts))),
-        };
+    for ((index, (_, id)), predicted) in PLACES.into_iter().enumerate().zip(predicted) {
         let all: Option<Vec<u64>> = seen.iter().map(|places| *places.get(index)?).collect();
         let measured = match all {
             Some(all) => Measured::Is(Value::Count(differing(&all))),
@@ -122,6 +115,17 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
     lab.fact("off-program", predicted, measured);
     lab.step_alone("end", |lab| lab.end_child(&mut child))?.unwrap_or(0);
     Ok(lab.end())
+}
+
+/// How many bits of a place are to differ.
+fn expected(lab: &Lab<'_>, how: Option<Randomised>, name: &str, starts: u64) -> Expected {
+    let Some((how, is_on)) = how.and_then(|how| Some((how, how.is_on()?))) else {
+        return Expected::Unknown(lab.why("setting"));
+    };
+    match if is_on { bits_of(how, name, lab.report.machine.page) } else { 0 } {
+        0 => Expected::Is(Value::Count(0)),
+        bits => Expected::AtLeast(Value::Count(certainly_seen(bits, starts))),
+    }
 }
 
 fn personality() -> Command {
