@@ -6,6 +6,7 @@
 use crate::cleanup::{JANITOR_ARGUMENT, be_the_janitor};
 use crate::command::{COMMAND_SIZE, Command, Reply, encode_reply};
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use vmatlas_event::{Addr, AddrRange, Bytes, Errno, MapFlags, Pid, ProtArg};
 use vmatlas_sys::exit_now;
 use vmatlas_sys::mem::{self, MmapArgs, Touch};
@@ -131,6 +132,7 @@ impl Subject {
             Command::Peek(addr) => Ok(u64::from(bench.peek(addr))),
             Command::Poke(addr, value) => bench.poke(addr, value).map(|()| 0),
             Command::Fork { peer } => self.fork(peer as usize),
+            Command::Spawn { peer, file } => self.spawn(peer as usize, file),
             Command::Wait(pid) => bench.wait(Pid(pid as i32)),
             Command::Exec => {
                 let word = PEER_FDS.iter().zip([c"22", c"23"]).find(|(peer, _)| **peer == fd);
@@ -156,6 +158,21 @@ impl Subject {
         let pid = self.bench.fork(body)?;
         self.bench.close(fd);
         Ok(pid.0 as u64)
+    }
+
+    /// Another program, which gets its own socket and none of ours. The standard library calls posix_spawn(3) for it, and
+    /// allocates.
+    fn spawn(&self, peer: usize, file: u64) -> Reply {
+        const EIO: Errno = Errno(5);
+        let fd = PEER_FDS.get(peer).copied().ok_or(NO_SUCH)?;
+        let ours = || PEER_FDS.into_iter().chain([COMMAND_FD]).filter(|other| *other != fd);
+        let path = if file == 0 { "/proc/self/exe".to_owned() } else { format!("/proc/self/fd/{file}") };
+        ours().for_each(|other| self.bench.close_on_exec(other, true));
+        let word = fd.to_string();
+        let child = std::process::Command::new(path).arg0("vmatlas").args([CHILD_ARGUMENT, &word]).spawn();
+        ours().for_each(|other| self.bench.close_on_exec(other, false));
+        self.bench.close(fd);
+        child.map(|child| child.id().into()).map_err(|error| error.raw_os_error().map_or(EIO, Errno))
     }
 }
 

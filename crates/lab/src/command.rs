@@ -30,6 +30,9 @@ pub(crate) enum Command {
     Poke(Addr, u8),
     /// fork(2); the child takes commands from this socket, and the answer is its PID.
     Fork { peer: u64 },
+    /// posix_spawn(3) of a program: of the one in a file that is open here, or with 0 of this one; it takes commands from
+    /// this socket, and the answer is its PID.
+    Spawn { peer: u64, file: u64 },
     /// waitpid(2); the answer is the status, or 256 and the signal.
     Wait(u64),
     /// execve(2) of this program; the answer comes from the new one.
@@ -54,6 +57,7 @@ impl Command {
             Command::Wait(pid) => [8, pid, 0, 0, 0, 0, 0, 0],
             Command::Exec => [9, 0, 0, 0, 0, 0, 0, 0],
             Command::Own { experiment, args: [a, b, c, d, e] } => [10, experiment, a, b, c, d, e, 0],
+            Command::Spawn { peer, file } => [11, peer, file, 0, 0, 0, 0, 0],
             Command::Mmap(a) => {
                 // Sign-extended, as the kernel takes a descriptor of -1.
                 let fd = i64::from(a.fd) as u64;
@@ -93,6 +97,7 @@ impl Command {
             8 => Command::Wait(a),
             9 => Command::Exec,
             10 => Command::Own { experiment: a, args: [b, c, d, e, f] },
+            11 => Command::Spawn { peer: a, file: b },
             _ => return None,
         })
     }
@@ -145,6 +150,7 @@ mod tests {
             Command::Peek(Addr(7)),
             Command::Poke(Addr(7), 255),
             Command::Fork { peer: 1 },
+            Command::Spawn { peer: 1, file: 24 },
             Command::Wait(9),
             Command::Exec,
             Command::Own { experiment: 4, args: [1, 2, 3, 4, 5] },

@@ -38,6 +38,11 @@ pub(crate) fn marked_pages(pages: u64) -> Vec<u8> {
     (0..pages).flat_map(|index| std::iter::repeat_n(mark(index), page)).collect()
 }
 
+/// Whether the kernel insists that files of memfd_create(2) cannot be executed (vm.memfd_noexec is 2).
+pub(crate) fn memfd_noexec() -> bool {
+    std::fs::read_to_string("/proc/sys/vm/memfd_noexec").is_ok_and(|text| text.trim() == "2")
+}
+
 impl Fixture {
     /// Makes it, writes the bytes, and waits until the file system has them (fsync(2)).
     ///

@@ -10,6 +10,7 @@
 mod child;
 mod cleanup;
 mod command;
+mod elf;
 mod error;
 mod experiments;
 mod facts;
@@ -20,6 +21,7 @@ mod machine;
 mod marks;
 mod program;
 mod quiz;
+mod randomised;
 pub mod render;
 mod report;
 mod say;

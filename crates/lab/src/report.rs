@@ -71,6 +71,17 @@ pub enum Part {
     Sizes(Vec<SizeRow>),
     /// Looks at the process, one after the other.
     Samples(Vec<Sample>),
+    /// A table: numbers, addresses and names that are the same in every language.
+    Table(TablePart),
+}
+
+/// A table.
+#[derive(Clone, Debug)]
+pub struct TablePart {
+    /// What its columns are.
+    pub heads: Vec<Say>,
+    /// Its lines, each with as many cells; the first is to the left, the others to the right.
+    pub rows: Vec<Vec<String>>,
 }
 
 /// A map, with what came since an earlier one.

@@ -12,7 +12,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
-use vmatlas_event::{Addr, AddrRange, Pid};
+use vmatlas_event::{Addr, AddrRange, Errno, Pid};
 use vmatlas_proc::{ProcKernel, ProcRoot, Process};
 use vmatlas_sys::mem::{MmapArgs, Touch};
 use vmatlas_sys::signal::Inherited;
@@ -97,16 +97,34 @@ impl Subject {
 
     /// Makes a child of it with fork(2).
     pub(crate) fn fork(&mut self) -> Result<Peer, LabError> {
-        let refused = |why: String| LabError::Start { why };
-        let reply = self.command(Command::Fork { peer: self.children });
-        let pid = reply.map_err(|how| LabError::Ended { how })?;
-        let pid = pid.map_err(|errno| refused(vmatlas_sys::errno_text(errno)))?;
-        if self.peers.is_empty() {
-            return Err(refused("too many children".to_owned()));
+        let child = self.child(|peer| Command::Fork { peer })?;
+        child.map_err(|errno| LabError::Start { why: vmatlas_sys::errno_text(errno) })
+    }
+
+    /// Makes a child of it that is another program, with posix_spawn(3): the one in a file that is open in the subject, or
+    /// with 0 its own. The child is there when it has said so.
+    pub(crate) fn spawn(&mut self, file: u64) -> Result<Result<Peer, Errno>, LabError> {
+        let mut child = self.child(|peer| Command::Spawn { peer, file })?;
+        if let Ok(child) = &mut child {
+            read_reply(&mut child.commands);
         }
+        Ok(child)
+    }
+
+    fn child(&mut self, command: impl FnOnce(u64) -> Command) -> Result<Result<Peer, Errno>, LabError> {
+        if self.peers.is_empty() {
+            return Err(LabError::Start { why: "too many children".to_owned() });
+        }
+        let reply = self.command(command(self.children)).map_err(|how| LabError::Ended { how })?;
+        // Made or not, the subject has closed its end.
         self.children += 1;
-        let process = ProcRoot::system().process(Pid(pid as i32))?;
-        Ok(Peer { commands: self.peers.remove(0), process })
+        let commands = self.peers.remove(0);
+        let made =
+            |pid| ProcRoot::system().process(Pid(pid as i32)).map(|process| Peer { commands, process });
+        match reply {
+            Ok(pid) => Ok(Ok(made(pid)?)),
+            Err(errno) => Ok(Err(errno)),
+        }
     }
 
     pub(crate) fn pid(&self) -> Pid {

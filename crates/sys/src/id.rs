@@ -30,10 +30,20 @@ pub fn page_size() -> PageSize {
 
 /// Whether programs we start have READ_IMPLIES_EXEC (personality(2)): what they may read they may execute.
 pub fn read_implies_exec() -> bool {
+    persona() & libc::READ_IMPLIES_EXEC != 0
+}
+
+/// Whether programs we start have addresses that are not chosen at random (ADDR_NO_RANDOMIZE of personality(2), as
+/// setarch(8) -R and gdb set it).
+pub fn addr_no_randomize() -> bool {
+    persona() & libc::ADDR_NO_RANDOMIZE != 0
+}
+
+/// The flags of personality(2); none where they may not be asked for.
+fn persona() -> libc::c_int {
     const ASK: libc::c_ulong = 0xffff_ffff;
     // SAFETY: this number only asks.
-    let persona = unsafe { libc::personality(ASK) };
-    persona >= 0 && persona & libc::READ_IMPLIES_EXEC != 0
+    unsafe { libc::personality(ASK) }.max(0)
 }
 
 /// Clock ticks per second, the unit of start times in /proc.

@@ -29,8 +29,8 @@ pub use cache::pages_in_cache;
 pub use clock::{cpu_time, now, realtime_offset, sleep, thread_cpu_time};
 pub use errno::{errno_name, errno_text, last_errno};
 pub use id::{
-    PidFd, effective_uid, hostname_release, page_size, read_implies_exec, real_uid, same_address_space,
-    self_pid, ticks_per_second,
+    PidFd, addr_no_randomize, effective_uid, hostname_release, page_size, read_implies_exec, real_uid,
+    same_address_space, self_pid, ticks_per_second,
 };
 pub use pagemap_scan::{PageRun, PageTraits, ScanStep, pagemap_scan};
 pub use poll::wait_writable;

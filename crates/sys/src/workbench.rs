@@ -61,6 +61,8 @@ pub const CALLS: &[Call] = &[
     plain("shmat", libc::SYS_shmat),
     plain("shmdt", libc::SYS_shmdt),
     plain("shmctl", libc::SYS_shmctl),
+    // Of this process and what it starts; what is mapped already stays as it is.
+    plain("personality", libc::SYS_personality),
 ];
 
 /// The name that stands in for every name of a call.
@@ -231,6 +233,13 @@ impl Workbench {
         now.rlim_cur = soft.min(now.rlim_max);
         // SAFETY: reads one struct.
         check(i64::from(unsafe { libc::setrlimit(resource, &now) })).map(|_| ())
+    }
+
+    /// Sets or clears close-on-exec (fcntl(2), FD_CLOEXEC) of a descriptor: with it, no program that is executed gets it.
+    pub fn close_on_exec(&self, fd: i32, close: bool) {
+        let flags = if close { libc::FD_CLOEXEC } else { 0 };
+        // SAFETY: three numbers.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, flags) };
     }
 
     /// close(2), for descriptors that only their number is known of.

@@ -42,6 +42,11 @@ const TOOLS: &[Tool] = &[
     Tool { program: "gdb", packages: &["gdb"], reason: "asks a program for its own malloc_info(3)" },
     Tool { program: "less", packages: &["less"], reason: "a full-screen program" },
     Tool {
+        program: "setarch",
+        packages: &["util-linux"],
+        reason: "starts programs without random addresses",
+    },
+    Tool {
         program: "setpriv",
         packages: &["util-linux"],
         reason: "runs the tests once more as an ordinary user",

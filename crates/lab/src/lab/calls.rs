@@ -5,7 +5,7 @@ use crate::command::{Command, Reply};
 use crate::error::LabError;
 use crate::report::{DidPart, Part};
 use crate::subject::Peer;
-use vmatlas_event::{Addr, AddrRange, Bytes, MapFlags, ProtArg};
+use vmatlas_event::{Addr, AddrRange, Bytes, Errno, MapFlags, ProtArg};
 use vmatlas_sys::mem::{MmapArgs, Touch};
 use vmatlas_sys::workbench::CALLS;
 use vmatlas_view::call as words;
@@ -174,6 +174,16 @@ impl Lab<'_> {
     pub(crate) fn fork(&mut self) -> Result<Peer, LabError> {
         let peer = self.subject.fork()?;
         self.did("fork()", Ok(peer.pid().to_string()));
+        Ok(peer)
+    }
+
+    /// posix_spawn(3) of the program in a file that is open in the subject, or with 0 of the subject's own.
+    ///
+    /// # Errors
+    /// When the subject is gone; a refusal is a reply.
+    pub(crate) fn spawn(&mut self, file: u64, shown: &str) -> Result<Result<Peer, Errno>, LabError> {
+        let peer = self.subject.spawn(file)?;
+        self.did(shown, peer.as_ref().map(|peer| peer.pid().to_string()).map_err(|errno| *errno));
         Ok(peer)
     }
 

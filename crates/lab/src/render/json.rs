@@ -88,6 +88,10 @@ fn part(part: &Part) -> Json {
             let size = |row: &crate::report::SizeRow| json!({ "what": row.what.get(Lang::En), "before": row.before.map(|b| b.0), "after": row.after.0 });
             json!({ "sizes": sizes.iter().map(size).collect::<Vec<_>>() })
         }
+        Part::Table(table) => json!({
+            "columns": table.heads.iter().map(|head| head.get(Lang::En)).collect::<Vec<_>>(),
+            "rows": table.rows,
+        }),
         Part::Samples(samples) => {
             let sample = |s: &crate::Sample| {
                 json!({

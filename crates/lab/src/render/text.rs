@@ -3,7 +3,7 @@
 use super::maps;
 use crate::facts::Fact;
 use crate::info::Info;
-use crate::report::{CallPart, DidPart, Figure, Part, Report, SizeRow, Step};
+use crate::report::{CallPart, DidPart, Figure, Part, Report, SizeRow, Step, TablePart};
 use crate::say::Say;
 use crate::settings::Param;
 use crate::texts;
@@ -104,6 +104,7 @@ pub(super) fn part(out: &mut dyn Write, part: &Part, look: &Look) -> fmt::Result
         Part::Sizes(sizes) => sizes_part(out, sizes, look),
         // The chart shows them.
         Part::Samples(_) => Ok(()),
+        Part::Table(table) => table_part(out, table, look),
     }
 }
 
@@ -240,6 +241,15 @@ fn sums_part(out: &mut dyn Write, sums: &[(&'static str, u64, Bytes, Bytes)], lo
         ]);
     }
     write_table(out, &[Align::Left, Align::Right, Align::Right, Align::Right], &rows, look.style, None)
+}
+
+fn table_part(out: &mut dyn Write, table: &TablePart, look: &Look) -> fmt::Result {
+    let heads = table.heads.iter().map(|head| Cell::new(head.get(look.lang)).paint(Paint::Heading));
+    let mut rows: Vec<Vec<Cell>> = vec![heads.collect()];
+    rows.extend(table.rows.iter().map(|row| row.iter().map(|cell| Cell::new(cell.clone())).collect()));
+    let mut aligns = vec![Align::Right; table.heads.len()];
+    aligns.iter_mut().take(1).for_each(|first| *first = Align::Left);
+    write_table(out, &aligns, &rows, look.style, Some(look.columns))
 }
 
 fn sizes_part(out: &mut dyn Write, sizes: &[SizeRow], look: &Look) -> fmt::Result {

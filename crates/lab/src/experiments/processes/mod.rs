@@ -3,11 +3,9 @@
 use crate::info::Info;
 
 mod fork_cow;
+mod fork_exec;
+mod linking;
+mod randomisation;
 
-/// In the order to learn from them; those in comments are still to come, each at its place.
-pub(super) static ALL: &[&Info] = &[
-    &fork_cow::INFO,
-    // &fork_exec::INFO,
-    // &linking::INFO,
-    // &randomisation::INFO,
-];
+/// In the order to learn from them.
+pub(super) static ALL: &[&Info] = &[&fork_cow::INFO, &fork_exec::INFO, &linking::INFO, &randomisation::INFO];

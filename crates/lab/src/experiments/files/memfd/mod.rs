@@ -2,6 +2,7 @@
 
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
+use crate::files::memfd_noexec;
 use crate::info::{Info, Setup};
 use crate::lab::{Lab, RW};
 use crate::report::Report;
@@ -85,9 +86,7 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
 
 /// Makes the file and gives it its size: the descriptor, a number of the subject's.
 fn create(lab: &mut Lab<'_>, length: u64) -> Result<u64, LabError> {
-    // With 2 the kernel insists on files that cannot be executed (vm.memfd_noexec).
-    let strict = std::fs::read_to_string("/proc/sys/vm/memfd_noexec").is_ok_and(|text| text.trim() == "2");
-    let (flags, words) = match strict {
+    let (flags, words) = match memfd_noexec() {
         true => (MFD_CLOEXEC | MFD_NOEXEC_SEAL, "MFD_CLOEXEC|MFD_NOEXEC_SEAL"),
         false => (MFD_CLOEXEC, "MFD_CLOEXEC"),
     };
