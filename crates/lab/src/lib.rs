@@ -18,6 +18,7 @@ mod info;
 mod lab;
 mod machine;
 mod marks;
+mod memory;
 mod program;
 mod quiz;
 pub mod render;

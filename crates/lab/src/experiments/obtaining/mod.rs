@@ -3,7 +3,7 @@
 use crate::info::Info;
 
 mod brk;
-mod mmap;
+pub(super) mod mmap;
 mod one_byte;
 
 /// In the order to learn from them; those in comments are still to come, each at its place.
