@@ -136,18 +136,20 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     lab.step("file", |lab| page_out(lab, mapped))?.unwrap_or(0);
     let (left, _) = count(&lab, mapped)?;
     lab.draw("file", part_of(mapped, 0, SHOWN.min(pages)), &all, &[])?;
-    // A file that is nowhere but in memory is like memory of the program's own.
-    let in_memory = |lab: &Lab<'_>, expected| match stays && has {
+    // Pages of a file that is nowhere but in memory leave the page table, and stay in memory or go to swap.
+    let predicted = match stays {
         true => Expected::Unknown(lab.why("in-memory")),
-        false => expected,
+        false => Expected::Is(Value::Pages(0)),
     };
-    let predicted = in_memory(&lab, Expected::Is(Value::Pages(if stays { pages } else { 0 })));
     let measured = read(&lab, Value::Pages(left));
     lab.fact("file-left", predicted, measured);
     lab.step("file-back", |lab| lab.touch(mapped, 0, pages, Touch::Read))?.unwrap_or(0);
     let major = lab.after.major_faults.saturating_sub(lab.before.major_faults);
-    let expected = if stays { Expected::Is(Value::Count(0)) } else { Expected::AtLeast(Value::Count(1)) };
-    let predicted = in_memory(&lab, expected);
+    let predicted = match stays {
+        true if has => Expected::Unknown(lab.why("in-memory")),
+        true => Expected::Is(Value::Count(0)),
+        false => Expected::AtLeast(Value::Count(1)),
+    };
     let measured = read(&lab, Value::Count(major));
     lab.fact("file-major", predicted, measured);
     Ok(lab.end())
