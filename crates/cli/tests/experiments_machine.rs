@@ -189,11 +189,42 @@ fn interrupted(words: &[&str], path: &str, stop: usize, signal: i32, folder: &Pa
         }
     }
     made.wait().unwrap();
+    // Its janitor is the last to let go of the setting.
+    let is_free = || fs::File::open(path).unwrap().try_lock().is_ok();
+    assert!(wait_until(is_free, Duration::from_secs(20)), "{words:?} at {stop}: {path} is still held");
     let is_back = || fs::read(path).unwrap() == before;
     assert!(wait_until(is_back, Duration::from_secs(20)), "{words:?} at {stop}: {path} is not as it was");
     let files = || fs::read_dir(folder).unwrap().count();
     assert!(wait_until(|| files() == 0, Duration::from_secs(10)), "{words:?} at {stop} left files");
     found.then_some(is_changed)
+}
+
+/// Checks that nobody takes a changed setting for the machine's: a second experiment may not change it meanwhile.
+#[test]
+fn settings_are_changed_by_one_at_a_time() {
+    if !need_root("settings of the machine are changed") {
+        return;
+    }
+    let _machine = one_at_a_time();
+    let dir = tempfile::tempdir().unwrap();
+    if facts(dir.path(), &["overcommit", "--mode", "1"]).is_none() {
+        return;
+    }
+    let before = fs::read(OVERCOMMIT).unwrap();
+    let mut command = vmatlas(dir.path());
+    command.args(["lab", "overcommit", "--mode", "1", "--wait"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut first = Tracee::start(&mut command).unwrap();
+    while !first.read_line().unwrap().contains("Press Enter") {}
+    let second = lab(dir.path(), &["overcommit", "--mode", "0"]);
+    let why = String::from_utf8_lossy(&second.stderr);
+    assert!(second.status.code() == Some(1) && why.contains("busy"), "{why}");
+    assert_eq!(fs::read(OVERCOMMIT).unwrap(), b"1\n");
+    vmatlas_sys::kill(first.pid(), SIGKILL).unwrap();
+    first.wait().unwrap();
+    assert!(wait_until(|| fs::read(OVERCOMMIT).unwrap() == before, Duration::from_secs(20)));
+    // Its janitor lets go of the setting a moment later.
+    let again = || lab(dir.path(), &["overcommit", "--mode", "0"]).status.success();
+    assert!(wait_until(again, Duration::from_secs(20)));
 }
 
 /// Checks that a setting is as it was after the experiment, wherever it is interrupted, or killed.

@@ -7,8 +7,8 @@
 use crate::error::LabError;
 use crate::segments;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, BufRead, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -19,6 +19,8 @@ use vmatlas_event::Errno;
 
 /// The hidden first argument that makes vmatlas the janitor.
 pub(crate) const JANITOR_ARGUMENT: &str = "__lab-janitor";
+
+const EBUSY: i32 = 16;
 
 /// Something to undo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,14 +114,14 @@ impl Cleanup {
     /// # Errors
     /// When no process can be started.
     pub(crate) fn start() -> io::Result<Cleanup> {
-        Cleanup::with(Command::new("/proc/self/exe").arg(JANITOR_ARGUMENT))
+        Cleanup::holding(Stdio::null())
     }
 
-    fn with(command: &mut Command) -> io::Result<Cleanup> {
-        let (null, group) = (Stdio::null, 0);
-        let janitor =
-            command.stdin(Stdio::piped()).stdout(null()).stderr(null()).process_group(group).spawn()?;
-        Ok(Cleanup { janitor })
+    /// The same; the janitor keeps something open until all is undone, in place of an output.
+    fn holding(kept: Stdio) -> io::Result<Cleanup> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(JANITOR_ARGUMENT).stdin(Stdio::piped()).stdout(kept).stderr(Stdio::null());
+        Ok(Cleanup { janitor: command.process_group(0).spawn()? })
     }
 
     /// Tells what is to be undone; before it is done, so that there is no moment without.
@@ -152,36 +154,39 @@ impl Cleanup {
         Ok((file, path))
     }
 
-    /// Changes a setting until this value goes, where somebody asked for it; `None` when nobody did.
+    /// Changes a setting until this value goes, where somebody asked for it; `None` when nobody did. `change` makes the new
+    /// value of the present one.
     ///
     /// # Errors
-    /// When it cannot be changed.
-    pub(crate) fn with_setting(path: &str, text: Option<&str>) -> Result<Option<Cleanup>, LabError> {
-        let Some(text) = text else { return Ok(None) };
-        let mut cleanup = Cleanup::start().map_err(LabError::file(path))?;
-        cleanup.set(Path::new(path), text).map_err(LabError::file(path))?;
-        Ok(Some(cleanup))
+    /// When it cannot be changed; EBUSY while another experiment has it changed.
+    pub(crate) fn with_setting(
+        path: &str,
+        change: Option<impl FnOnce(&str) -> String>,
+    ) -> Result<Option<Cleanup>, LabError> {
+        let Some(change) = change else { return Ok(None) };
+        Cleanup::changing(Path::new(path), change).map(Some).map_err(LabError::file(path))
     }
 
-    /// Changes a setting until the end of the experiment. Only for somebody who asked for it.
-    ///
-    /// # Errors
-    /// When it cannot be read or written.
-    pub(crate) fn set(&mut self, path: &Path, text: &str) -> io::Result<()> {
-        let before = fs::read(path)?;
-        self.later(&Undo::Restore(path.to_owned(), chosen(&before).to_vec()))?;
-        fs::write(path, text)
+    fn changing(path: &Path, change: impl FnOnce(&str) -> String) -> io::Result<Cleanup> {
+        let mut file = File::open(path)?;
+        // Another experiment would take our value for the machine's, and leave it there in the end.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(io_error(Errno(EBUSY)));
+        }
+        let mut before = String::new();
+        file.read_to_string(&mut before)?;
+        let before = chosen(&before);
+        let mut cleanup = Cleanup::holding(file.into())?;
+        cleanup.later(&Undo::Restore(path.to_owned(), before.as_bytes().to_vec()))?;
+        fs::write(path, change(before))?;
+        Ok(cleanup)
     }
 }
 
 /// What to write to a setting to have what was read of it: some list all their words, the chosen one in brackets.
-fn chosen(text: &[u8]) -> &[u8] {
-    let start = text.iter().position(|byte| *byte == b'[');
-    let end = text.iter().position(|byte| *byte == b']');
-    match (start, end) {
-        (Some(start), Some(end)) => text.get(start + 1..end).unwrap_or(text),
-        _ => text,
-    }
+fn chosen(text: &str) -> &str {
+    let inside = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    inside.map_or(text.trim_end(), |(word, _)| word)
 }
 
 impl Drop for Cleanup {
@@ -239,9 +244,9 @@ mod tests {
     /// Checks that of a setting that lists its words the chosen one is written back, and any other as it was read.
     #[test]
     fn the_chosen_word_is_written_back() {
-        assert_eq!(chosen(b"always [madvise] never\n"), b"madvise");
-        for text in [&b"0\n"[..], b"", b"]x["] {
-            assert_eq!(chosen(text), text);
+        for (text, word) in [("always [madvise] never\n", "madvise"), ("0\n", "0"), ("", ""), ("]x[", "]x[")]
+        {
+            assert_eq!(chosen(text), word);
         }
     }
 }

@@ -36,8 +36,9 @@ const USUAL: u64 = 2 << 20;
 const SHOWN: u64 = 6;
 
 fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
-    let wanted = setup.settings.text("reserve").map(|_| set_aside() + setup.settings.count("reserve"));
-    let _cleanup = Cleanup::with_setting(SET_ASIDE, wanted.map(|n| n.to_string()).as_deref())?;
+    let more = setup.settings.has("reserve").then(|| setup.settings.count("reserve"));
+    let added = |more: u64| move |now: &str| (now.parse().unwrap_or(0u64) + more).to_string();
+    let _cleanup = Cleanup::with_setting(SET_ASIDE, more.map(added))?;
     let at_start = Meminfo::now();
     let huge = at_start.size("Hugepagesize").unwrap_or(Bytes(USUAL));
     let pages = setup.settings.count("pages");
@@ -130,11 +131,6 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     };
     lab.fact("returned", predicted, returned);
     Ok(lab.end())
-}
-
-/// How many the machine has set aside; where that cannot be read, it cannot be changed either.
-fn set_aside() -> u64 {
-    std::fs::read_to_string(SET_ASIDE).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Writes to every small page of the area.

@@ -43,7 +43,8 @@ const NEEDED: u64 = 64 << 20;
 struct Brings(u64, u64);
 
 fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
-    let _cleanup = Cleanup::with_setting(ENABLED, setup.settings.text("mode"))?;
+    let mode = setup.settings.text("mode").map(|mode| |_: &str| mode.to_owned());
+    let _cleanup = Cleanup::with_setting(ENABLED, mode)?;
     let machine = Machine::read();
     let whole = machine.thp.whole.map_or(USUAL, |size| size.0);
     let mode = match machine.thp.mode.as_str() {

@@ -44,7 +44,8 @@ fn own(bench: &Workbench, [limit, ..]: [u64; 5]) -> Reply {
 }
 
 fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
-    let _cleanup = Cleanup::with_setting(OVERCOMMIT, setup.settings.text("mode"))?;
+    let mode = setup.settings.text("mode").map(|mode| |_: &str| mode.to_owned());
+    let _cleanup = Cleanup::with_setting(OVERCOMMIT, mode)?;
     let fixture = Fixture::new(&[1])?;
     let machine = Machine::read();
     let (mode, page) = (machine.overcommit, machine.page.bytes());

@@ -302,7 +302,8 @@ pub(super) fn signal(args: &MmapArgs, pages: u64, setting: Setting<'_>) -> Resul
         return Ok(Some("SIGSEGV"));
     }
     if is_anonymous(args) {
-        return Ok(None);
+        let unpromised = args.flags.has(HUGETLB) && args.flags.has(NORESERVE);
+        return if unpromised { unpromised_signal(pages, setting.machine) } else { Ok(None) };
     }
     match setting.file {
         Some(FileKind::Regular { size, .. }) => {
@@ -310,6 +311,16 @@ pub(super) fn signal(args: &MmapArgs, pages: u64, setting: Setting<'_>) -> Resul
             let there = size.saturating_sub(args.offset).div_ceil(page);
             Ok((pages > there).then_some("SIGBUS"))
         }
+        _ => Err(Why(t::DECIDED_ELSEWHERE)),
+    }
+}
+
+/// The signal where huge pages were not reserved: whether there are enough is seen at the touch.
+fn unpromised_signal(pages: u64, machine: &Machine) -> Result<Option<&'static str>, Why> {
+    let size = machine.memory.huge_size.map_or(1, |size| size.0.max(1));
+    match (machine.memory.huge_free, machine.huge_extra) {
+        (Some(free), _) if pages.saturating_mul(machine.page.bytes()).div_ceil(size) <= free => Ok(None),
+        (Some(_), Some(0)) => Ok(Some("SIGBUS")),
         _ => Err(Why(t::DECIDED_ELSEWHERE)),
     }
 }
