@@ -4,19 +4,23 @@
 //! it (PR_SET_PDEATHSIG). For the rest there is a janitor: vmatlas executed again, in a process group of its own so that
 //! ^C does not reach it, which waits for the end of its input, however we end, and then undoes all it was told of.
 
+use crate::error::LabError;
 use crate::segments;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, BufRead, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use vmatlas_event::Errno;
 
 /// The hidden first argument that makes vmatlas the janitor.
 pub(crate) const JANITOR_ARGUMENT: &str = "__lab-janitor";
+
+const EBUSY: i32 = 16;
 
 /// Something to undo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub(crate) enum Undo {
     Segment(i32),
     /// Remove the segments that a process of ours has made, or is about to make.
     SegmentsOf(i32),
+    /// Take a swap file away from the kernel.
+    SwapOff(PathBuf),
     /// Write a setting back: a file of /proc or /sys, and its text.
     Restore(PathBuf, Vec<u8>),
 }
@@ -35,6 +41,7 @@ impl Undo {
     fn line(&self) -> String {
         match self {
             Undo::Remove(path) => format!("remove {}\n", hex(path.as_os_str().as_bytes())),
+            Undo::SwapOff(path) => format!("swapoff {}\n", hex(path.as_os_str().as_bytes())),
             Undo::Segment(id) => format!("segment {id}\n"),
             Undo::SegmentsOf(pid) => format!("segments-of {pid}\n"),
             Undo::Restore(path, text) => {
@@ -48,6 +55,7 @@ impl Undo {
         let path = |word: &str| Some(PathBuf::from(OsString::from_vec(unhex(word)?)));
         Some(match words.next()? {
             "remove" => Undo::Remove(path(words.next()?)?),
+            "swapoff" => Undo::SwapOff(path(words.next()?)?),
             "segment" => Undo::Segment(words.next()?.parse().ok()?),
             "segments-of" => Undo::SegmentsOf(words.next()?.parse().ok()?),
             "restore" => Undo::Restore(path(words.next()?)?, unhex(words.next().unwrap_or(""))?),
@@ -59,6 +67,7 @@ impl Undo {
     fn undo(&self) {
         let _ = match self {
             Undo::Remove(path) => fs::remove_file(path),
+            Undo::SwapOff(path) => vmatlas_sys::swap_off(path).map_err(io_error),
             Undo::Segment(id) => remove_segment(*id),
             Undo::SegmentsOf(pid) => {
                 wait_for_end(*pid);
@@ -71,7 +80,11 @@ impl Undo {
 }
 
 fn remove_segment(id: i32) -> io::Result<()> {
-    vmatlas_sys::workbench::remove_segment(id).map_err(|errno| io::Error::from_raw_os_error(errno.0))
+    vmatlas_sys::workbench::remove_segment(id).map_err(io_error)
+}
+
+pub(crate) fn io_error(errno: Errno) -> io::Error {
+    io::Error::from_raw_os_error(errno.0)
 }
 
 /// Waits, though not for ever, until a process can make nothing any more. It ends with us, which takes a moment.
@@ -101,14 +114,14 @@ impl Cleanup {
     /// # Errors
     /// When no process can be started.
     pub(crate) fn start() -> io::Result<Cleanup> {
-        Cleanup::with(Command::new("/proc/self/exe").arg(JANITOR_ARGUMENT))
+        Cleanup::holding(Stdio::null())
     }
 
-    fn with(command: &mut Command) -> io::Result<Cleanup> {
-        let (null, group) = (Stdio::null, 0);
-        let janitor =
-            command.stdin(Stdio::piped()).stdout(null()).stderr(null()).process_group(group).spawn()?;
-        Ok(Cleanup { janitor })
+    /// The same; the janitor keeps something open until all is undone, in place of an output.
+    fn holding(kept: Stdio) -> io::Result<Cleanup> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(JANITOR_ARGUMENT).stdin(Stdio::piped()).stdout(kept).stderr(Stdio::null());
+        Ok(Cleanup { janitor: command.process_group(0).spawn()? })
     }
 
     /// Tells what is to be undone; before it is done, so that there is no moment without.
@@ -125,23 +138,55 @@ impl Cleanup {
     /// # Errors
     /// When it cannot be made.
     pub(crate) fn file(&mut self, size: u64) -> io::Result<(File, PathBuf)> {
+        self.file_in(&std::env::temp_dir(), size)
+    }
+
+    /// The same in another folder.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn file_in(&mut self, folder: &Path, size: u64) -> io::Result<(File, PathBuf)> {
         let name = format!("vmatlas-lab-{}-{}", std::process::id(), vmatlas_sys::now().0);
-        let path = std::env::temp_dir().join(name);
+        let path = folder.join(name);
         self.later(&Undo::Remove(path.clone()))?;
         let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         file.set_len(size)?;
         Ok((file, path))
     }
 
-    /// Changes a setting until the end of the experiment. Only for somebody who asked for it.
+    /// Changes a setting until this value goes, where somebody asked for it; `None` when nobody did. `change` makes the new
+    /// value of the present one.
     ///
     /// # Errors
-    /// When it cannot be read or written.
-    #[allow(dead_code, reason = "part of the frame, for experiments to come")]
-    pub(crate) fn set(&mut self, path: &Path, text: &str) -> io::Result<()> {
-        self.later(&Undo::Restore(path.to_owned(), fs::read(path)?))?;
-        fs::write(path, text)
+    /// When it cannot be changed; EBUSY while another experiment has it changed.
+    pub(crate) fn with_setting(
+        path: &str,
+        change: Option<impl FnOnce(&str) -> String>,
+    ) -> Result<Option<Cleanup>, LabError> {
+        let Some(change) = change else { return Ok(None) };
+        Cleanup::changing(Path::new(path), change).map(Some).map_err(LabError::file(path))
     }
+
+    fn changing(path: &Path, change: impl FnOnce(&str) -> String) -> io::Result<Cleanup> {
+        let mut file = File::open(path)?;
+        // Another experiment would take our value for the machine's, and leave it there in the end.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(io_error(Errno(EBUSY)));
+        }
+        let mut before = String::new();
+        file.read_to_string(&mut before)?;
+        let before = chosen(&before);
+        let mut cleanup = Cleanup::holding(file.into())?;
+        cleanup.later(&Undo::Restore(path.to_owned(), before.as_bytes().to_vec()))?;
+        fs::write(path, change(before))?;
+        Ok(cleanup)
+    }
+}
+
+/// What to write to a setting to have what was read of it: some list all their words, the chosen one in brackets.
+fn chosen(text: &str) -> &str {
+    let inside = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    inside.map_or(text.trim_end(), |(word, _)| word)
 }
 
 impl Drop for Cleanup {
@@ -185,6 +230,7 @@ mod tests {
         let undos = [
             Undo::Restore(setting.clone(), b"first\n".to_vec()),
             Undo::Restore(setting.clone(), b"second".to_vec()),
+            Undo::SwapOff(gone.clone()),
             Undo::Remove(gone),
         ];
         let text: String = undos.iter().map(Undo::line).collect();
@@ -193,5 +239,14 @@ mod tests {
         assert_eq!(fs::read(&setting).unwrap(), b"first\n");
         be_the_janitor(Undo::Remove(setting.clone()).line().as_bytes());
         assert!(!setting.exists());
+    }
+
+    /// Checks that of a setting that lists its words the chosen one is written back, and any other as it was read.
+    #[test]
+    fn the_chosen_word_is_written_back() {
+        for (text, word) in [("always [madvise] never\n", "madvise"), ("0\n", "0"), ("", ""), ("]x[", "]x[")]
+        {
+            assert_eq!(chosen(text), word);
+        }
     }
 }

@@ -43,6 +43,15 @@ pub(crate) fn memfd_noexec() -> bool {
     std::fs::read_to_string("/proc/sys/vm/memfd_noexec").is_ok_and(|text| text.trim() == "2")
 }
 
+/// The type of the file system that a file or folder is on; `None` when that cannot be told.
+pub(crate) fn file_system_of(file: &File) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    let id: u64 = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())?;
+    let mounts = mountinfo::parse(&std::fs::read("/proc/self/mountinfo").ok()?);
+    let mount = mounts.into_iter().find(|mount| mount.id == id)?;
+    Some(String::from_utf8_lossy(&mount.fs_type).into_owned())
+}
+
 impl Fixture {
     /// Makes it, writes the bytes, and waits until the file system has them (fsync(2)).
     ///
@@ -122,11 +131,7 @@ impl Fixture {
 
     /// The type of the file system it is on; `None` when that cannot be told.
     pub(crate) fn file_system(&self) -> Option<String> {
-        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.file.as_raw_fd())).ok()?;
-        let id: u64 = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())?;
-        let mounts = mountinfo::parse(&std::fs::read("/proc/self/mountinfo").ok()?);
-        let mount = mounts.into_iter().find(|mount| mount.id == id)?;
-        Some(String::from_utf8_lossy(&mount.fs_type).into_owned())
+        file_system_of(&self.file)
     }
 
     fn failed(&self, why: io::Error) -> LabError {
@@ -140,11 +145,18 @@ impl Lab<'_> {
     /// # Errors
     /// When smaps cannot be read.
     pub(crate) fn dirty(&self, range: AddrRange) -> Result<Option<Bytes>, LabError> {
+        self.smaps(range, &[Field::SharedDirty, Field::PrivateDirty])
+    }
+
+    /// The sum of figures of smaps over the VMAs in a range; `None` where the kernel does not tell one.
+    ///
+    /// # Errors
+    /// When smaps cannot be read.
+    pub(crate) fn smaps(&self, range: AddrRange, fields: &[Field]) -> Result<Option<Bytes>, LabError> {
         let rows = self.subject.state()?.rows;
         let met = rows.iter().map(|row| row.range).filter(|row| row.intersects(range));
         let seen = smaps::read(self.subject.process(), met)?;
-        let dirty = [Field::SharedDirty, Field::PrivateDirty];
-        Ok(seen.per_row.iter().map(|fields| fields.as_ref()?.sum(&dirty)).sum())
+        Ok(seen.per_row.iter().map(|row| row.as_ref()?.sum(fields)).sum())
     }
 
     /// A call of the workbench's table that is shown by nobody.

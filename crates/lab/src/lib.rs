@@ -19,6 +19,7 @@ mod info;
 mod lab;
 mod machine;
 mod marks;
+mod memory;
 mod program;
 mod quiz;
 mod randomised;

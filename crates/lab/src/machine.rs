@@ -38,6 +38,10 @@ pub struct Thp {
     pub mode: String,
     /// The largest page that memory gets without madvise(2); `None` for base pages only.
     pub largest: Option<Bytes>,
+    /// The same of memory with MADV_HUGEPAGE.
+    pub advised: Option<Bytes>,
+    /// What one entry of the upper page table maps, so the largest there can be; `None` when the kernel has none.
+    pub whole: Option<Bytes>,
 }
 
 /// Sizes of /proc/meminfo; `None` where a line is missing.
@@ -127,7 +131,8 @@ fn chosen(text: &str) -> String {
 fn thp(dir: &Path) -> Thp {
     let read = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
     let mode = chosen(&read(dir.join("enabled")));
-    let mut largest = None;
+    let whole = read(dir.join("hpage_pmd_size")).trim().parse().ok().map(Bytes);
+    let (mut largest, mut advised) = (None, None);
     let mut has_sizes = false;
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -139,12 +144,16 @@ fn thp(dir: &Path) -> Thp {
         if word == "always" || word == "inherit" && mode == "always" {
             largest = largest.max(Some(Bytes(kib * 1024)));
         }
+        if word == "always" || word == "madvise" || word == "inherit" && mode != "never" {
+            advised = advised.max(Some(Bytes(kib * 1024)));
+        }
     }
-    if !has_sizes && mode == "always" {
+    if !has_sizes {
         // Before sizes could be chosen (Linux 6.8) there was one.
-        largest = read(dir.join("hpage_pmd_size")).trim().parse().ok().map(Bytes);
+        largest = whole.filter(|_| mode == "always");
+        advised = whole.filter(|_| mode != "never");
     }
-    Thp { mode, largest }
+    Thp { mode, largest, advised, whole }
 }
 
 fn memory(text: &str) -> Memory {
@@ -229,6 +238,31 @@ mod tests {
             Max locked memory         8388608              unlimited            bytes\n";
         let limits = limits(text);
         assert_eq!((limits.data, limits.locked, limits.address_space), (None, Some(Bytes(8 << 20)), None));
+    }
+
+    /// Checks which page sizes memory gets by itself and by advice: a size of its own setting, or what the common one says.
+    #[test]
+    fn settings_of_huge_pages_are_read() {
+        let dir = std::env::temp_dir().join(format!("vmatlas-thp-{}", std::process::id()));
+        let set = |path: &str, text: &str| {
+            let path = dir.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let sizes = || {
+            let thp = thp(&dir);
+            (thp.largest.map(|b| b.0 >> 10), thp.advised.map(|b| b.0 >> 10))
+        };
+        set("hpage_pmd_size", "2097152\n");
+        set("enabled", "always [madvise] never\n");
+        assert_eq!(sizes(), (None, Some(2048)));
+        set("hugepages-2048kB/enabled", "always [inherit] madvise never\n");
+        set("hugepages-64kB/enabled", "[always] inherit madvise never\n");
+        assert_eq!(sizes(), (Some(64), Some(2048)));
+        set("enabled", "always madvise [never]\n");
+        assert_eq!(sizes(), (Some(64), Some(64)));
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!((thp(&dir).whole, sizes()), (None, (None, None)));
     }
 
     /// Checks that the chosen word is the one in brackets.

@@ -4,7 +4,7 @@ use crate::error::LabError;
 use crate::lab::Lab;
 use crate::report::{Figure, Moment};
 use crate::state::{State, pages_of, pages_seen};
-use vmatlas_event::{Addr, AddrRange, Bytes, Sharing, VmaRow};
+use vmatlas_event::{Addr, AddrRange, Bytes, PageCounts, Sharing, VmaRow};
 use vmatlas_proc::Process;
 use vmatlas_view::picture::strip::{Shown, Square};
 
@@ -39,10 +39,14 @@ pub(crate) fn squares(process: &Process, area: AddrRange, changed: &[u64]) -> Re
             return Ok(Square { prot: String::new(), vma: 0, shown: Shown::Hole, changed });
         };
         let here = seen.get(index as usize).copied().unwrap_or_default();
-        let is_zero = here.present && pages_of(process, &state.rows, range)?.zero.0 > 0;
+        let counts =
+            if here.present { pages_of(process, &state.rows, range)? } else { PageCounts::default() };
+        let (is_zero, is_huge) = (counts.zero.0 > 0, counts.huge.0 + counts.hugetlb.0 > 0);
         let shown = match (here.present, is_zero, here.exclusive) {
+            (false, ..) if here.swapped => Shown::Swapped,
             (false, ..) => Shown::Empty,
             (true, true, _) => Shown::Zero,
+            (true, ..) if is_huge => Shown::Huge(here.pfn),
             (true, ..) if here.file => Shown::File(here.pfn),
             (true, false, true) => Shown::Frame(here.pfn),
             (true, false, false) => Shown::Shared(here.pfn),

@@ -13,6 +13,7 @@ mod poll;
 mod procmap_query;
 mod remote;
 mod spawn;
+mod swap;
 mod wait;
 
 pub mod mem;
@@ -37,4 +38,5 @@ pub use poll::wait_writable;
 pub use procmap_query::{MapAnswer, QueryMode, procmap_query};
 pub use remote::process_vm_read;
 pub use spawn::{ExecFailure, Program, Spawned, spawn};
+pub use swap::{swap_off, swap_on};
 pub use wait::{WaitStatus, exit_now, kill, poll_my_children, wait_for, wait_my_children};

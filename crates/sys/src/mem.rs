@@ -167,6 +167,23 @@ fn access(addr: Addr, how: Touch) -> Result<(), Errno> {
     Ok(())
 }
 
+/// How many pages of `range` are in memory: those behind them in the page table, and those that are only in a cache, the
+/// copies of swapped pages among them (mincore(2)).
+///
+/// # Errors
+/// ENOMEM where something in it is not mapped.
+pub fn in_core(range: AddrRange) -> Result<u64, Errno> {
+    let page = crate::page_size().bytes();
+    let mut count = 0;
+    for addr in (range.start().0..range.end().0).step_by(page as usize) {
+        let mut residency = 0u8;
+        // SAFETY: fills one byte for one page, and touches none.
+        check(unsafe { libc::syscall(libc::SYS_mincore, addr, page, &raw mut residency) })?;
+        count += u64::from(residency & 1);
+    }
+    Ok(count)
+}
+
 /// The break now, or after moving it to `addr` (brk(2) by number: the new break, or the old one when refused).
 ///
 /// Only for a process whose allocator does not use the break any more.

@@ -276,6 +276,22 @@ fn sizes_part(out: &mut dyn Write, sizes: &[SizeRow], look: &Look) -> fmt::Resul
     write_table(out, &[Align::Left, Align::Right, Align::Right, Align::Right], &rows, look.style, None)
 }
 
+/// Why facts are open, each reason once, with the facts it is the reason of.
+fn reasons(facts: &[Fact], lang: Lang) -> Vec<(String, Vec<&'static str>)> {
+    let mut all: Vec<(String, Vec<&'static str>)> = Vec::new();
+    for fact in facts {
+        for why in [fact.predicted.why(), fact.measured.why()].into_iter().flatten() {
+            let why = why.get(lang);
+            match all.iter_mut().find(|(known, _)| *known == why) {
+                Some((_, ids)) if ids.last() == Some(&fact.id) => {}
+                Some((_, ids)) => ids.push(fact.id),
+                None => all.push((why, vec![fact.id])),
+            }
+        }
+    }
+    all
+}
+
 pub(super) fn facts(out: &mut dyn Write, facts: &[Fact], look: &Look) -> fmt::Result {
     let lang = look.lang;
     writeln!(out, "\n{}", look.heading(texts::FACTS.get(lang)))?;
@@ -312,10 +328,10 @@ pub(super) fn facts(out: &mut dyn Write, facts: &[Fact], look: &Look) -> fmt::Re
     }
     let aligns = [Align::Left, Align::Right, Align::Right, Align::Left];
     write_table(out, &aligns, &rows, look.style, Some(look.columns))?;
-    for fact in facts {
-        for why in [fact.predicted.why(), fact.measured.why()].into_iter().flatten() {
-            let text = texts::BECAUSE.fill(lang, &[("id", &fact.id), ("why", &why.get(lang))]);
-            writeln!(out, "  {}", look.style.paint(Paint::Faint, &text))?;
+    for (why, ids) in reasons(facts, lang) {
+        let text = texts::BECAUSE.fill(lang, &[("id", &ids.join(", ")), ("why", &why)]);
+        for line in wrap(&text, look.columns.saturating_sub(2).max(24)) {
+            writeln!(out, "  {}", look.style.paint(Paint::Faint, &line))?;
         }
     }
     let bad = facts.iter().filter(|f| f.holds() == Some(false)).count();

@@ -11,14 +11,18 @@ crate::texts! {
     LEGEND: "one box = one VMA, one column = one page, below it its frame; * = changed",
         "枠 1 つが 1 つの領域、列 1 つが 1 ページ、下の段はページフレーム。* は変化した部分";
     /// What colours are.
-    COLORS: "green: a frame of its own; yellow: shared with another process; blue: the zero page; violet: a page of a file",
-        "緑: 専用のページフレーム、黄: ほかのプロセスと共有、青: ゼロページ、紫: ファイルのページ";
+    COLORS: "green: a frame of its own (darker: of a huge page); yellow: shared with another process; blue: the zero page; violet: a page of a file",
+        "緑: 専用のページフレーム (濃い緑: ヒュージページの一部)、黄: ほかのプロセスと共有、青: ゼロページ、紫: ファイルのページ";
     /// A page without a frame.
     EMPTY: "no frame", "未割当";
     /// The zero page.
     ZERO: "zero page", "ゼロページ";
     /// A frame with a number that is hidden.
     FRAME: "own frame", "専用";
+    /// A frame that is a part of a huge page, with a number that is hidden.
+    HUGE: "huge page", "ヒュージ";
+    /// A page that is in swap.
+    SWAPPED: "in swap", "スワップ";
     /// A frame that several processes map.
     SHARED: "shared", "共有";
     /// A page of a file, in the page cache.
@@ -69,6 +73,10 @@ pub enum Shown {
     Zero,
     /// A frame of its own, with its number where that may be known.
     Frame(Option<u64>),
+    /// A frame that is a part of a huge page, mapped as one.
+    Huge(Option<u64>),
+    /// None: what was in it is in swap.
+    Swapped,
     /// A frame that another process maps too.
     Shared(Option<u64>),
     /// A frame of the page cache: a page of a file, or of shared memory.
@@ -82,8 +90,11 @@ impl Shown {
             Shown::Empty => EMPTY.get(lang).to_owned(),
             Shown::Zero => ZERO.get(lang).to_owned(),
             Shown::Frame(None) => FRAME.get(lang).to_owned(),
+            Shown::Huge(None) => HUGE.get(lang).to_owned(),
+            Shown::Swapped => SWAPPED.get(lang).to_owned(),
             Shown::Shared(None) => SHARED.get(lang).to_owned(),
             Shown::File(None) => FILE.get(lang).to_owned(),
+            Shown::Huge(Some(pfn)) => format!("{pfn:#x} H"),
             Shown::Frame(Some(pfn)) | Shown::Shared(Some(pfn)) | Shown::File(Some(pfn)) => {
                 format!("{pfn:#x}")
             }
@@ -95,7 +106,8 @@ impl Shown {
             Shown::Hole | Shown::Empty => Paint::Faint,
             Shown::Zero => Paint::Code,
             Shown::File(_) => Paint::File,
-            Shown::Frame(_) => Paint::Added,
+            Shown::Frame(_) | Shown::Huge(_) => Paint::Added,
+            Shown::Swapped => Paint::Changed,
             Shown::Shared(_) => Paint::Shared,
         }
     }
@@ -107,6 +119,8 @@ impl Shown {
             Shown::Empty => ("#f8f9fb", EDGE),
             Shown::Zero => ("#dbeafe", "#1d4ed8"),
             Shown::Frame(_) => ("#b7e4c7", "#2d6a4f"),
+            Shown::Huge(_) => ("#74c69d", "#1b4332"),
+            Shown::Swapped => ("#fed7aa", "#9a3412"),
             Shown::Shared(_) => ("#fde68a", "#b45309"),
             Shown::File(_) => ("#e9d5ff", "#6b21a8"),
         }

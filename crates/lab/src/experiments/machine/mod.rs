@@ -2,10 +2,12 @@
 
 use crate::info::Info;
 
-/// In the order to learn from them; those in comments are still to come, each at its place.
-pub(super) static ALL: &[&Info] = &[
-    // &huge_pages::INFO,
-    // &explicit_huge_pages::INFO,
-    // &overcommit::INFO,
-    // &swap::INFO,
-];
+mod calls;
+mod explicit_huge_pages;
+mod huge_pages;
+mod overcommit;
+mod swap;
+
+/// In the order to learn from them.
+pub(super) static ALL: &[&Info] =
+    &[&huge_pages::INFO, &explicit_huge_pages::INFO, &overcommit::INFO, &swap::INFO];

@@ -4,7 +4,7 @@ use crate::info::Info;
 
 mod brk;
 mod malloc;
-mod mmap;
+pub(super) mod mmap;
 mod one_byte;
 
 /// In the order to learn from them.

@@ -2,7 +2,7 @@
 
 mod facts;
 mod options;
-mod predict;
+pub(in crate::experiments) mod predict;
 mod texts;
 
 use crate::error::{Ending, LabError};

@@ -40,7 +40,7 @@ pub(super) const SUCCESS: &str = "success";
 
 /// How the call will end.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Ending {
+pub(in crate::experiments) enum Ending {
     /// With an address.
     Succeeds,
     /// With this error, for this reason.
@@ -51,7 +51,7 @@ pub(super) enum Ending {
 
 /// A reason, comparable by its text.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Why(pub(super) Text);
+pub(in crate::experiments) struct Why(pub(in crate::experiments) Text);
 
 impl PartialEq for Why {
     fn eq(&self, other: &Why) -> bool {
@@ -61,7 +61,7 @@ impl PartialEq for Why {
 
 /// The file behind a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FileKind {
+pub(in crate::experiments) enum FileKind {
     /// An ordinary one.
     Regular {
         /// Its size.
@@ -88,11 +88,11 @@ impl FileKind {
 
 /// What a call meets.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Setting<'a> {
-    pub(super) machine: &'a Machine,
+pub(in crate::experiments) struct Setting<'a> {
+    pub(in crate::experiments) machine: &'a Machine,
     /// The subject before the call.
-    pub(super) before: &'a State,
-    pub(super) file: Option<FileKind>,
+    pub(in crate::experiments) before: &'a State,
+    pub(in crate::experiments) file: Option<FileKind>,
 }
 
 fn fails(errno: &'static str, why: Text) -> Result<(), Ending> {
@@ -104,7 +104,7 @@ fn open(why: Text) -> Result<(), Ending> {
 }
 
 /// How the call will end.
-pub(super) fn ending(args: &MmapArgs, setting: Setting<'_>) -> Ending {
+pub(in crate::experiments) fn ending(args: &MmapArgs, setting: Setting<'_>) -> Ending {
     match checks(args, setting) {
         Ok(()) => Ending::Succeeds,
         Err(ending) => ending,
@@ -269,9 +269,9 @@ fn huge(args: &MmapArgs, len: Bytes, machine: &Machine) -> Result<(), Ending> {
     let usual = args.flags.0 >> 26 & 0x3f == 0;
     match (machine.memory.huge_free, machine.memory.huge_size) {
         (Some(free), Some(size)) if usual && len.0 / size.0.max(1) <= free => Ok(()),
-        (Some(_), Some(_)) if usual && machine.huge_extra == Some(0) && !args.flags.has(NORESERVE) => {
-            fails("ENOMEM", t::WHY_NO_HUGE)
-        }
+        // Nothing is promised; where there is no page, the touch fails.
+        (Some(_), Some(_)) if usual && args.flags.has(NORESERVE) => Ok(()),
+        (Some(_), Some(_)) if usual && machine.huge_extra == Some(0) => fails("ENOMEM", t::WHY_NO_HUGE),
         _ => open(t::DECIDED_ELSEWHERE),
     }
 }
@@ -302,7 +302,8 @@ pub(super) fn signal(args: &MmapArgs, pages: u64, setting: Setting<'_>) -> Resul
         return Ok(Some("SIGSEGV"));
     }
     if is_anonymous(args) {
-        return Ok(None);
+        let unpromised = args.flags.has(HUGETLB) && args.flags.has(NORESERVE);
+        return if unpromised { unpromised_signal(pages, setting.machine) } else { Ok(None) };
     }
     match setting.file {
         Some(FileKind::Regular { size, .. }) => {
@@ -310,6 +311,16 @@ pub(super) fn signal(args: &MmapArgs, pages: u64, setting: Setting<'_>) -> Resul
             let there = size.saturating_sub(args.offset).div_ceil(page);
             Ok((pages > there).then_some("SIGBUS"))
         }
+        _ => Err(Why(t::DECIDED_ELSEWHERE)),
+    }
+}
+
+/// The signal where huge pages were not reserved: whether there are enough is seen at the touch.
+fn unpromised_signal(pages: u64, machine: &Machine) -> Result<Option<&'static str>, Why> {
+    let size = machine.memory.huge_size.map_or(1, |size| size.0.max(1));
+    match (machine.memory.huge_free, machine.huge_extra) {
+        (Some(free), _) if pages.saturating_mul(machine.page.bytes()).div_ceil(size) <= free => Ok(None),
+        (Some(_), Some(0)) => Ok(Some("SIGBUS")),
         _ => Err(Why(t::DECIDED_ELSEWHERE)),
     }
 }

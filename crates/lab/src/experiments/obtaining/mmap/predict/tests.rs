@@ -97,6 +97,7 @@ fn anonymous_calls_are_predicted() {
         (args((1 << 20) + 1, 3, 0x2022), "EAGAIN"),
         (args(1, 3, 0x4_0022), SUCCESS),
         (args((4 << 20) + 1, 3, 0x4_0022), "ENOMEM"),
+        (args((4 << 20) + 1, 3, 0x4_4022), SUCCESS),
         (args(4096, 3, 0x22 | 1 << 40), "open"),
         (at(1 << 40, 4096), SUCCESS),
         (at(1 << 46, 4096), "EEXIST"),
@@ -155,6 +156,9 @@ fn files_are_predicted() {
     };
     assert_eq!(raised(args(GIB, 0, 0x22), 1, None), Ok(Some("SIGSEGV")));
     assert_eq!(raised(args(GIB, 3, 0x22), 9, None), Ok(None));
+    // Two huge pages are free: 1,024 pages.
+    assert_eq!(raised(args(GIB, 3, 0x4_4022), 1024, None), Ok(None));
+    assert_eq!(raised(args(GIB, 3, 0x4_4022), 1025, None), Ok(Some("SIGBUS")));
     assert_eq!(raised(args(GIB, 1, 2), 2, file(4097, false)), Ok(None));
     assert_eq!(raised(args(GIB, 1, 2), 3, file(4097, false)), Ok(Some("SIGBUS")));
     assert_eq!(
