@@ -86,6 +86,7 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     let block = |index: u64| part_of(area, EDGE + index * whole / page, whole / page);
     lab.draw("advise", shown, &[], &[])?;
 
+    lab.warn_of(Bytes((BLOCKS + 2) * whole));
     lab.step("first", |lab| {
         lab.touch(area, EDGE, 1, Touch::Write)?.unwrap_or(0);
         lab.say("first");

@@ -14,6 +14,7 @@ use vmatlas_event::{Addr, AddrRange, Bytes, MapFlags, ProtArg};
 const SLACK: u64 = 4;
 /// Everybody's promises are in the count: the middle of so many tries is taken.
 const TRIES: usize = 5;
+
 /// A way to obtain memory: its fact, attributes, and whether it is counted.
 pub(super) struct Way {
     pub(super) id: &'static str,
