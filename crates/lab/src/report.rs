@@ -12,6 +12,7 @@ use crate::texts;
 use std::sync::Arc;
 use vmatlas_event::{Bytes, Errno, Op, Outcome, Pid, VmaRow};
 use vmatlas_view::picture::chart::{Chart, Sample};
+use vmatlas_view::picture::spread::{Lane, Spread};
 use vmatlas_view::picture::strip::{Panel, Square, Strip};
 use vmatlas_view::picture::talk::Talk;
 use vmatlas_view::{Lang, Text};
@@ -150,6 +151,8 @@ pub enum Figure {
     Chart(Chart),
     /// Pages of an area, moment by moment.
     Strip(Vec<Moment>),
+    /// Places of things in several starts: the word for each, and its addresses.
+    Spread(Vec<(Say, Vec<u64>)>),
 }
 
 /// A moment of an area, for a picture of its pages.
@@ -170,6 +173,13 @@ impl Figure {
         };
         Strip { panels: moments.iter().map(panel).collect() }
     }
+
+    /// In one language.
+    pub(crate) fn spread(things: &[(Say, Vec<u64>)], lang: Lang) -> Spread {
+        let lane =
+            |(label, places): &(Say, Vec<u64>)| Lane { label: label.get(lang), places: places.clone() };
+        Spread { lanes: things.iter().map(lane).collect() }
+    }
 }
 
 impl Figure {
@@ -179,6 +189,7 @@ impl Figure {
             Figure::Talk(talk) => vmatlas_view::picture::talk::svg(talk, lang),
             Figure::Chart(chart) => vmatlas_view::picture::chart::svg(chart, lang),
             Figure::Strip(moments) => vmatlas_view::picture::strip::svg(&Figure::strip(moments, lang), lang),
+            Figure::Spread(things) => vmatlas_view::picture::spread::svg(&Figure::spread(things, lang), lang),
         }
     }
 }

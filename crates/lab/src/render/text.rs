@@ -11,7 +11,7 @@ use std::fmt::{self, Write};
 use vmatlas_event::{Bytes, Outcome};
 use vmatlas_view::picture::chart::{self, Sample};
 use vmatlas_view::picture::wrap::wrap;
-use vmatlas_view::picture::{strip, talk};
+use vmatlas_view::picture::{spread, strip, talk};
 use vmatlas_view::table::{Align, Cell, width, write_table};
 use vmatlas_view::units::{count, size};
 use vmatlas_view::{Lang, Paint, Style, texts as words};
@@ -149,6 +149,7 @@ pub(super) fn figure_lines(figure: &Figure, look: &Look) -> Vec<String> {
         Figure::Talk(talk) => talk::terminal(talk, lang, style, columns),
         Figure::Chart(chart) => chart::terminal(chart, lang, style, columns),
         Figure::Strip(moments) => strip::terminal(&Figure::strip(moments, lang), lang, style, columns),
+        Figure::Spread(things) => spread::terminal(&Figure::spread(things, lang), lang, style, columns),
     }
 }
 

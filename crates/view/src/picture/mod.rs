@@ -6,6 +6,7 @@
 pub mod chart;
 pub mod frames;
 pub mod space;
+pub mod spread;
 pub mod strip;
 pub mod svg;
 pub mod talk;

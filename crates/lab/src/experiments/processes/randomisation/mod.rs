@@ -6,13 +6,13 @@ use crate::facts::{Expected, Measured, Value};
 use crate::info::{Info, Setup};
 use crate::lab::Lab;
 use crate::randomised::{Bits, Randomised, certainly_seen};
-use crate::report::{Part, Report, TablePart};
+use crate::report::{Figure, Part, Report, TablePart};
+use crate::say::Say;
 use crate::settings::Param;
-use crate::squares::part_of;
 use crate::state::State;
 use crate::subject::Peer;
 use std::collections::BTreeSet;
-use vmatlas_event::{Addr, AddrRange, Bytes, VmaRow};
+use vmatlas_event::{Addr, AddrRange, VmaRow};
 use vmatlas_proc::Process;
 
 /// What is known of it before it is made.
@@ -27,8 +27,6 @@ const FIXED_STARTS: u64 = 3;
 /// Page bits in which the vdso's place may lean to one side: up to Linux 6.9 it was chosen between the end of the stack
 /// and the end of that page table (arch/x86/entry/vdso/vma.c, vdso_addr()).
 const UNEVEN: Bits = 9;
-/// Pages in the picture.
-const SHOWN: u64 = 6;
 
 /// What is compared: section `label NAME` is its word, `NAME-bits` its fact.
 const PLACES: [(&str, &str); 5] = [
@@ -59,9 +57,6 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
         });
         Ok(())
     })?;
-    let [_, begin, ..] = own;
-    let begin = AddrRange::from_len(Addr(begin.unwrap_or(0)), Bytes(0)).unwrap_or(AddrRange::ALL);
-    let begin = part_of(begin, 0, SHOWN);
 
     let mut child = lab.step_alone("fork", |lab| {
         let child = lab.fork()?;
@@ -70,7 +65,6 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
         Ok(child)
     })?;
     lab.is("fork-same", Value::Yes(true), Value::Yes(places(child.process())? == own));
-    lab.draw("fork", begin, &[], &[("child", child.process())])?;
 
     let predicted = PLACES.map(|(name, _)| expected(&lab, how, name, starts));
     let seen = lab.step_alone("starts", |lab| {
@@ -78,7 +72,7 @@ fn make(setup: Setup<'_>) -> Result<Report, LabError> {
         lab.say("starts");
         Ok(seen)
     })?;
-    lab.draw("starts", begin, &[], &[("child", child.process())])?;
+    lab.report.figure = Some(Figure::Spread(figure(&lab, &seen)));
     for ((index, (_, id)), predicted) in PLACES.into_iter().enumerate().zip(predicted) {
         let all: Option<Vec<u64>> = seen.iter().map(|places| *places.get(index)?).collect();
         let measured = match all {
@@ -167,9 +161,18 @@ fn places(process: &Process) -> Result<Places, LabError> {
     ])
 }
 
+fn label(lab: &Lab<'_>, name: &str) -> Say {
+    lab.words(lab.report.info.text(&format!("label {name}")))
+}
+
+/// The places of all starts, thing by thing.
+fn figure(lab: &Lab<'_>, seen: &[Places]) -> Vec<(Say, Vec<u64>)> {
+    let of = |index| seen.iter().filter_map(move |places| *places.get(index)?).collect();
+    PLACES.iter().enumerate().map(|(index, (name, _))| (label(lab, name), of(index))).collect()
+}
+
 fn table(lab: &mut Lab<'_>, lines: &[Places]) {
-    let label = |(name, _): (&str, &str)| lab.words(lab.report.info.text(&format!("label {name}")));
-    let heads = PLACES.into_iter().map(label).collect();
+    let heads = PLACES.into_iter().map(|(name, _)| label(lab, name)).collect();
     let cell = |place: &Option<u64>| place.map_or_else(|| "-".to_owned(), |at| Addr(at).to_string());
     let rows = lines.iter().map(|places| places.iter().map(cell).collect()).collect();
     lab.show(Part::Table(TablePart { heads, rows }));
