@@ -39,7 +39,17 @@ const TOOLS: &[Tool] = &[
         reason: "a Python with duckdb and pyarrow, that recordings are read with",
     },
     Tool { program: "unzip", packages: &["unzip"], reason: "takes packed recordings apart" },
-    Tool { program: "gdb", packages: &["gdb"], reason: "asks a program for its own malloc_info(3)" },
+    Tool {
+        program: "gdb",
+        packages: &["gdb"],
+        reason: "asks a program for its own malloc_info(3); the unwinder that ours is compared with",
+    },
+    Tool { program: "c++", packages: &["g++"], reason: "builds a program whose stacks are walked" },
+    Tool {
+        program: "nm",
+        packages: &["binutils"],
+        reason: "tells where functions and tables of a program are",
+    },
     Tool { program: "less", packages: &["less"], reason: "a full-screen program" },
     Tool {
         program: "setarch",
