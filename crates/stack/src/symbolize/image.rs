@@ -1,0 +1,122 @@
+//! All that is known of one module's names: its own tables and those of its debug files.
+
+use super::error::{Flaw, NoNames, Note};
+use super::input::Input;
+use super::limits::{Budget, Limits};
+use super::table::{Builder, Functions};
+use super::{Folders, compressed, demangle, dwarf, elf::Elf, mapped, separate};
+use std::path::Path;
+use vmatlas_event::{Module, Symbol};
+
+/// A module, parsed.
+pub(super) struct Image {
+    functions: Functions,
+    lines: Option<dwarf::Lines>,
+    notes: Vec<Note>,
+}
+
+impl Image {
+    /// Reads what names a module. Debug files found by the build ID serve where the module's own file is gone.
+    ///
+    /// # Errors
+    /// Why there is nothing. A flaw in one of several sources is a note.
+    pub(super) fn load(
+        module: &Module,
+        folders: &Folders,
+        limits: &Limits,
+        stack: usize,
+    ) -> Result<Image, NoNames> {
+        let budget = Budget::new(limits);
+        let mut notes = Vec::new();
+        let main = mapped::open(module, &folders.roots, limits);
+        let own = main.as_ref().ok().map(|(elf, path)| (elf, path.as_path()));
+        let debug = match own {
+            Some((elf, _)) if dwarf::has_lines(elf) => None,
+            _ => separate::debug_file(module, own, &folders.debug, limits, &budget, &mut notes),
+        };
+        let debug = debug.as_ref().map(|found| (&found.elf, found.path.as_path()));
+        if let Some((_, path)) = debug {
+            notes.push(Note::DebugFile(path.to_owned()));
+        }
+        let files: Vec<(&Elf, &Path)> = own.into_iter().chain(debug).collect();
+        if files.is_empty() {
+            return Err(main.err().unwrap_or(NoNames::Gone));
+        }
+        let functions = functions(&files, limits, &budget, &mut notes);
+        let lines = files.iter().find(|(elf, _)| dwarf::has_lines(elf)).and_then(|(elf, path)| {
+            let supplement = separate::supplement(elf, path, &folders.debug, limits, &budget, &mut notes);
+            dwarf::Lines::load(elf, supplement.as_ref(), stack, &budget).unwrap_or_else(|flaw| {
+                notes.push(Note::Unused(flaw));
+                None
+            })
+        });
+        Ok(Image { functions, lines, notes })
+    }
+
+    /// The functions at an address of the file, innermost first.
+    ///
+    /// # Errors
+    /// [`NoNames::Stripped`], [`NoNames::NotCovered`].
+    pub(super) fn names(&self, at: u64, limits: &Limits) -> Result<Vec<Symbol>, NoNames> {
+        // Damage in a unit takes away its lines; the tables of symbols still name the function.
+        let lines = self.lines.as_ref().and_then(|lines| lines.at(at, limits).ok());
+        let mut names = lines.unwrap_or_default();
+        let lacks_name = names.last().is_none_or(|outermost| outermost.function.is_none());
+        if lacks_name && let Some(raw) = self.functions.name_at(at, limits.name) {
+            let function = Some(demangle::function(raw, limits.name));
+            match names.last_mut() {
+                Some(outermost) => outermost.function = function,
+                None => names.push(Symbol { function, ..Symbol::default() }),
+            }
+        }
+        match names.is_empty() {
+            true if self.functions.is_empty() && self.lines.is_none() => Err(NoNames::Stripped),
+            true => Err(NoNames::NotCovered),
+            false => Ok(names),
+        }
+    }
+
+    /// What was noticed while it was read.
+    pub(super) fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// Roughly the bytes it occupies.
+    pub(super) fn size(&self) -> u64 {
+        self.functions.size() + self.lines.as_ref().map_or(0, dwarf::Lines::size)
+    }
+}
+
+fn functions(files: &[(&Elf, &Path)], limits: &Limits, budget: &Budget, notes: &mut Vec<Note>) -> Functions {
+    let mut builder = Builder::default();
+    for (elf, _) in files {
+        for table in [".dynsym", ".symtab"] {
+            if let Err(flaw) = builder.add(elf, table, limits, budget) {
+                notes.push(Note::Unused(flaw));
+            }
+        }
+        match mini(elf, limits, budget) {
+            None => {}
+            Some(Ok(inner)) => {
+                if let Err(flaw) = builder.add(&inner, ".symtab", limits, budget) {
+                    notes.push(Note::Unused(flaw));
+                }
+            }
+            Some(Err(flaw)) => notes.push(Note::Unused(flaw)),
+        }
+    }
+    builder.build()
+}
+
+/// The small ELF file inside `.gnu_debugdata` (gdb's manual, "MiniDebugInfo").
+fn mini(elf: &Elf, limits: &Limits, budget: &Budget) -> Option<Result<Elf, Flaw>> {
+    const NAME: &str = ".gnu_debugdata";
+    /// That of a library of 100 MiB has about 5.
+    const MOST: u64 = 256 << 20;
+    let section = elf.section(NAME)?;
+    let inner = elf
+        .data(section, budget)
+        .and_then(|packed| compressed::xz(NAME, &packed, MOST.min(limits.section), budget))
+        .and_then(|bytes| Elf::parse(Input::of_bytes(bytes)));
+    Some(inner)
+}
