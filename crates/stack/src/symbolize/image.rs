@@ -6,7 +6,7 @@ use super::limits::{Budget, Limits};
 use super::table::{Builder, Functions};
 use super::{Folders, compressed, demangle, dwarf, elf::Elf, mapped, separate};
 use std::path::Path;
-use vmatlas_event::{Module, Symbol};
+use vmatlas_event::{Module, Name, Symbol};
 
 /// A module, parsed.
 pub(super) struct Image {
@@ -61,8 +61,9 @@ impl Image {
         // Damage in a unit takes away its lines; the tables of symbols still name the function.
         let lines = self.lines.as_ref().and_then(|lines| lines.at(at, limits).ok());
         let mut names = lines.unwrap_or_default();
-        let lacks_name = names.last().is_none_or(|outermost| outermost.function.is_none());
-        if lacks_name && let Some(raw) = self.functions.name_at(at, limits.name) {
+        let inner = names.last().and_then(|outermost| outermost.function.as_ref()).map(Name::as_bytes);
+        let raw = self.functions.name_at(at, limits.name).filter(|raw| is_better_known(raw, inner));
+        if let Some(raw) = raw {
             let function = Some(demangle::function(raw, limits.name));
             match names.last_mut() {
                 Some(outermost) => outermost.function = function,
@@ -85,6 +86,13 @@ impl Image {
     pub(super) fn size(&self) -> u64 {
         self.functions.size() + self.lines.as_ref().map_or(0, dwarf::Lines::size)
     }
+}
+
+/// Whether a symbol's name says more to people than the one in the debug information: that of the C library calls its
+/// mmap `__GI___mmap64`. Mangled names are compared no further.
+fn is_better_known(symbol: &[u8], by_lines: Option<&[u8]>) -> bool {
+    let underscores = |name: &[u8]| name.iter().take_while(|b| **b == b'_').count();
+    by_lines.is_none_or(|name| !symbol.starts_with(b"_Z") && underscores(symbol) < underscores(name))
 }
 
 fn functions(files: &[(&Elf, &Path)], limits: &Limits, budget: &Budget, notes: &mut Vec<Note>) -> Functions {

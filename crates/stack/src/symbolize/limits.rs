@@ -29,13 +29,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Enough for a browser with all its debug information.
+    /// Enough for a compiler or a browser; the larger ones' debug information is refused, and their symbols still name functions.
     fn default() -> Limits {
         const MIB: u64 = 1 << 20;
         Limits {
             file: 8192 * MIB,
-            section: 2048 * MIB,
-            module: 4096 * MIB,
+            section: 1024 * MIB,
+            module: 2048 * MIB,
             symbols: 8_000_000,
             name: 4096,
             inlined: 64,
