@@ -78,6 +78,9 @@ pub enum Note {
     /// Debug information refers to a supplementary file (dwz) that was not found; names out of it are missing.
     #[error("the supplementary file {} was not found", .0.display())]
     NoSupplement(PathBuf),
+    /// Debug information took longer than a module may take; functions are told by its symbols alone.
+    #[error("the debug information takes too long")]
+    Slow,
     /// A part of the file was not used, and why; names come from the other parts.
     #[error("{0}")]
     Unused(Flaw),

@@ -16,7 +16,8 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// Reads what names a module. Debug files found by the build ID serve where the module's own file is gone.
+    /// Reads what names a module. Debug files found by the build ID serve where the module's own file is gone. `stack` is
+    /// what debug information may use of the thread's stack; without it none is read.
     ///
     /// # Errors
     /// Why there is nothing. A flaw in one of several sources is a note.
@@ -24,7 +25,7 @@ impl Image {
         module: &Module,
         folders: &Folders,
         limits: &Limits,
-        stack: usize,
+        stack: Option<usize>,
     ) -> Result<Image, NoNames> {
         let budget = Budget::new(limits);
         let mut notes = Vec::new();
@@ -43,7 +44,8 @@ impl Image {
             return Err(main.err().unwrap_or(NoNames::Gone));
         }
         let functions = functions(&files, limits, &budget, &mut notes);
-        let lines = files.iter().find(|(elf, _)| dwarf::has_lines(elf)).and_then(|(elf, path)| {
+        let with_lines = files.iter().find(|(elf, _)| dwarf::has_lines(elf));
+        let lines = with_lines.zip(stack).and_then(|((elf, path), stack)| {
             let supplement = separate::supplement(elf, path, &folders.debug, limits, &budget, &mut notes);
             dwarf::Lines::load(elf, supplement.as_ref(), stack, &budget).unwrap_or_else(|flaw| {
                 notes.push(Note::Unused(flaw));

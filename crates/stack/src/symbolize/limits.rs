@@ -22,7 +22,7 @@ pub struct Limits {
     pub name: usize,
     /// Functions inlined into each other at one place; what is further out than that, but the function itself, is left out.
     pub inlined: usize,
-    /// How long one module may take in all.
+    /// How long one module may take in all, and as long again by its symbols alone.
     pub time: Duration,
     /// Bytes of modules that are kept parsed.
     pub kept: u64,

@@ -34,7 +34,7 @@ use rustc_hash::FxHashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use vmatlas_event::{Addr, Module, Symbol};
-use worker::{Word, Worker};
+use worker::{Part, Word, Worker};
 
 /// How many threads may be left behind before no more names are made.
 const MAX_LEFT_BEHIND: usize = 4;
@@ -93,7 +93,7 @@ pub struct Symbolizer {
     worker: Option<Worker>,
     left_behind: usize,
     /// Time that modules have taken.
-    spent: FxHashMap<Module, Duration>,
+    spent: FxHashMap<(Module, Part), Duration>,
 }
 
 impl Symbolizer {
@@ -104,33 +104,48 @@ impl Symbolizer {
 
     /// Names places of one module; asking for many at once is cheaper than one by one.
     ///
-    /// Takes at most [`Limits::time`] for each module, over all calls; what is not named by then says
-    /// [`NoNames::Deadline`].
+    /// Takes at most [`Limits::time`] for each module, over all calls. When that is over, as much again is for functions
+    /// by symbols alone ([`Note::Slow`]); what is not named by then says [`NoNames::Deadline`].
     pub fn names(&mut self, module: &Module, at: &[Lookup]) -> Answer {
         let mut answer = Answer::default();
-        if !at.is_empty() {
+        let parts = [(Part::All, self.limits.time), (Part::Symbols, self.limits.time)];
+        for (part, time) in parts {
+            let rest = at.get(answer.names.len()..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            if part == Part::Symbols {
+                answer.notes.push(Note::Slow);
+            }
             let started = Instant::now();
-            let spent = self.spent.get(module).copied().unwrap_or_default();
-            let in_time = self.ask(module, at, self.limits.time.saturating_sub(spent), &mut answer);
-            let spent = if in_time { spent + started.elapsed() } else { self.limits.time };
-            self.spent.insert(module.clone(), spent);
+            let spent = self.spent.get(&(module.clone(), part)).copied().unwrap_or_default();
+            let in_time = self.ask(module, rest, part, time.saturating_sub(spent), &mut answer);
+            let spent = if in_time { spent + started.elapsed() } else { time };
+            self.spent.insert((module.clone(), part), spent);
         }
         answer.names.resize(at.len(), Err(NoNames::Deadline));
         answer
     }
 
     /// Whether all was said in time.
-    fn ask(&mut self, module: &Module, at: &[Lookup], limit: Duration, answer: &mut Answer) -> bool {
+    fn ask(
+        &mut self,
+        module: &Module,
+        at: &[Lookup],
+        part: Part,
+        limit: Duration,
+        answer: &mut Answer,
+    ) -> bool {
         let end = Instant::now() + limit;
         if limit.is_zero() || self.left_behind >= MAX_LEFT_BEHIND {
             return false;
         }
         let start = || Worker::start(self.folders.clone(), self.limits.clone());
         let Some(worker) = self.worker.take().or_else(start) else { return false };
-        if worker.ask(module, at) {
+        if worker.ask(module, at, part) {
             loop {
                 match worker.word(end.saturating_duration_since(Instant::now())) {
-                    Ok(Word::Notes(notes)) => answer.notes = notes,
+                    Ok(Word::Notes(notes)) => answer.notes.extend(notes),
                     Ok(Word::Names(names)) => answer.names.push(names),
                     Ok(Word::End) => {
                         self.worker = Some(worker);

@@ -19,9 +19,19 @@ const STACK: usize = 64 << 20;
 /// What parsers may use of it; the rest is for what they call in between.
 const FOR_PARSERS: usize = 48 << 20;
 
+/// How much of a module is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    /// All there is.
+    All,
+    /// Its tables of symbols, without debug information.
+    Symbols,
+}
+
 /// A question to the thread.
 struct Question {
     module: Module,
+    part: Part,
     at: Vec<Lookup>,
 }
 
@@ -63,8 +73,8 @@ impl Worker {
     }
 
     /// Asks; `false` where the thread is gone.
-    pub(super) fn ask(&self, module: &Module, at: &[Lookup]) -> bool {
-        self.questions.send(Question { module: module.clone(), at: at.to_vec() }).is_ok()
+    pub(super) fn ask(&self, module: &Module, at: &[Lookup], part: Part) -> bool {
+        self.questions.send(Question { module: module.clone(), part, at: at.to_vec() }).is_ok()
     }
 
     /// Waits for the next word.
@@ -77,17 +87,17 @@ impl Worker {
 struct Kept {
     folders: Folders,
     limits: Limits,
-    images: Vec<(Module, Result<Image, NoNames>)>,
+    images: Vec<((Module, Part), Result<Image, NoNames>)>,
 }
 
 impl Kept {
     /// `None` where nobody listens any more.
     fn answer(&mut self, question: &Question, say: &Sender<Word>) -> Option<()> {
-        let module = &question.module;
-        let known = self.images.iter().position(|(kept, _)| kept == module);
+        let (module, part) = (&question.module, question.part);
+        let known = self.images.iter().position(|((kept, of), _)| kept == module && *of == part);
         let entry = match known.map(|at| self.images.remove(at)) {
             Some(entry) => entry,
-            None => (module.clone(), self.load(module)),
+            None => ((module.clone(), part), self.load(module, part)),
         };
         self.images.push(entry);
         self.forget();
@@ -100,9 +110,10 @@ impl Kept {
         say.send(Word::End).ok()
     }
 
-    fn load(&self, module: &Module) -> Result<Image, NoNames> {
+    fn load(&self, module: &Module, part: Part) -> Result<Image, NoNames> {
+        let stack = (part == Part::All).then_some(FOR_PARSERS);
         // The parsers are not ours, and their input is not anybody's whom we trust.
-        catch_unwind(AssertUnwindSafe(|| Image::load(module, &self.folders, &self.limits, FOR_PARSERS)))
+        catch_unwind(AssertUnwindSafe(|| Image::load(module, &self.folders, &self.limits, stack)))
             .unwrap_or_else(|_| Err(panicked()))
     }
 

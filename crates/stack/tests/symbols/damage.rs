@@ -4,7 +4,7 @@ use super::build::{Built, address, folders, functions, texts, without_build_id};
 use std::fs;
 use std::path::Path;
 use vmatlas_event::Addr;
-use vmatlas_stack::symbolize::{Answer, Limits, Lookup, Symbolizer};
+use vmatlas_stack::symbolize::{Answer, Flaw, Limits, Lookup, Note, Symbolizer};
 use vmatlas_testkit::{Capability, need};
 
 /// Asks for some places of a file that is written anew each time, by one symbolizer, as a session would.
@@ -167,5 +167,64 @@ fn what_is_no_program_gives_a_reason() {
     for (number, bytes) in [&b""[..], b"\x7fELF", b"#!/bin/sh\nexit\n", &[0; 4096]].into_iter().enumerate() {
         let names = victim.ask(number, bytes).names;
         assert_eq!(texts(&names[0]), ["not an ELF file of a little-endian machine"]);
+    }
+}
+
+/// Checks debug information that takes for ever: a hundred thousand units that each run one long line program. Functions
+/// are told all the same.
+#[test]
+fn what_takes_too_long_is_told_by_symbols() {
+    if !need(Capability::Tool("cc")) {
+        return;
+    }
+    let source = r#"
+        .text
+        .globl _start
+        .type _start, @function
+_start: .skip 64, 0x90
+        .size _start, 64
+        .section .debug_abbrev, "", @progbits
+        .uleb128 1, 0x11
+        .byte 0
+        .uleb128 0x10, 6, 0, 0
+        .byte 0
+        .section .debug_info, "", @progbits
+        .rept 100000
+        .long 12
+        .short 4
+        .long 0
+        .byte 8
+        .uleb128 1
+        .long 0
+        .endr
+        .section .debug_line, "", @progbits
+        .long lines_end - lines
+lines:  .short 2
+        .long head_end - head
+head:   .byte 1, 1, 0, 1, 13
+        .byte 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1
+        .byte 0
+        .ascii "a\0"
+        .byte 0, 0, 0
+        .byte 0
+head_end:
+        .byte 0, 9, 2
+        .quad _start
+        .fill 1000000, 1, 0x20
+        .byte 0, 1, 1
+lines_end:
+    "#;
+    let built = Built::new("cc", &["-nostdlib", "-static", "-Wl,--build-id"], "enemy.S", source);
+    let lookup = Lookup { at: Addr(address(&built.path, "_start") + 1), is_return: false };
+    // Far too little for what it wants, and enough for its symbols.
+    let limits = Limits { time: std::time::Duration::from_secs(2), ..Limits::default() };
+    let mut symbolizer = Symbolizer::new(folders(Path::new("/none")), limits);
+    for _ in 0..2 {
+        let answer = symbolizer.names(&built.module(), &[lookup]);
+        // Where it is not slow it is refused, for reading so much more than there is.
+        let told =
+            answer.notes.iter().any(|note| matches!(note, Note::Slow | Note::Unused(Flaw::Damaged(_))));
+        assert!(told, "{answer:?}");
+        assert_eq!(texts(&answer.names[0]), ["_start"], "{answer:?}");
     }
 }
