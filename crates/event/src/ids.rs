@@ -42,6 +42,10 @@ id! {
     StackId(u32)
 }
 id! {
+    /// An interned frame of call stacks of a recording.
+    FrameId(u32)
+}
+id! {
     /// A file with code, as one version of it was mapped; interned per recording.
     ModuleId(u32)
 }

@@ -30,7 +30,7 @@ pub use event::{Errno, Event, Outcome, Source};
 pub use flags::{
     Advice, FlagName, MADV, MAP, MapFlags, MapType, PROT, Prot, ProtArg, flag_names, parse_flags,
 };
-pub use ids::{MmId, ModuleId, MonoNs, Pid, Seq, StackId, StartTime, TaskId, Tid};
+pub use ids::{FrameId, MmId, ModuleId, MonoNs, Pid, Seq, StackId, StartTime, TaskId, Tid};
 pub use look::{Extent, Look, PageRow, PageSource};
 pub use op::{ForkKind, Op, OpKind, SnapshotReason};
 pub use page::{PageInfo, PageState};
@@ -38,4 +38,6 @@ pub use pages::{FrameCounts, PageCounts, Share};
 pub use recording::{EventSource, Keyframe, SpaceState};
 pub use row::{Dev, Name, Sharing, VmaRow};
 pub use sink::{Kernel, KernelError, Next, Sink};
-pub use stack::{Frame, Module, Place, Stack, StackEnd, Symbol};
+pub use stack::{
+    Frame, Module, NewStacks, Outer, Place, Registers, Stack, StackEnd, StackStep, Stopped, Symbol,
+};

@@ -1,6 +1,6 @@
 //! How a producer of events, their consumer and the kernel are joined.
 
-use crate::{AddrRange, Errno, Event, StartTime, TaskId, Tid, VmaRow};
+use crate::{AddrRange, Errno, Event, StackId, StartTime, Stopped, TaskId, Tid, VmaRow};
 use std::fmt;
 
 /// What a consumer wants after an event.
@@ -18,6 +18,11 @@ pub enum Next {
 pub trait Sink {
     /// Takes one event, in order of `seq`.
     fn event(&mut self, event: &Event) -> Next;
+
+    /// Walks the stack of a thread that a memory call has just stopped: before the call's event, where stacks are wanted.
+    fn stack(&mut self, _at: &Stopped<'_>) -> Option<StackId> {
+        None
+    }
 }
 
 impl<F: FnMut(&Event) -> Next> Sink for F {

@@ -1,6 +1,32 @@
 //! Call stacks: which code asked, as places in files that outlive the process.
 
-use crate::{Addr, Dev, ModuleId, Name};
+use crate::{Addr, Dev, FrameId, MmId, ModuleId, Name, StackId, TaskId};
+
+/// The registers of a stopped thread that callers can be told from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registers {
+    /// The instruction that is executed next.
+    pub ip: Addr,
+    /// The others, by their DWARF numbers in the psABI of the architecture (x86_64: 0 rax, 6 rbp, 7 rsp; aarch64: 29 fp,
+    /// 30 lr, 31 sp). Numbers that the architecture does not have are 0.
+    pub general: [u64; Registers::COUNT],
+}
+
+impl Registers {
+    /// So many numbers there are at most.
+    pub const COUNT: usize = 32;
+}
+
+/// A thread that stands still after a call, so that its stack can be walked.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopped<'a> {
+    /// The thread.
+    pub task: TaskId,
+    /// Its address space.
+    pub mm: MmId,
+    /// Its registers.
+    pub registers: &'a Registers,
+}
 
 /// A file (or the vdso) that code of a stack lies in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,7 +44,8 @@ pub struct Module {
 /// Where one frame was: the place that will be executed next in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// In a module, at this address of the file's own (SVMA, what its ELF symbols are given in).
+    /// In a module, at this address of the file's own (SVMA, what its ELF symbols are given in). Of a file whose ELF
+    /// headers could not be read, or that is none, the offset in it.
     Module(ModuleId, Addr),
     /// In memory of no known module (made at run time, or not mapped): the address in the process (AVMA).
     Unknown(Addr),
@@ -63,6 +90,58 @@ pub struct Stack {
     pub frames: Vec<Frame>,
     /// Where it ends.
     pub end: StackEnd,
+}
+
+/// A stack as it is kept: its innermost frame, and the stack of the caller. So stacks with the same outer frames share
+/// what is kept of those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StackStep {
+    /// The innermost frame.
+    pub frame: FrameId,
+    /// What is outside of it.
+    pub outer: Outer,
+}
+
+/// What is outside of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outer {
+    /// Its caller, and the callers of that: a stack with a smaller number.
+    Caller(StackId),
+    /// Nothing that is known.
+    End(StackEnd),
+}
+
+/// What of stacks was met for the first time, since somebody asked last; numbers go on from there without gaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewStacks {
+    /// By [`ModuleId`].
+    pub modules: Vec<Module>,
+    /// By [`FrameId`].
+    pub frames: Vec<Frame>,
+    /// By [`StackId`].
+    pub stacks: Vec<StackStep>,
+}
+
+impl NewStacks {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.modules.is_empty() && self.frames.is_empty() && self.stacks.is_empty()
+    }
+
+    /// How much memory it takes, nearly.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.modules.as_slice())
+            + size_of_val(self.frames.as_slice())
+            + size_of_val(self.stacks.as_slice())
+            + self.modules.iter().map(|module| module.build_id.len()).sum::<usize>()
+    }
+
+    /// Takes what is newer in.
+    pub fn append(&mut self, newer: NewStacks) {
+        self.modules.extend(newer.modules);
+        self.frames.extend(newer.frames);
+        self.stacks.extend(newer.stacks);
+    }
 }
 
 /// A function that a place belongs to: one of several where calls were inlined.

@@ -7,11 +7,12 @@ use crate::keyframe::{count_parts, parts, state_cells, vma_cells};
 use crate::looks;
 use crate::rows::{Cell, Rows};
 use crate::seal;
+use crate::stacks::StackRows;
 use crate::table;
 use crate::tail::TailWriter;
 use std::io;
 use std::path::Path;
-use vmatlas_event::{Event, Keyframe, Look, MonoNs, Op, PageRow, VmaRow};
+use vmatlas_event::{Event, FrameId, Keyframe, Look, MonoNs, NewStacks, Op, PageRow, Symbol, VmaRow};
 
 /// How many rows of a table wait at most.
 pub(crate) const MANY: usize = 8192;
@@ -22,6 +23,7 @@ pub(crate) struct Open {
     pub(crate) number: u32,
     interned: Interned,
     spaces: Spaces,
+    stacks: StackRows,
     rows: Rows,
     in_flight: Rows,
     pub(crate) events: Rows,
@@ -41,6 +43,7 @@ impl Open {
             number: 1,
             interned: Interned::default(),
             spaces: Spaces::default(),
+            stacks: StackRows::default(),
             rows: Rows::new(&table::ROWS),
             in_flight: Rows::new(&table::IN_FLIGHT),
             events: Rows::new(&table::EVENTS),
@@ -69,6 +72,18 @@ impl Open {
         }
         self.events.push(&cells(event, &mut self.interned));
         Ok(())
+    }
+
+    /// Takes what of stacks is new; events that name it come later.
+    pub(crate) fn stacks(&mut self, new: &NewStacks) -> io::Result<()> {
+        self.stacks.add(new, &mut self.interned);
+        if self.stacks.len() >= MANY { self.flush_tables(Part::Referred) } else { Ok(()) }
+    }
+
+    /// Takes the functions that a frame is in.
+    pub(crate) fn symbols(&mut self, frame: FrameId, symbols: &[Symbol]) -> io::Result<()> {
+        self.stacks.add_symbols(frame, symbols, &mut self.interned);
+        if self.stacks.len() >= MANY { self.flush_tables(Part::Referred) } else { Ok(()) }
     }
 
     fn vmas(&mut self, event: &Event, rows: &[VmaRow]) -> io::Result<()> {
@@ -132,7 +147,18 @@ impl Open {
     /// Writes what waits; what is referred to comes first, so that a torn tail refers to nothing that is missing.
     fn flush_tables(&mut self, part: Part) -> io::Result<()> {
         let Interned { new_names, new_tasks, .. } = &mut self.interned;
-        let referred = [new_names, new_tasks, &mut self.spaces.rows, &mut self.rows, &mut self.in_flight];
+        let stacks = &mut self.stacks;
+        let referred = [
+            new_names,
+            new_tasks,
+            &mut self.spaces.rows,
+            &mut stacks.modules,
+            &mut stacks.frames,
+            &mut stacks.stacks,
+            &mut stacks.symbols,
+            &mut self.rows,
+            &mut self.in_flight,
+        ];
         let rest = [
             &mut self.events,
             &mut self.pages,

@@ -3,13 +3,15 @@
 use crate::error::RecordError;
 use crate::meta::Outcome;
 use crate::writer::Writer;
-use vmatlas_event::{Event, Keyframe, Look, MonoNs, PageRow};
+use vmatlas_event::{Event, FrameId, Keyframe, Look, MonoNs, NewStacks, PageRow, Symbol};
 
 /// Where the thread brings what it takes.
 pub(crate) trait Outlet: Send + 'static {
     fn event(&mut self, event: &Event);
     fn keyframe(&mut self, keyframe: &Keyframe);
     fn look(&mut self, look: &Look, pages: &[PageRow]);
+    fn stacks(&mut self, new: &NewStacks);
+    fn symbols(&mut self, symbols: &[(FrameId, Vec<Symbol>)]);
     fn set_pid(&mut self, pid: i32);
     /// Called now and then, after each look.
     fn tick(&mut self, now: MonoNs);
@@ -30,6 +32,14 @@ impl Outlet for Writer {
 
     fn look(&mut self, look: &Look, pages: &[PageRow]) {
         Writer::look(self, look, pages);
+    }
+
+    fn stacks(&mut self, new: &NewStacks) {
+        Writer::stacks(self, new);
+    }
+
+    fn symbols(&mut self, symbols: &[(FrameId, Vec<Symbol>)]) {
+        Writer::symbols(self, symbols);
     }
 
     fn set_pid(&mut self, pid: i32) {

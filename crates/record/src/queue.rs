@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use vmatlas_event::{Event, Keyframe, Look, Op, PageRow, SpaceState, TaskId, VmaRow};
+use vmatlas_event::{
+    Event, FrameId, Keyframe, Look, NewStacks, Op, PageRow, SpaceState, Symbol, TaskId, VmaRow,
+};
 
 /// So many events wait at most: some seconds of a program that does nothing but memory calls.
 const MOST: usize = 1 << 17;
@@ -32,6 +34,8 @@ enum Item {
     Event(Event),
     Keyframe(Box<Keyframe>),
     Look(Box<(Look, Vec<PageRow>)>),
+    Stacks(Box<NewStacks>),
+    Symbols(Vec<(FrameId, Vec<Symbol>)>),
     Pid(i32),
     /// The last one.
     End(End),
@@ -155,6 +159,29 @@ impl Queue {
         fits
     }
 
+    /// Takes what of stacks is new, before the first event that names it; what there was no room for is given back, to be
+    /// given again with what is newer. After a failure everything is taken, and nothing kept.
+    pub fn stacks(&self, new: NewStacks) -> Option<NewStacks> {
+        let bytes = size_of::<Item>() + new.bytes();
+        let mut state = self.shared.lock();
+        if state.is_closed {
+            return None;
+        }
+        if !state.fits(bytes) {
+            return Some(new);
+        }
+        self.push(&mut state, Item::Stacks(Box::new(new)), bytes);
+        None
+    }
+
+    /// Takes the functions that frames are in, whatever the room: to be called at the end, when nobody is held.
+    pub fn symbols(&self, symbols: Vec<(FrameId, Vec<Symbol>)>) {
+        let mut state = self.shared.lock();
+        if !state.is_closed {
+            self.push(&mut state, Item::Symbols(symbols), 0);
+        }
+    }
+
     /// Takes word of a loss, and the state after it, whatever the room: to be called where [`has_room`](Queue::has_room)
     /// says so, and at the end.
     pub fn loss(&self, lost: &Event, keyframe: Option<Keyframe>) {
@@ -257,6 +284,8 @@ fn work(shared: &Shared, mut outlet: impl Outlet) -> Result<(), RecordError> {
                 Item::Event(event) => outlet.event(&event),
                 Item::Keyframe(keyframe) => outlet.keyframe(&keyframe),
                 Item::Look(look) => outlet.look(&look.0, &look.1),
+                Item::Stacks(new) => outlet.stacks(&new),
+                Item::Symbols(symbols) => outlet.symbols(&symbols),
                 Item::Pid(pid) => outlet.set_pid(pid),
                 Item::End(End::Finish(end)) => return outlet.finish(end),
                 Item::End(End::Discard) => {

@@ -8,6 +8,7 @@ use crate::loading::Loading;
 use crate::meta::{FORMAT, Meta, VERSION, is_known};
 use crate::place::Places;
 use crate::sealed::{Segment, TableFile};
+use crate::stacks::Stacks;
 use crate::store::Store;
 use crate::table::{self, Table};
 use crate::tail::Tail;
@@ -32,6 +33,8 @@ pub struct Reader {
     pub(crate) places: Places,
     /// A keyframe that is read in parts.
     pub(crate) loading: Mutex<Option<Loading>>,
+    /// Call stacks, once somebody asked.
+    pub(crate) stacks: Mutex<Option<Arc<Stacks>>>,
 }
 
 /// A part of a recording.
@@ -105,6 +108,7 @@ impl Reader {
             files: Mutex::default(),
             places: Places::default(),
             loading: Mutex::default(),
+            stacks: Mutex::default(),
         };
         let (mut read, total) = (0, reader.store.tail_size(&numbers));
         let mut progress = |bytes: u64| {

@@ -70,11 +70,20 @@ table!(PAGES = 12 "pages":
     seq Delta, start Plain, end Plain, backing Word, resident Plain, anonymous Plain, swapped Few, huge Few,
     hugetlb Few, zero Few);
 
+table!(MODULES = 13 "modules": id Delta, name Few, build_id Bytes, major Few, minor Few, inode Few);
+table!(FRAMES = 14 "frames": id Delta, module Few, addr Plain, is_return Few);
+table!(STACKS = 15 "stacks": id Delta, caller Delta, frame Plain, why Word);
+table!(SYMBOLS = 16 "symbols": frame Delta, depth Few, function Few, file Few, line Few);
+
 /// Every table, in the order in which they are flushed: what is referred to comes first.
-pub(crate) const ALL: [&Table; 12] = [
+pub(crate) const ALL: [&Table; 16] = [
     &NAMES,
     &TASKS,
     &SPACES,
+    &MODULES,
+    &FRAMES,
+    &STACKS,
+    &SYMBOLS,
     &ROWS,
     &IN_FLIGHT,
     &EVENTS,

@@ -2,7 +2,7 @@
 
 use crate::batch::Row;
 use crate::error::RecordError;
-use vmatlas_event::{Backing, Extent, ForkKind, PageSource, SnapshotReason, Source};
+use vmatlas_event::{Backing, Extent, ForkKind, PageSource, SnapshotReason, Source, StackEnd};
 
 pub(crate) const SOURCES: [(Source, &str); 4] = [
     (Source::Ptrace, "ptrace"),
@@ -44,6 +44,14 @@ pub(crate) const BACKINGS: [(Backing, &str); 6] = [
     (Backing::Hugetlb, "hugetlb"),
     (Backing::Special, "special"),
     (Backing::Unknown, "unknown"),
+];
+
+pub(crate) const STACK_ENDS: [(StackEnd, &str); 5] = [
+    (StackEnd::Start, "start"),
+    (StackEnd::Bound, "bound"),
+    (StackEnd::Depth, "depth"),
+    (StackEnd::NoRule, "no-rule"),
+    (StackEnd::Unreadable, "unreadable"),
 ];
 
 pub(crate) fn word<T: PartialEq>(words: &[(T, &'static str)], value: T) -> &'static str {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use vmatlas_event::{Event, Keyframe, Look, MonoNs, Op, PageRow, Source};
+use vmatlas_event::{Event, FrameId, Keyframe, Look, MonoNs, NewStacks, Op, PageRow, Source, Symbol};
 
 /// What to do where something is already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +159,21 @@ impl Writer {
             written = open.flush(now);
         }
         let written = written.map_err(|e| self.tail_error(e)).and_then(|()| self.rotate());
+        self.check(written);
+    }
+
+    /// Takes what of stacks is new, before the first event that names it.
+    pub fn stacks(&mut self, new: &NewStacks) {
+        let Some(open) = &mut self.open else { return };
+        let written = open.stacks(new).map_err(|e| self.tail_error(e));
+        self.check(written);
+    }
+
+    /// Takes the functions that frames are in: each frame once, frames in order, the innermost of inlined functions first.
+    pub fn symbols(&mut self, symbols: &[(FrameId, Vec<Symbol>)]) {
+        let Some(open) = &mut self.open else { return };
+        let written = symbols.iter().try_for_each(|(frame, symbols)| open.symbols(*frame, symbols));
+        let written = written.map_err(|e| self.tail_error(e));
         self.check(written);
     }
 

@@ -4,12 +4,13 @@
 
 mod common;
 
+use common::stacks::{frame, module};
 use common::{create, keyframe, meta, read, read_from, small, write};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use vmatlas_event::{Event, EventSource, Seq};
+use vmatlas_event::{Event, EventSource, FrameId, ModuleId, Seq, StackId};
 use vmatlas_record::{End, Existing, Options, Reader, RecordError, Writer};
 
 /// A recording that was never ended, each event flushed alone.
@@ -50,6 +51,16 @@ fn prefix(path: &Path, events: &[Event]) -> (usize, Vec<String>) {
             Ok(found) => assert_eq!(found, Some(keyframe(after.0))),
             Err(error) => said.push(error.to_string()),
         }
+    }
+    match reader.stacks() {
+        Ok(stacks) => {
+            let [modules, frames, steps] = stacks.counts().map(|count| count as u32);
+            assert!((0..modules).all(|n| stacks.module(ModuleId(n)) == Some(&module(n))));
+            assert!((0..frames).all(|n| stacks.frame(FrameId(n)) == Some(frame(n))));
+            let innermost = |n| stacks.get(StackId(n)).map(|stack| stack.frames[0]);
+            assert!((0..steps).all(|n| innermost(n) == Some(frame(n % 20))));
+        }
+        Err(error) => said.push(error.to_string()),
     }
     assert!(start.elapsed() < Duration::from_secs(20), "a hang");
     (found.len(), said)

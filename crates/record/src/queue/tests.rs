@@ -14,6 +14,8 @@ struct Stuck {
 
 impl Outlet for Stuck {
     fn look(&mut self, _: &Look, _: &[PageRow]) {}
+    fn stacks(&mut self, _: &NewStacks) {}
+    fn symbols(&mut self, _: &[(FrameId, Vec<Symbol>)]) {}
 
     fn event(&mut self, event: &Event) {
         if !self.moving {

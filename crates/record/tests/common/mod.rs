@@ -4,6 +4,7 @@
 
 pub(crate) mod any;
 pub(crate) mod ops;
+pub(crate) mod stacks;
 
 use std::path::Path;
 use vmatlas_event::*;
@@ -105,8 +106,9 @@ pub(crate) fn meta() -> Meta {
     Meta { program: "x".to_owned(), started: 1_000_000_000, page_size: 4096, ..Meta::default() }
 }
 
-/// Writes events, a keyframe after each `every`.
+/// Writes stacks, then events, a keyframe after each `every`.
 pub(crate) fn write(writer: &mut Writer, events: &[Event], every: u64) {
+    writer.stacks(&stacks::news(0, 1));
     for event in events {
         writer.event(event);
         if event.seq.0 % every == every - 1 {

@@ -1,7 +1,7 @@
 //! What all commands together ask of a recording.
 
 use std::path::Path;
-use vmatlas_event::{Addr, EventSource, PageSize, Seq};
+use vmatlas_event::{Addr, EventSource, FrameId, PageSize, Place, Seq, StackId};
 use vmatlas_model::timeline::{Moment, Timeline, Whose};
 use vmatlas_record::Reader;
 
@@ -32,6 +32,17 @@ pub(crate) fn everything(folder: &Path) {
         count < MOST
     });
     let _ = read.map_err(|error| error.to_string());
+    if let Ok(stacks) = reader.stacks() {
+        let [_, frames, steps] = stacks.counts().map(|count| count.min(1000) as u32);
+        for n in 0..steps {
+            let stack = stacks.get(StackId(n)).expect("each number has its stack");
+            assert!(stack.frames.iter().all(|frame| match frame.place {
+                Place::Module(module, _) => stacks.module(module).is_some(),
+                Place::Unknown(_) => true,
+            }));
+        }
+        let _ = (0..frames).map(|n| stacks.symbols(FrameId(n)).count()).sum::<usize>();
+    }
     let (page, distrust) = (reader.meta().page_size, reader.meta().distrust);
     let page = PageSize::new(page).or(PageSize::new(4096)).expect("a size of pages");
     if let Ok(timeline) = Timeline::open(reader, page, distrust) {

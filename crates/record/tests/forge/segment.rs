@@ -5,7 +5,7 @@ use super::{put, recording, sealed_json};
 use std::fs;
 use vmatlas_record::VERSION;
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 16] = [
     "events",
     "rows",
     "in_flight",
@@ -16,6 +16,12 @@ const TABLES: [&str; 10] = [
     "states",
     "state_rows",
     "state_parts",
+    "looks",
+    "pages",
+    "modules",
+    "frames",
+    "stacks",
+    "symbols",
 ];
 const BLOCK: usize = 64 * 1024;
 
