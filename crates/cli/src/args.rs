@@ -302,12 +302,18 @@ pub(crate) struct WatchArgs {
     /// With -o: keep the program's arguments in the recording (they may hold secrets)
     #[arg(long, requires = "output")]
     pub(crate) record_args: bool,
-    /// Call stacks: off (others not yet)
-    #[arg(long, value_name = "HOW", default_value = "off", value_parser = ["off"])]
+    /// Walk the call stack at every memory call: on (or no word) or off; shown below each line, and recorded with -o
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_value = "off",
+        default_missing_value = "on", value_parser = ["on", "off"])]
     pub(crate) stacks: String,
 }
 
 impl WatchArgs {
+    /// Whether call stacks are wanted.
+    pub(crate) fn has_stacks(&self) -> bool {
+        self.stacks != "off"
+    }
+
     /// Whether all goes to the recording, and nothing to standard error.
     pub(crate) fn is_quiet(&self) -> bool {
         self.output.is_some() && !self.verbose && !self.count && self.log.is_none() && self.jsonl.is_none()

@@ -43,7 +43,13 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
     let mut watcher = Watcher::new(&args.watch, context, Patience::Losing, subject)?;
     watcher.root(pid);
     let mut kernel = ProcKernel::new(root);
-    let attach = Attach { pid, follow: args.follow, duration: args.duration, check: args.watch.check };
+    let attach = Attach {
+        pid,
+        follow: args.follow,
+        duration: args.duration,
+        check: args.watch.check,
+        stacks: args.watch.has_stacks(),
+    };
     let attached = Attached::start(attach, &mut kernel).map_err(|error| refused(&error, pid, context))?;
     let end = attached.run(&mut kernel, &mut watcher).map_err(|error| Failure::of_trace(&error, context))?;
     Ok(watcher.finish(name.trim_ascii_end(), end.map(vmatlas_trace::End::shell_status)))

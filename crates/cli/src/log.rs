@@ -13,6 +13,7 @@ use vmatlas_event::MonoNs;
 use vmatlas_model::Done;
 use vmatlas_view::json;
 use vmatlas_view::run::{LineOptions, push_line};
+use vmatlas_view::stack::{self, ShownStack};
 
 /// When lines go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +92,8 @@ impl Log {
         lock(&self.writer.lines).options.start = start;
     }
 
-    /// Takes one event.
-    pub(crate) fn event(&self, done: &Done) {
+    /// Takes one event, and its call stack where there is one.
+    pub(crate) fn event(&self, done: &Done, stack: Option<&ShownStack>) {
         const MANY: usize = 64 * 1024;
         const TOO_MANY: usize = 16 << 20;
         let mut lines = lock(&self.writer.lines);
@@ -100,7 +101,7 @@ impl Log {
             lines.lost += 1;
             return;
         }
-        lines.add(done);
+        lines.add(done, stack);
         let is_time = match self.when {
             When::AtOnce => true,
             When::Later => lines.text.len() >= MANY,
@@ -147,14 +148,19 @@ impl Writer {
 }
 
 impl Lines {
-    fn add(&mut self, done: &Done) {
+    fn add(&mut self, done: &Done, stack: Option<&ShownStack>) {
         match self.form {
             Form::JsonLines => {
-                let value = json::event(done, self.options.errno_name);
+                let value = stack::with_stack(json::event(done, self.options.errno_name), stack);
                 // Writing to a String does not fail.
                 let _ = std::fmt::Write::write_fmt(&mut self.text, format_args!("{value}\n"));
             }
-            Form::Text => push_line(&mut self.text, done, &self.options),
+            Form::Text => {
+                push_line(&mut self.text, done, &self.options);
+                if let Some(stack) = stack {
+                    stack::push_lines(&mut self.text, stack, stack::INDENT, &self.options);
+                }
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ mod recording;
 mod rss;
 mod run;
 mod show;
+mod stacks;
 mod subject;
 mod target;
 mod texts;

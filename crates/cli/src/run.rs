@@ -22,6 +22,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     let mut launch = Launch::new(&args.command, path.as_deref()).map_err(failure)?;
     launch.same_cpu = args.same_cpu;
     launch.check = args.watch.check;
+    launch.stacks = args.watch.has_stacks();
     launch.is_job = true;
     let word = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
     let subject = Subject {

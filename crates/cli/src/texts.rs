@@ -81,6 +81,9 @@ vmatlas_view::texts! {
         "/proc が別の PID 名前空間のものです: 番号が一致しません。この名前空間の /proc をマウントしてください (unshare --mount-proc)";
     /// A check that compared nothing.
     NOTHING_COMPARED: "--check compared nothing: the maps could not be read", "--check は何も比較できませんでした: メモリマップを読み取れません";
+    /// Stacks that got no number.
+    STACKS_LOST: "{n} call stacks were not kept: too many different ones",
+        "コールスタック {n} 個を保存できませんでした: 種類が多すぎます";
     /// Lines that nobody read.
     LINES_LOST: "{n} lines were lost: nobody read them in time", "{n} 行を失いました: 読み取りが間に合いませんでした";
     /// It is us.

@@ -6,6 +6,7 @@ use crate::context::{Context, Stream, is_terminal};
 use crate::filter::Filter;
 use crate::log::{Form, Log, When};
 use crate::recording::{Recorder, Subject};
+use crate::stacks;
 use crate::texts;
 use anyhow::anyhow;
 use std::fmt::Display;
@@ -14,9 +15,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
-use vmatlas_event::{Event, Next, Pid, Sink};
+use vmatlas_event::{Event, Next, Op, Pid, Sink, StackId, Stopped};
 use vmatlas_model::{Difference, Done, Spaces, Summary};
 use vmatlas_proc::ProcRoot;
+use vmatlas_stack::Walker;
 use vmatlas_trace::TraceError;
 use vmatlas_view::run::{LineOptions, SummaryContext, summary_json, write_summary};
 use vmatlas_view::{Style, check, escape};
@@ -85,6 +87,8 @@ pub(crate) struct Watcher<'a> {
     summary: Summary,
     filter: Filter,
     recorder: Option<Recorder>,
+    /// Where call stacks are wanted.
+    walker: Option<Walker>,
     args: &'a WatchArgs,
     context: &'a Context,
     options: LineOptions,
@@ -128,6 +132,7 @@ impl<'a> Watcher<'a> {
             summary: Summary::default(),
             filter,
             recorder,
+            walker: args.has_stacks().then(Walker::new),
             args,
             context,
             options,
@@ -153,7 +158,19 @@ impl<'a> Watcher<'a> {
             self.summary.seen_size(space.peak());
         }
         if !self.args.count && !self.args.is_quiet() && self.filter.wants(done) {
-            self.log.event(done);
+            let stack = self.walker.as_ref().zip(done.event.stack);
+            let stack = stack.and_then(|(walker, id)| stacks::walked(walker, id));
+            self.log.event(done, stack.as_ref());
+        }
+    }
+
+    /// What is kept of stacks for an address space goes with it.
+    fn forget_space(&mut self, event: &Event) {
+        let Some(walker) = &mut self.walker else { return };
+        match event.op {
+            Op::Exit { last: true, .. } => walker.forget(event.mm),
+            Op::Exec { old_mm } => walker.forget(old_mm),
+            _ => {}
         }
     }
 
@@ -201,6 +218,10 @@ impl<'a> Watcher<'a> {
             // Writing to a String does not fail.
             let _ = write_summary(&mut text, &self.summary, &context, &self.options);
         }
+        let lost = self.walker.as_ref().map_or(0, Walker::lost);
+        if lost > 0 {
+            complain(self.context, &texts::STACKS_LOST.fill(self.context.lang, &[("n", &lost)]));
+        }
         let lost = self.log.lost();
         if lost > 0 {
             complain(self.context, &texts::LINES_LOST.fill(self.context.lang, &[("n", &lost)]));
@@ -232,8 +253,12 @@ impl Sink for Watcher<'_> {
         }
         let progress = self.spaces.event(event);
         if let Some(recorder) = &mut self.recorder {
+            if let Some(walker) = self.walker.as_mut().filter(|_| event.stack.is_some()) {
+                recorder.stacks(walker.take_new());
+            }
             recorder.event(event, &self.spaces, self.context);
         }
+        self.forget_space(event);
         for done in progress.unanswered.iter().chain(&progress.done) {
             self.done(done);
         }
@@ -241,6 +266,11 @@ impl Sink for Watcher<'_> {
             self.differs(difference);
         }
         if progress.ask.is_empty() { Next::Go } else { Next::Ask(progress.ask) }
+    }
+
+    fn stack(&mut self, at: &Stopped<'_>) -> Option<StackId> {
+        let space = self.spaces.get(at.mm)?;
+        self.walker.as_mut()?.walk(at, &stacks::MapOf(space))
     }
 }
 

@@ -6,16 +6,17 @@ use crate::recording::Visit;
 use crate::recording::looks::{self, Looked};
 use crate::show::Wanted;
 use crate::subject::{self, Subject};
-use crate::{output, target, texts};
+use crate::{output, stacks, target, texts};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::ExitCode;
-use vmatlas_event::{Addr, Event, EventSource, MonoNs, Op, Pid, Seq, VmaRow};
+use vmatlas_event::{Addr, Event, EventSource, MonoNs, Op, Pid, Seq, StackId, VmaRow};
 use vmatlas_model::timeline::History;
 use vmatlas_view::run::LineOptions;
 use vmatlas_view::show::{MapView, ShowRow};
+use vmatlas_view::stack::ShownStack;
 use vmatlas_view::why::{Story, WhyView};
 
 #[derive(Args, Debug)]
@@ -102,7 +103,27 @@ fn recorded(visit: &mut Visit, addr: Addr, context: &Context) -> Result<Story> {
     let all = looks::all(visit.timeline.source_ref().reader());
     let told = history.chapters.iter().map(|chapter| chapter.event.seq).chain(mentioned(&history));
     let looks = told.filter_map(|seq| Some((seq, Looked::of_event(&all, seq, start)?))).collect();
-    Ok(Story::Recorded { history: Box::new(history), events, looks })
+    let stacks = told_stacks(visit, &history, &events, context);
+    Ok(Story::Recorded { history: Box::new(history), events, looks, stacks })
+}
+
+/// The call stacks of what is told.
+fn told_stacks(
+    visit: &Visit,
+    history: &History,
+    events: &BTreeMap<Seq, Event>,
+    context: &Context,
+) -> BTreeMap<Seq, ShownStack> {
+    let told = history.chapters.iter().map(|chapter| &chapter.event).chain(events.values());
+    let named: Vec<(Seq, StackId)> = told.filter_map(|event| Some((event.seq, event.stack?))).collect();
+    if named.is_empty() {
+        return BTreeMap::new();
+    }
+    let Some(stacks) = stacks::of(visit.timeline.source_ref().reader(), context) else {
+        return BTreeMap::new();
+    };
+    let shown = |(seq, id)| Some((seq, stacks::recorded(&stacks, id)?));
+    named.into_iter().filter_map(shown).collect()
 }
 
 /// The events that mapped it and its neighbours.

@@ -2,7 +2,7 @@
 
 use crate::errno::check;
 use std::ptr::null_mut;
-use vmatlas_event::{Errno, Tid};
+use vmatlas_event::{Addr, Errno, Registers, Tid};
 
 /// What a tracer asks for when it seizes a task (PTRACE_O_*).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -183,9 +183,12 @@ pub struct Returned {
     pub args_32: [u64; 6],
     /// What it returned.
     pub value: u64,
+    /// The registers its callers can be told from; `None` for 32-bit code.
+    pub registers: Option<Registers>,
 }
 
-/// The start of `struct user_regs_struct` of x86_64 (`arch/x86/include/asm/user_64.h`), up to what a call needs.
+/// The start of `struct user_regs_struct` of x86_64 (`arch/x86/include/asm/user_64.h`), up to what a call and a walk of
+/// the stack need.
 #[cfg(target_arch = "x86_64")]
 #[repr(C)]
 #[derive(Default)]
@@ -206,46 +209,79 @@ struct FirstRegisters {
     rsi: u64,
     rdi: u64,
     orig_rax: u64,
+    rip: u64,
+    cs: u64,
+    _eflags: u64,
+    rsp: u64,
 }
 #[cfg(target_arch = "x86_64")]
-const _: () = assert!(size_of::<FirstRegisters>() == std::mem::offset_of!(libc::user_regs_struct, rip));
+const _: () = assert!(size_of::<FirstRegisters>() == std::mem::offset_of!(libc::user_regs_struct, ss));
 
 /// Everything about a call in one request, at its exit stop: each request costs most of a microsecond.
 ///
 /// The system call entry of x86_64 keeps all registers but rax, rcx and r11 (syscall(2)), so the arguments are those
-/// of the entry. Whether it was a 64-bit or a 32-bit call the registers do not tell. Asking for the first sixteen
+/// of the entry. Whether it was a 64-bit or a 32-bit call the registers do not tell. Asking for the first twenty
 /// registers only leaves out the slow ones (segments and their bases).
 ///
 /// # Errors
 /// ESRCH when it is gone.
 #[cfg(target_arch = "x86_64")]
 pub fn returned(tid: Tid) -> Result<Returned, Errno> {
+    let r = first_registers(tid)?;
+    Ok(Returned {
+        nr: r.orig_rax,
+        args: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
+        args_32: [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp],
+        value: r.rax,
+        registers: by_dwarf_number(&r),
+    })
+}
+
+/// The registers a stopped task's callers can be told from; `None` for 32-bit code.
+///
+/// # Errors
+/// ESRCH when it is gone.
+#[cfg(target_arch = "x86_64")]
+pub fn registers(tid: Tid) -> Result<Option<Registers>, Errno> {
+    first_registers(tid).map(|r| by_dwarf_number(&r))
+}
+
+/// The registers in the order of the psABI (System V ABI, AMD64 supplement, figure 3.36).
+#[cfg(target_arch = "x86_64")]
+fn by_dwarf_number(r: &FirstRegisters) -> Option<Registers> {
+    /// The code segment of 32-bit code (`__USER32_CS`).
+    const USER32_CS: u64 = 0x23;
+    if r.cs == USER32_CS {
+        return None;
+    }
+    let first = [
+        r.rax, r.rdx, r.rcx, r.rbx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13,
+        r.r14, r.r15,
+    ];
+    let mut general = [0; Registers::COUNT];
+    general[..first.len()].copy_from_slice(&first);
+    Some(Registers { ip: Addr(r.rip), general })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn first_registers(tid: Tid) -> Result<FirstRegisters, Errno> {
     const NT_PRSTATUS: usize = 1;
     let mut r = FirstRegisters::default();
     let mut iov = libc::iovec { iov_base: (&raw mut r).cast(), iov_len: size_of::<FirstRegisters>() };
     // SAFETY: the kernel writes at most `iov_len` bytes to `r`, which lives through the call.
     let ret = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid.0, NT_PRSTATUS, &raw mut iov) };
     match check(ret) {
-        Ok(_) => {}
-        // User-mode Linux has the older request only.
-        Err(Errno(libc::EINVAL | libc::EIO)) => return compat_returned(tid),
-        Err(errno) => return Err(errno),
-    }
-    if iov.iov_len != size_of::<FirstRegisters>() {
         // A 32-bit task has another, shorter set; only its own kind of call can be told from that.
-        return compat_returned(tid);
+        Ok(_) if iov.iov_len == size_of::<FirstRegisters>() => Ok(r),
+        // User-mode Linux has the older request only.
+        Ok(_) | Err(Errno(libc::EINVAL | libc::EIO)) => compat_registers(tid),
+        Err(errno) => Err(errno),
     }
-    Ok(Returned {
-        nr: r.orig_rax,
-        args: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
-        args_32: [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp],
-        value: r.rax,
-    })
 }
 
 /// The same for a 32-bit program: PTRACE_GETREGS of a 64-bit tracer always gives the 64-bit set.
 #[cfg(target_arch = "x86_64")]
-fn compat_returned(tid: Tid) -> Result<Returned, Errno> {
+fn compat_registers(tid: Tid) -> Result<FirstRegisters, Errno> {
     let mut regs = std::mem::MaybeUninit::<libc::user_regs_struct>::zeroed();
     // SAFETY: the request fills one user_regs_struct, for which `regs` is a valid place.
     let ret =
@@ -253,10 +289,26 @@ fn compat_returned(tid: Tid) -> Result<Returned, Errno> {
     check(ret)?;
     // SAFETY: zeroed before, and every field is a plain number.
     let r = unsafe { regs.assume_init() };
-    Ok(Returned {
-        nr: r.orig_rax,
-        args: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
-        args_32: [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp],
-        value: r.rax,
+    Ok(FirstRegisters {
+        r15: r.r15,
+        r14: r.r14,
+        r13: r.r13,
+        r12: r.r12,
+        rbp: r.rbp,
+        rbx: r.rbx,
+        r11: r.r11,
+        r10: r.r10,
+        r9: r.r9,
+        r8: r.r8,
+        rax: r.rax,
+        rcx: r.rcx,
+        rdx: r.rdx,
+        rsi: r.rsi,
+        rdi: r.rdi,
+        orig_rax: r.orig_rax,
+        rip: r.rip,
+        cs: r.cs,
+        _eflags: r.eflags,
+        rsp: r.rsp,
     })
 }

@@ -28,6 +28,8 @@ pub struct Attach {
     pub duration: Option<Duration>,
     /// Whether the model shall be compared with the kernel after every memory call.
     pub check: bool,
+    /// Whether the sink is to walk the stack after every memory call.
+    pub stacks: bool,
 }
 
 /// A running program that we have become the tracer of; it stands still until [`Attached::run`].
@@ -49,6 +51,7 @@ impl Attached {
         let wishes = Wishes::begin();
         let mut engine = Engine::new(attach.pid, false);
         engine.check = attach.check;
+        engine.stacks = attach.stacks;
         engine.follow = attach.follow;
         let mut attached = Attached { attach, engine, wishes };
         attached.seize_process(attach.pid, kernel)?;

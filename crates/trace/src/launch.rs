@@ -22,6 +22,8 @@ pub struct Launch {
     pub same_cpu: bool,
     /// Whether to hold all tasks after every memory call and have the model compared with the kernel.
     pub check: bool,
+    /// Whether the sink is to walk the stack after every memory call.
+    pub stacks: bool,
     /// Whether the terminal's keys and job control belong to the program: for a tool run from a shell.
     pub is_job: bool,
 }
@@ -42,7 +44,8 @@ impl Launch {
         };
         let args = command.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
         let path = c_string(path.as_os_str())?;
-        Ok(Launch { path, args, name, fds: Vec::new(), same_cpu: false, check: false, is_job: false })
+        let fds = Vec::new();
+        Ok(Launch { path, args, name, fds, same_cpu: false, check: false, stacks: false, is_job: false })
     }
 }
 

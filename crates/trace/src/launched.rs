@@ -66,6 +66,7 @@ impl Tracer {
         }
         let mut engine = Engine::new(spawned.pid, filtered);
         engine.check = launch.check;
+        engine.stacks = launch.stacks;
         let before_exec = engine.new_mm();
         let id = TaskId { pid: spawned.pid, tid, started: None };
         engine.add(Task::new(id, before_exec, false));

@@ -23,6 +23,7 @@ pub mod rss;
 pub mod run;
 pub mod show;
 pub mod source;
+pub mod stack;
 pub mod style;
 pub mod table;
 pub mod texts;

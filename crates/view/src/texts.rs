@@ -138,6 +138,20 @@ crate::texts! {
     DIFFERENT_BOUNDARIES: "the model is not the kernel's map: VMAs end elsewhere at {at}", "モデルがカーネルのメモリマップと違います: {at} の領域の境界";
     /// After which call.
     AFTER_CALL: "after {call}", "直前の呼び出し: {call}";
+    /// A frame in memory of no known module.
+    NO_MODULE: "{addr}, in no known file", "{addr} (既知のファイルの外)";
+    /// A function that was inlined into the next one.
+    INLINED: "(inlined)", "(インライン展開)";
+    /// A stack that is whole has no such line.
+    STACK_START: "start of the thread", "スレッドの開始";
+    /// Callers are missing.
+    STACK_BOUND: "... callers missing: more stack than is read (64 KiB)", "... 以下の呼び出し元は未取得: スタックの読み取り上限 (64 KiB) を超過";
+    /// Callers are missing.
+    STACK_DEPTH: "... callers missing: more frames than are taken (256)", "... 以下の呼び出し元は未取得: フレーム数の上限 (256) を超過";
+    /// Callers are missing.
+    STACK_NO_RULE: "... callers unknown: nothing tells who called this", "... 以下の呼び出し元は不明: たどる手がかりがありません";
+    /// Callers are missing.
+    STACK_UNREADABLE: "... callers unknown: stack memory cannot be read", "... 以下の呼び出し元は不明: スタックを読めません";
     /// Heading of rows.
     MODEL_ROWS: "model:", "モデル:";
     /// Heading of rows.

@@ -11,6 +11,7 @@ mod lab;
 mod pages;
 pub(crate) mod parquet;
 mod selftests;
+mod stacks;
 mod storms;
 mod stress_ng;
 mod uml;
@@ -34,6 +35,7 @@ usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the s
        cargo xtask suites lab                          every experiment of the lab, inside the same Linux 6.1
        cargo xtask suites pages [PROGRAM...]           real programs, stopped: our figures against smaps for each VMA (as
                                                        root; swap only where it is named: it switches a file on)
+       cargo xtask suites stacks                       real programs under run --stacks: how many stacks are whole
        cargo xtask suites vma [TREE] [--operations N] [--seed S]   the model alone against the kernel's own mm/vma.c, built
                                                        as a program (TREE: as above; Linux 6.12)
        cargo xtask suites parquet                      every sealed table in DuckDB and pyarrow (from PyPI, kept below
@@ -45,6 +47,7 @@ usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the s
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     match args {
         ["stress-ng", stressors @ ..] => stress_ng::run(&Watch::build()?, stressors),
+        ["stacks"] => stacks::run(&Watch::build()?),
         ["pages", programs @ ..] => pages::run(&Watch::build()?, programs),
         ["vma", rest @ ..] => vma::run(rest),
         ["parquet"] => parquet::run(),

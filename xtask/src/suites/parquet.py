@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 VMATLAS, TREE, FOLDER = map(os.path.abspath, sys.argv[1:])
 # Everything else is BIGINT.
-TYPES = {"op": "VARCHAR", "source": "VARCHAR", "detail": "VARCHAR", "how": "VARCHAR", "what": "VARCHAR", "bytes": "BLOB"}
+TYPES = {"op": "VARCHAR", "source": "VARCHAR", "detail": "VARCHAR", "how": "VARCHAR", "what": "VARCHAR", "why": "VARCHAR", "bytes": "BLOB", "build_id": "BLOB"}
 PHYSICAL = {"BIGINT": ("INT64", "None"), "VARCHAR": ("BYTE_ARRAY", "String"), "BLOB": ("BYTE_ARRAY", "None")}
 # Threads that map at the same time, a call that fails, a fork and exec, mappings that stay; enough calls for keyframes.
 SUBJECT = """

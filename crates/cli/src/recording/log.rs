@@ -7,17 +7,21 @@ use crate::context::{Context, Stream, is_terminal};
 use crate::filter::Filter;
 use crate::output::{Pen, quiet};
 use crate::progress::{self, Of, Progress};
+use crate::stacks;
 use anyhow::Result;
 use clap::Args;
 use std::fmt::Write;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use vmatlas_event::{Addr, AddrRange, Bytes, Event, EventSource, MonoNs, OpKind, PageSize, Pid, Seq, Tid};
 use vmatlas_model::kind::Kind;
 use vmatlas_model::{Done, Spaces};
+use vmatlas_record::Stacks;
 use vmatlas_view::json;
 use vmatlas_view::run::{LineOptions, push_line};
+use vmatlas_view::stack;
 
 #[derive(Args, Debug)]
 pub(crate) struct LogArgs {
@@ -51,6 +55,9 @@ pub(crate) struct LogArgs {
     /// Only what returned an error
     #[arg(long)]
     pub(crate) failed: bool,
+    /// The call stack below each line, or in each object, where one was recorded
+    #[arg(long)]
+    pub(crate) stacks: bool,
     /// One JSON object per event instead of lines
     #[arg(long)]
     pub(crate) jsonl: bool,
@@ -87,6 +94,8 @@ struct Lines<'a> {
     pen: Pen<io::StdoutLock<'static>>,
     text: String,
     progress: Progress,
+    /// Where they are wanted.
+    stacks: Option<Arc<Stacks>>,
 }
 
 pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode> {
@@ -116,7 +125,8 @@ pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode> {
     let pen = Pen::new(io::stdout().lock());
     let kinds = Kinds::new(args.kind.clone(), page);
     let progress = Progress::new(context, progress::READING, Of::Events);
-    let mut lines = Lines { args, filter, kinds, page, options, pen, text: String::new(), progress };
+    let stacks = if args.stacks { stacks::of(&reader, context) } else { None };
+    let mut lines = Lines { args, filter, kinds, page, options, pen, text: String::new(), progress, stacks };
     let read = reader.events(Seq(0), &mut |event| {
         lines.progress.tick(event.seq.0, last);
         lines.event(&event, &mut spaces)
@@ -176,10 +186,16 @@ impl Lines<'_> {
             self.progress.end();
         }
         self.text.clear();
+        let stack = self.stacks.as_ref().zip(done.event.stack);
+        let stack = stack.and_then(|(stacks, id)| stacks::recorded(stacks, id));
         if self.args.jsonl {
-            writeln!(self.text, "{}", json::event(done, self.options.errno_name))?;
+            let value = stack::with_stack(json::event(done, self.options.errno_name), stack.as_ref());
+            writeln!(self.text, "{value}")?;
         } else {
             push_line(&mut self.text, done, &self.options);
+            if let Some(stack) = stack {
+                stack::push_lines(&mut self.text, &stack, stack::INDENT, &self.options);
+            }
         }
         self.pen.write_str(&self.text)
     }

@@ -2,7 +2,7 @@
 
 use super::loss::Loss;
 use std::borrow::Cow;
-use vmatlas_event::{Event, Keyframe, Look, MonoNs, Op, Outcome, PageRow, Seq, Source};
+use vmatlas_event::{Event, Keyframe, Look, MonoNs, NewStacks, Op, Outcome, PageRow, Seq, Source};
 use vmatlas_record::{Queue, RecordError};
 
 /// A queue to the writer, and what is needed to put marks between the events that go to it.
@@ -20,6 +20,8 @@ pub(super) struct Numbered {
     loss: Option<Loss>,
     /// How many were lost in all.
     lost: u64,
+    /// What of stacks is new and had no room yet.
+    stacks: NewStacks,
 }
 
 impl Numbered {
@@ -32,7 +34,21 @@ impl Numbered {
             last: None,
             loss: None,
             lost: 0,
+            stacks: NewStacks::default(),
         }
+    }
+
+    /// Takes what of stacks is new, before the first event that names it.
+    pub(super) fn stacks(&mut self, new: NewStacks) {
+        self.stacks.append(new);
+    }
+
+    /// Writes what of stacks is new; whether nothing of it is left, so that events may name it.
+    fn write_stacks(&mut self) -> bool {
+        if let Some(queue) = self.queue.as_ref().filter(|_| !self.stacks.is_empty()) {
+            self.stacks = queue.stacks(std::mem::take(&mut self.stacks)).unwrap_or_default();
+        }
+        self.stacks.is_empty()
     }
 
     /// Whether anything is still written.
@@ -59,10 +75,11 @@ impl Numbered {
     ) -> bool {
         self.in_hand = false;
         self.keep_last(event);
+        let is_told = self.write_stacks();
         let Some(queue) = &self.queue else { return false };
         let mut has_keyframe = false;
         match &mut self.loss {
-            None if queue.event(event) => {
+            None if is_told && queue.event(event) => {
                 // The state is not made for a queue without room for it.
                 let keyframe = if is_due && queue.has_room() { state() } else { None };
                 has_keyframe = keyframe.is_some_and(|keyframe| queue.keyframe(keyframe));
@@ -71,7 +88,8 @@ impl Numbered {
             Some(loss) => {
                 loss.add(event);
                 // Replay goes on from this state: the loss lasts until there is one.
-                if queue.has_room()
+                if is_told
+                    && queue.has_room()
                     && let Some(keyframe) = state()
                 {
                     queue.loss(&loss.event(), Some(keyframe));

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use vmatlas_event::{Event, Look, MonoNs, PageRow, Pid};
+use vmatlas_event::{Event, Look, MonoNs, NewStacks, PageRow, Pid};
 use vmatlas_model::Spaces;
 use vmatlas_record::{End, Existing, Marks, Meta, Options, Queue, RecordError, Writer};
 
@@ -123,6 +123,13 @@ impl Recorder {
     /// the model takes the event, and [`Recorder::event`] is to follow: no mark comes between.
     pub(crate) fn number<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
         lock(&self.shared.numbered).number(event)
+    }
+
+    /// Takes what of stacks is new, before the first event that names it.
+    pub(crate) fn stacks(&self, new: NewStacks) {
+        if !new.is_empty() {
+            lock(&self.shared.numbered).stacks(new);
+        }
     }
 
     /// Takes an event that has its number and that the model has taken.

@@ -63,7 +63,7 @@ mod tests {
     use vmatlas_event::{Addr, Bytes};
 
     fn returned(nr: u64, value: u64) -> Returned {
-        Returned { nr, args: [1, 2, 3, 4, 5, 6], args_32: [11, 12, 13, 14, 15, 16], value }
+        Returned { nr, args: [1, 2, 3, 4, 5, 6], args_32: [11, 12, 13, 14, 15, 16], value, registers: None }
     }
 
     /// Checks that numbers which both architectures have are asked about, and others are not.

@@ -14,8 +14,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::time::Duration;
 use vmatlas_event::{
-    Errno, Event, Kernel, MmId, MonoNs, Next, Op, Outcome, Pid, Seq, Sink, SnapshotReason, Source, TaskId,
-    Tid,
+    Errno, Event, Kernel, MmId, MonoNs, Next, Op, Outcome, Pid, Seq, Sink, SnapshotReason, Source, StackId,
+    TaskId, Tid,
 };
 use vmatlas_sys::ptrace::{self, Resume};
 use vmatlas_sys::signal::{Job, Wishes};
@@ -39,6 +39,8 @@ pub(crate) struct Engine {
     pub(crate) filtered: bool,
     /// Whether the model shall be compared with the kernel after every memory call.
     pub(crate) check: bool,
+    /// Whether the sink is to walk the stack after every memory call.
+    pub(crate) stacks: bool,
     /// Whether child processes are followed; those that share the map always are.
     pub(crate) follow: bool,
     /// The process a job stops with.
@@ -75,6 +77,7 @@ impl Engine {
         Engine {
             filtered,
             check: false,
+            stacks: false,
             follow: true,
             root,
             tasks: FxHashMap::default(),
@@ -171,12 +174,23 @@ impl Engine {
         op: Op,
         outcome: Outcome,
     ) -> Next {
+        self.send_with_stack(sink, (task, mm), (entered, left), (op, outcome), None)
+    }
+
+    fn send_with_stack(
+        &mut self,
+        sink: &mut dyn Sink,
+        (task, mm): (TaskId, MmId),
+        (entered, left): (MonoNs, MonoNs),
+        (op, outcome): (Op, Outcome),
+        stack: Option<StackId>,
+    ) -> Next {
         if self.muted {
             return Next::Go;
         }
         let seq = Seq(self.seq);
         self.seq += 1;
-        let event = Event { seq, entered, left, task, mm, op, outcome, stack: None, source: Source::Ptrace };
+        let event = Event { seq, entered, left, task, mm, op, outcome, stack, source: Source::Ptrace };
         let next = sink.event(&event);
         self.muted = next == Next::Stop;
         next

@@ -4,7 +4,7 @@ use super::{EIO, Engine, Wiring};
 use crate::decode::{ARCH_X86_64, decode, decode_returned};
 use crate::error::TraceError;
 use crate::task::Call;
-use vmatlas_event::{MonoNs, Op, Outcome, SnapshotReason, Tid};
+use vmatlas_event::{MonoNs, Op, Outcome, Registers, SnapshotReason, Stopped, Tid};
 use vmatlas_sys::now;
 use vmatlas_sys::ptrace::{self, Resume, SYSCALL_STOP, SyscallStop, event};
 
@@ -44,7 +44,7 @@ impl Engine {
                 // An error: it was killed at this stop. It stays in the call, which its end tells.
                 if let Ok(returned) = ptrace::returned(tid) {
                     match decode_returned(&returned, || arch_of(tid)) {
-                        Some((op, outcome)) => self.left(tid, op, outcome, wiring),
+                        Some((op, outcome)) => self.left(tid, op, outcome, returned.registers, wiring),
                         // A marked call that is none of memory has returned all the same.
                         None => task.call = None,
                     }
@@ -111,7 +111,8 @@ impl Engine {
                 let op = self.tasks.get_mut(&tid).and_then(|task| task.call.as_mut()?.op.take());
                 if let Some(op) = op {
                     let outcome = result.map_or_else(Outcome::Failed, Outcome::Done);
-                    self.left(tid, op, outcome, wiring);
+                    let registers = if self.stacks { ptrace::registers(tid).ok().flatten() } else { None };
+                    self.left(tid, op, outcome, registers, wiring);
                 }
             }
             Err(EIO) => return Err(TraceError::TooOld),
@@ -122,15 +123,27 @@ impl Engine {
         Ok(())
     }
 
-    /// A memory call returned.
-    pub(super) fn left(&mut self, tid: Tid, op: Op, outcome: Outcome, wiring: &mut Wiring<'_>) {
+    /// A memory call returned; 32-bit code has no registers to walk a stack from.
+    fn left(
+        &mut self,
+        tid: Tid,
+        op: Op,
+        outcome: Outcome,
+        registers: Option<Registers>,
+        wiring: &mut Wiring<'_>,
+    ) {
         let left = now();
         if let Some(task) = self.tasks.get_mut(&tid)
             && let Some(call) = task.call.take()
             && task.known
         {
             let (id, mm) = (task.id, task.mm);
-            let next = self.send(wiring.sink, id, mm, (call.entered, left), op, outcome);
+            // Before the event: the map that the sink knows then is the one the stack was made in.
+            let registers = registers.filter(|_| self.stacks && !self.muted);
+            let stack = registers
+                .and_then(|registers| wiring.sink.stack(&Stopped { task: id, mm, registers: &registers }));
+            let times = (call.entered, left);
+            let next = self.send_with_stack(wiring.sink, (id, mm), times, (op, outcome), stack);
             self.answer(next, id, mm, wiring);
             self.compare(id, mm, wiring);
             self.reconcile(id, mm, left, wiring);

@@ -4,6 +4,7 @@ use super::{Found, Story, WhyView, origin_and_since};
 use crate::json;
 use crate::kind_text::why_text;
 use crate::lang::Lang;
+use crate::stack::with_stack;
 use serde_json::{Map, Value, json};
 use vmatlas_event::{Errno, Event, MonoNs, Seq, VmaRow};
 use vmatlas_model::Done;
@@ -52,7 +53,7 @@ impl WhyView {
     }
 
     fn put_story(&self, object: &mut Map<String, Value>, errno_name: ErrnoName) {
-        let Story::Recorded { history, events, looks } = &self.story else {
+        let Story::Recorded { history, events, looks, stacks } = &self.story else {
             object.insert("origin".into(), Value::Null);
             object.insert("origin_why".into(), "not-recorded".into());
             return;
@@ -66,7 +67,7 @@ impl WhyView {
                     json!({ "time": seconds(seen.at), "before": seen.before.map(seconds) }),
                 );
             }
-            value
+            with_stack(value, stacks.get(&seq))
         };
         let origin = match own {
             Some(own) => Some(seen(chapter(own, errno_name), own.event.seq)),

@@ -7,6 +7,7 @@ pub mod texts;
 use crate::lang::Lang;
 use crate::looks::{look_time, texts as looks};
 use crate::show::{Header, ShowRow};
+use crate::stack::ShownStack;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use vmatlas_event::{Addr, Event, MonoNs, Op, Seq, SnapshotReason, Source, VmaRow};
@@ -38,6 +39,8 @@ pub enum Story {
         events: BTreeMap<Seq, Event>,
         /// The looks that these events and those of its history belong to, where nothing was traced.
         looks: BTreeMap<Seq, Seen>,
+        /// The call stacks of these events and those of its history, where they were recorded.
+        stacks: BTreeMap<Seq, ShownStack>,
     },
     /// Nobody looked when it happened.
     NotSeen {

@@ -102,8 +102,15 @@ fn who_mapped_it_comes_first() {
         is_complete: true,
     };
     let events = [(Seq(7), mmap(7, 0x10, 2)), (Seq(8), mmap(8, 0x12, 2))].into_iter().collect();
-    let view =
-        view(Some(row), Story::Recorded { history: Box::new(history), events, looks: BTreeMap::new() });
+    let view = view(
+        Some(row),
+        Story::Recorded {
+            history: Box::new(history),
+            events,
+            looks: BTreeMap::new(),
+            stacks: BTreeMap::new(),
+        },
+    );
     let text = say(&view, Lang::En);
     let lines: Vec<&str> = text.lines().collect();
     let at = |wanted: &str| lines.iter().position(|line| line.contains(wanted)).unwrap();

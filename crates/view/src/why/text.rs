@@ -6,6 +6,7 @@ use crate::escape;
 use crate::kind_text::{kind_name, why_text};
 use crate::looks::look_time;
 use crate::run::{LineOptions, push_bare, push_line, push_what};
+use crate::stack::{self, ShownStack};
 use crate::style::Paint;
 use crate::table::{Align, Cell, write_table};
 use crate::units::{count, size};
@@ -25,8 +26,8 @@ impl WhyView {
         writeln!(out)?;
         self.write_place(out, options)?;
         match &self.story {
-            Story::Recorded { history, events, looks } => {
-                self.write_history(out, history, events, looks, options)
+            Story::Recorded { history, events, looks, stacks } => {
+                self.write_history(out, history, (events, looks, stacks), options)
             }
             Story::NotSeen { lives } => self.write_advice(out, *lives, options),
         }
@@ -70,14 +71,14 @@ impl WhyView {
         &self,
         out: &mut dyn Write,
         history: &History,
-        events: &BTreeMap<Seq, Event>,
-        looks: &BTreeMap<Seq, Seen>,
+        (events, looks, stacks): (&BTreeMap<Seq, Event>, &BTreeMap<Seq, Seen>, &BTreeMap<Seq, ShownStack>),
         options: &LineOptions,
     ) -> fmt::Result {
         let (lang, style) = (options.lang, options.style);
         let heading = |text: &crate::Text| style.paint(Paint::Heading, text.get(lang));
         let last = history.chapters.iter().map(|chapter| chapter.event.seq).chain(history.origin).max();
-        let book = Book { options, looks, number: format!("#{}", last.unwrap_or_default()).len() };
+        let number = format!("#{}", last.unwrap_or_default()).len();
+        let book = Book { options, looks, stacks, number };
         let (own, since) = origin_and_since(history);
         writeln!(out)?;
         if self.row.is_none() {
@@ -203,6 +204,7 @@ const BLANKS: &str = "  ";
 struct Book<'a> {
     options: &'a LineOptions,
     looks: &'a BTreeMap<Seq, Seen>,
+    stacks: &'a BTreeMap<Seq, ShownStack>,
     /// Columns of the longest number.
     number: usize,
 }
@@ -269,13 +271,18 @@ impl Book<'_> {
         self.numbered(out, event, &text)
     }
 
-    /// The number, the lines; those after the first moved in as far.
+    /// The number, the lines; those after the first moved in as far. The call stack, where there is one.
     fn numbered(&self, out: &mut dyn Write, event: &Event, text: &str) -> fmt::Result {
         let style = self.options.style;
         for (index, line) in text.lines().enumerate() {
             let number = if index == 0 { format!("#{}", event.seq) } else { String::new() };
             let number = format!("{number:<width$}", width = self.number);
             writeln!(out, "  {}{line}", style.paint(Paint::Faint, &number))?;
+        }
+        if let Some(stack) = self.stacks.get(&event.seq) {
+            let mut text = String::new();
+            stack::push_lines(&mut text, stack, self.number + 6, self.options);
+            out.write_str(&text)?;
         }
         Ok(())
     }
