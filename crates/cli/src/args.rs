@@ -73,6 +73,9 @@ pub(crate) enum Command {
     /// Make one file of a recording, which all commands read too
     #[command(after_help = crate::recording::pack::NOTES)]
     Pack(crate::recording::pack::PackArgs),
+    /// Write the call stacks of a recording as other tools read them: collapsed, speedscope, Firefox profiler, pprof
+    #[command(after_help = crate::export::NOTES)]
+    Export(crate::export::ExportArgs),
     /// Compare two maps: added, removed, altered, grown, moved, and what that makes for each kind
     #[command(after_help = DIFF_NOTES)]
     Diff(crate::diff::DiffArgs),
@@ -357,10 +360,10 @@ pub(crate) struct AttachArgs {
 }
 
 const PLANNED: &str = "\
-    Not yet there: origins, export, tui, serve, report, doctor.";
+    Not yet there: origins, tui, serve, report, doctor.";
 
 /// Commands of the design that do not exist yet.
-pub(crate) const NOT_YET: &[&str] = &["origins", "export", "tui", "serve", "report", "doctor"];
+pub(crate) const NOT_YET: &[&str] = &["origins", "tui", "serve", "report", "doctor"];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
     Lang::from_locale(text).ok_or_else(|| "en or ja".to_owned())

@@ -6,6 +6,7 @@ mod args;
 mod attach;
 mod context;
 mod diff;
+mod export;
 mod filter;
 mod lab;
 mod log;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Pack(args) => recording::pack::run(&args, &context),
         Command::Mark(args) => recording::mark::run(&args, &context),
         Command::Diff(args) => diff::run(args, &context),
+        Command::Export(args) => export::run(&args, &context),
         Command::Lab(args) => lab::run(args, &context),
         Command::Other(words) => return unknown(&words, &context),
     };

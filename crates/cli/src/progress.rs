@@ -34,6 +34,8 @@ vmatlas_view::texts! {
     READING: "reading", "読み取っています";
     /// Tables are made of what was recorded.
     SEALING: "sealing the recording", "記録を仕上げています";
+    /// Places in code get names.
+    NAMING: "looking up names", "関数名を調べています";
     /// What is done, of what there is.
     PERCENT: "{verb} {percent} %", "{verb} {percent} %";
     /// Amounts.
@@ -42,6 +44,8 @@ vmatlas_view::texts! {
     EVENTS_OF: "{done} of {total} events", "イベント {done} / {total}";
     /// Rows of tables.
     ROWS_OF: "{done} of {total} rows", "{done} / {total} 行";
+    /// Places in code.
+    PLACES_OF: "{done} of {total} places", "{done} / {total} 箇所";
     /// How fast.
     RATE: "{rate}/s", "毎秒 {rate}";
     /// How long it may take.
@@ -58,6 +62,7 @@ pub(crate) enum Of {
     Bytes,
     Events,
     Rows,
+    Places,
 }
 
 /// The line.
@@ -133,7 +138,7 @@ impl Progress {
     fn line(&self, done: u64, total: u64, taken: Duration, columns: usize) -> String {
         let amount = |n: u64| match self.of {
             Of::Bytes => units::size(Bytes(n)),
-            Of::Events | Of::Rows => units::count(n),
+            Of::Events | Of::Rows | Of::Places => units::count(n),
         };
         let verb = self.verb.get(self.lang);
         let fill = |text: Text, values: &[(&str, &dyn Display)]| text.fill(self.lang, values);
@@ -146,6 +151,7 @@ impl Progress {
             Of::Bytes => OF,
             Of::Events => EVENTS_OF,
             Of::Rows => ROWS_OF,
+            Of::Places => PLACES_OF,
         };
         let amounts = fill(of, &[("done", &amount(done)), ("total", &amount(total))]);
         let (mut left, mut rate) = (None, None);
@@ -222,7 +228,7 @@ mod tests {
             japanese.line(2_000_000, 10_000_000, Duration::from_secs(1000), 90),
             "まとめています 20 %, イベント 2,000,000 / 10,000,000, 残り 66 分 40 秒, 毎秒 2,000"
         );
-        for of in [Of::Bytes, Of::Events, Of::Rows] {
+        for of in [Of::Bytes, Of::Events, Of::Rows, Of::Places] {
             for lang in [Lang::En, Lang::Ja] {
                 for columns in 1..100 {
                     for (done, total) in

@@ -2,11 +2,12 @@
 
 use crate::complain;
 use crate::context::Context;
-use crate::recording::explain_reading;
-use std::sync::Arc;
-use vmatlas_event::{Addr, Frame, Place, Stack, StackId, VmaRow};
+use crate::recording::{Live, Names, explain_reading, make_names};
+use std::path::PathBuf;
+use vmatlas_event::{Addr, Frame, FrameId, ModuleId, Pid, Place, Stack, StackId, Symbol, VmaRow};
 use vmatlas_model::AddressSpace;
-use vmatlas_record::{Reader, Stacks};
+use vmatlas_record::Reader;
+use vmatlas_stack::symbolize::Folders;
 use vmatlas_stack::{Rows, Walker};
 use vmatlas_view::stack::{ShownFrame, ShownStack};
 
@@ -23,8 +24,8 @@ impl Rows for MapOf<'_> {
     }
 }
 
-/// A stack that was walked just now.
-pub(crate) fn walked(walker: &Walker, id: StackId) -> Option<ShownStack> {
+/// A stack that was walked just now, with its names.
+pub(crate) fn walked(walker: &Walker, names: &mut Live, id: StackId) -> Option<ShownStack> {
     let Stack { frames, end } = walker.stack(id)?;
     let shown = |frame: Frame| {
         let module = match frame.place {
@@ -33,29 +34,30 @@ pub(crate) fn walked(walker: &Walker, id: StackId) -> Option<ShownStack> {
         };
         ShownFrame { frame, module, symbols: Vec::new() }
     };
-    Some(ShownStack { frames: frames.into_iter().map(shown).collect(), end })
+    let mut stack = ShownStack { frames: frames.into_iter().map(shown).collect(), end };
+    names.name(&mut stack);
+    Some(stack)
 }
 
-/// The stacks of a recording; where they are damaged that is said, and there are none.
-pub(crate) fn of(reader: &Reader, context: &Context) -> Option<Arc<Stacks>> {
+/// The names of all frames that were walked, in order; those without a name are left out. Files are looked for as the
+/// program of this number saw them, where it is still there.
+pub(crate) fn names(walker: &Walker, root: Option<Pid>, context: &Context) -> Vec<(FrameId, Vec<Symbol>)> {
+    let frames = (0..).map(FrameId).map_while(|id| Some((id, walker.frame(id)?)));
+    let mut folders = Folders::default();
+    if let Some(pid) = root {
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        folders.debug.push(root.join("usr/lib/debug"));
+        folders.roots.insert(0, root);
+    }
+    let module = |id: ModuleId| walker.module(id);
+    make_names(&frames.collect::<Vec<_>>(), &module, folders, context).into_iter().collect()
+}
+
+/// The stacks of a recording with their names; where they are damaged that is said, and there are none.
+pub(crate) fn of(reader: &Reader, context: &Context) -> Option<Names> {
     let stacks = reader.stacks();
     if let Err(error) = &stacks {
         complain(context, &explain_reading(error, context).to_string());
     }
-    stacks.ok()
-}
-
-/// A stack of a recording, with the names that are in it.
-pub(crate) fn recorded(stacks: &Stacks, id: StackId) -> Option<ShownStack> {
-    let (ids, end) = stacks.frame_ids(id)?;
-    let shown = |id| {
-        let frame = stacks.frame(id)?;
-        let module = match frame.place {
-            Place::Module(module, _) => stacks.module(module).cloned(),
-            Place::Unknown(_) => None,
-        };
-        Some(ShownFrame { frame, module, symbols: stacks.symbols(id).cloned().collect() })
-    };
-    let frames: Option<Vec<ShownFrame>> = ids.into_iter().map(shown).collect();
-    Some(ShownStack { frames: frames?, end })
+    Some(Names::new(stacks.ok()?, context))
 }

@@ -179,6 +179,13 @@ vmatlas_view::texts! {
     /// Moments that cannot be compared by what mapped their pages.
     DIFF_NOT_RELATED: "--by origin needs two moments of one recording, of one address space or of a parent and its child",
         "--by origin には、同じ記録の 2 つの時点 (同じアドレス空間、または親と子) が必要です";
+    /// A recording without call stacks.
+    REC_NO_STACKS: "there are no call stacks in {path}; record with --stacks ('vmatlas run --stacks -o REC')",
+        "{path} にコールスタックはありません。--stacks を付けて記録してください ('vmatlas run --stacks -o REC')";
+    /// Calls that have none.
+    EXPORT_WITHOUT: "{n} calls have no call stack and were left out", "{n} 回の呼び出しにはコールスタックがないので、含まれていません";
+    /// In the way of an export.
+    EXPORT_EXISTS: "{path} exists already; give another name, or --force to replace it", "{path} はすでにあります。別の名前を指定するか、置き換えるなら --force を付けてください";
     /// Resident sizes of a recording.
     REC_NO_PAGES: "a recording holds maps and calls, but no resident sizes, so there is nothing to sum up ('vmatlas show' shows its map)",
         "記録にはメモリマップと呼び出しだけがあり、常駐サイズは含まれないので集計できません (メモリマップは 'vmatlas show' で表示できます)";

@@ -5,7 +5,7 @@ use crate::complain;
 use crate::context::{Context, Stream, is_terminal};
 use crate::filter::Filter;
 use crate::log::{Form, Log, When};
-use crate::recording::{Recorder, Subject};
+use crate::recording::{Live, Recorder, Subject};
 use crate::stacks;
 use crate::texts;
 use anyhow::anyhow;
@@ -89,6 +89,10 @@ pub(crate) struct Watcher<'a> {
     recorder: Option<Recorder>,
     /// Where call stacks are wanted.
     walker: Option<Walker>,
+    /// The names of frames that were shown.
+    names: Live,
+    /// The program itself.
+    root: Option<Pid>,
     args: &'a WatchArgs,
     context: &'a Context,
     options: LineOptions,
@@ -133,6 +137,8 @@ impl<'a> Watcher<'a> {
             filter,
             recorder,
             walker: args.has_stacks().then(Walker::new),
+            names: Live::new(),
+            root: None,
             args,
             context,
             options,
@@ -144,6 +150,7 @@ impl<'a> Watcher<'a> {
 
     /// Says which process is the program itself.
     pub(crate) fn root(&mut self, pid: Pid) {
+        self.root = Some(pid);
         if self.args.no_children {
             self.filter.pid = Some(pid);
         }
@@ -159,7 +166,7 @@ impl<'a> Watcher<'a> {
         }
         if !self.args.count && !self.args.is_quiet() && self.filter.wants(done) {
             let stack = self.walker.as_ref().zip(done.event.stack);
-            let stack = stack.and_then(|(walker, id)| stacks::walked(walker, id));
+            let stack = stack.and_then(|(walker, id)| stacks::walked(walker, &mut self.names, id));
             self.log.event(done, stack.as_ref());
         }
     }
@@ -184,6 +191,10 @@ impl<'a> Watcher<'a> {
             drift: tally.drift,
             ..vmatlas_record::End::default()
         };
+        if let Some(walker) = &mut self.walker {
+            recorder.stacks(walker.take_new());
+            recorder.symbols(stacks::names(walker, self.root, self.context));
+        }
         recorder.finish(end, &self.spaces, self.context);
     }
 

@@ -122,7 +122,7 @@ fn told_stacks(
     let Some(stacks) = stacks::of(visit.timeline.source_ref().reader(), context) else {
         return BTreeMap::new();
     };
-    let shown = |(seq, id)| Some((seq, stacks::recorded(&stacks, id)?));
+    let shown = |(seq, id)| Some((seq, stacks.stack(id)?));
     named.into_iter().filter_map(shown).collect()
 }
 

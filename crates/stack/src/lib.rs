@@ -17,6 +17,7 @@ mod memory;
 mod modules;
 mod open;
 mod rule;
+pub mod symbolize;
 mod tables;
 mod unwind;
 mod walker;

@@ -10,6 +10,7 @@ pub mod change;
 pub mod check;
 pub mod diff;
 pub mod escape;
+pub mod export;
 pub mod info;
 pub mod json;
 pub mod kind_text;

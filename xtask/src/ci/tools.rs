@@ -38,18 +38,31 @@ const TOOLS: &[Tool] = &[
         packages: &["python3-venv"],
         reason: "a Python with duckdb and pyarrow, that recordings are read with",
     },
+    Tool {
+        program: "c++",
+        packages: &["g++"],
+        reason: "builds programs whose stacks are walked and whose functions are named",
+    },
+    Tool { program: "objcopy", packages: &["binutils"], reason: "moves symbols into files of their own" },
+    Tool {
+        program: "addr2line",
+        packages: &["binutils"],
+        reason: "the peer whose names ours are compared with",
+    },
+    Tool {
+        program: "nm",
+        packages: &["binutils"],
+        reason: "tells where functions and tables of a program are",
+    },
+    Tool { program: "xz", packages: &["xz-utils"], reason: "packs symbols as distributions do" },
+    Tool { program: "dwz", packages: &["dwz"], reason: "moves debug information into a supplementary file" },
     Tool { program: "unzip", packages: &["unzip"], reason: "takes packed recordings apart" },
     Tool {
         program: "gdb",
         packages: &["gdb"],
         reason: "asks a program for its own malloc_info(3); the unwinder that ours is compared with",
     },
-    Tool { program: "c++", packages: &["g++"], reason: "builds a program whose stacks are walked" },
-    Tool {
-        program: "nm",
-        packages: &["binutils"],
-        reason: "tells where functions and tables of a program are",
-    },
+    Tool { program: "go", packages: &["golang-go"], reason: "go tool pprof reads what we export" },
     Tool { program: "less", packages: &["less"], reason: "a full-screen program" },
     Tool {
         program: "setarch",

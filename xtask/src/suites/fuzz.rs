@@ -1,4 +1,4 @@
-//! The reader of recordings under cargo-fuzz, for a bounded time, beginning with the corpus in fixtures/fuzz.
+//! The readers of recordings and of programs under cargo-fuzz, for a bounded time, beginning with the corpus in fixtures/fuzz.
 
 use super::folder;
 use crate::root;
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const TARGETS: [&str; 4] = ["tail", "segment", "json", "replay"];
+const TARGETS: [&str; 5] = ["tail", "segment", "json", "replay", "symbols"];
 
 pub(super) fn run(args: &[&str]) -> Result<()> {
     let (targets, seconds) = match args {

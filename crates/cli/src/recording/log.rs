@@ -1,6 +1,7 @@
 //! `vmatlas log`: the lines of a recorded run, as `run` would have written them.
 
 use super::kinds::Kinds;
+use super::names::Names;
 use crate::args::{parse_addr, parse_call, parse_kind, parse_size};
 use crate::complain;
 use crate::context::{Context, Stream, is_terminal};
@@ -14,11 +15,9 @@ use std::fmt::Write;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use vmatlas_event::{Addr, AddrRange, Bytes, Event, EventSource, MonoNs, OpKind, PageSize, Pid, Seq, Tid};
 use vmatlas_model::kind::Kind;
 use vmatlas_model::{Done, Spaces};
-use vmatlas_record::Stacks;
 use vmatlas_view::json;
 use vmatlas_view::run::{LineOptions, push_line};
 use vmatlas_view::stack;
@@ -95,7 +94,7 @@ struct Lines<'a> {
     text: String,
     progress: Progress,
     /// Where they are wanted.
-    stacks: Option<Arc<Stacks>>,
+    stacks: Option<Names>,
 }
 
 pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode> {
@@ -124,8 +123,8 @@ pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode> {
     };
     let pen = Pen::new(io::stdout().lock());
     let kinds = Kinds::new(args.kind.clone(), page);
-    let progress = Progress::new(context, progress::READING, Of::Events);
     let stacks = if args.stacks { stacks::of(&reader, context) } else { None };
+    let progress = Progress::new(context, progress::READING, Of::Events);
     let mut lines = Lines { args, filter, kinds, page, options, pen, text: String::new(), progress, stacks };
     let read = reader.events(Seq(0), &mut |event| {
         lines.progress.tick(event.seq.0, last);
@@ -187,7 +186,7 @@ impl Lines<'_> {
         }
         self.text.clear();
         let stack = self.stacks.as_ref().zip(done.event.stack);
-        let stack = stack.and_then(|(stacks, id)| stacks::recorded(stacks, id));
+        let stack = stack.and_then(|(stacks, id)| stacks.stack(id));
         if self.args.jsonl {
             let value = stack::with_stack(json::event(done, self.options.errno_name), stack.as_ref());
             writeln!(self.text, "{value}")?;

@@ -10,6 +10,7 @@ pub(crate) mod looks;
 mod loss;
 pub(crate) mod mark;
 mod moment;
+mod names;
 mod numbers;
 pub(crate) mod pack;
 mod recorder;
@@ -18,6 +19,7 @@ mod verify_looks;
 
 pub(crate) use lenient::Lenient;
 pub(crate) use moment::{Selector, Visit, broken};
+pub(crate) use names::{Live, Names, make as make_names};
 pub(crate) use recorder::{Recorder, Subject};
 
 use crate::context::Context;

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use vmatlas_event::{Event, Look, MonoNs, NewStacks, PageRow, Pid};
+use vmatlas_event::{Event, FrameId, Look, MonoNs, NewStacks, PageRow, Pid, Symbol};
 use vmatlas_model::Spaces;
 use vmatlas_record::{End, Existing, Marks, Meta, Options, Queue, RecordError, Writer};
 
@@ -170,6 +170,13 @@ impl Recorder {
             self.tell(&error, context);
         }
         is_taken
+    }
+
+    /// Takes the functions of frames, at the end: nobody is held by it.
+    pub(crate) fn symbols(&self, symbols: Vec<(FrameId, Vec<Symbol>)>) {
+        if let Some(queue) = lock(&self.shared.numbered).queue.as_ref().filter(|_| !symbols.is_empty()) {
+            queue.symbols(symbols);
+        }
     }
 
     /// Whether anything is still written.
