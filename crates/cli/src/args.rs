@@ -79,6 +79,9 @@ pub(crate) enum Command {
     /// Run an experiment step by step: the map before, the call, the map after, a picture
     #[command(after_help = LAB_NOTES)]
     Lab(crate::lab::LabArgs),
+    /// What this kernel and these privileges allow, and the command that permits what they do not
+    #[command(after_help = crate::doctor::NOTES)]
+    Doctor(crate::doctor::DoctorArgs),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -271,7 +274,7 @@ pub(crate) struct WatchArgs {
     #[arg(short = 'c', long)]
     pub(crate) count: bool,
     /// Only these calls (mmap, munmap, mremap, brk, mprotect, mlock, ...; a wrong one lists them all); madvise that acts
-    /// on pages only is shown when it is named here
+    /// on pages only is shown when it is named here, and so are page faults (fault)
     #[arg(short = 'e', long, value_name = "CALL,...", value_delimiter = ',', value_parser = parse_call)]
     pub(crate) expr: Vec<OpKind>,
     /// Only calls that mapped or unmapped at least this much
@@ -302,12 +305,19 @@ pub(crate) struct WatchArgs {
     /// With -o: keep the program's arguments in the recording (they may hold secrets)
     #[arg(long, requires = "output")]
     pub(crate) record_args: bool,
+    #[command(flatten)]
+    pub(crate) faults: crate::faults::FaultArgs,
     /// Call stacks: off (others not yet)
     #[arg(long, value_name = "HOW", default_value = "off", value_parser = ["off"])]
     pub(crate) stacks: String,
 }
 
 impl WatchArgs {
+    /// Whether page faults are watched, and how.
+    pub(crate) fn watched_faults(&self) -> Option<vmatlas_trace::FaultWatch> {
+        self.faults.watch(&self.expr)
+    }
+
     /// Whether all goes to the recording, and nothing to standard error.
     pub(crate) fn is_quiet(&self) -> bool {
         self.output.is_some() && !self.verbose && !self.count && self.log.is_none() && self.jsonl.is_none()
@@ -351,10 +361,10 @@ pub(crate) struct AttachArgs {
 }
 
 const PLANNED: &str = "\
-    Not yet there: origins, export, tui, serve, report, doctor.";
+    Not yet there: origins, export, tui, serve, report.";
 
 /// Commands of the design that do not exist yet.
-pub(crate) const NOT_YET: &[&str] = &["origins", "export", "tui", "serve", "report", "doctor"];
+pub(crate) const NOT_YET: &[&str] = &["origins", "export", "tui", "serve", "report"];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
     Lang::from_locale(text).ok_or_else(|| "en or ja".to_owned())
@@ -421,8 +431,9 @@ pub(crate) fn parse_method(text: &str) -> Result<Method, String> {
 }
 
 pub(crate) fn parse_call(text: &str) -> Result<OpKind, String> {
-    OpKind::CALLS.iter().copied().find(|kind| kind.name() == text).ok_or_else(|| {
-        let names: Vec<&str> = OpKind::CALLS.iter().map(|kind| kind.name()).collect();
+    let all = || OpKind::CALLS.iter().copied().chain([OpKind::Fault]);
+    all().find(|kind| kind.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = all().map(OpKind::name).collect();
         format!("calls are {}", names.join(", "))
     })
 }

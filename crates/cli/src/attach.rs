@@ -39,11 +39,14 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         // What ran before we came may have made its own rules: a personality, a supervisor that answers calls.
         distrust: true,
         interval: None,
+        faults: args.watch.watched_faults().is_some(),
     };
     let mut watcher = Watcher::new(&args.watch, context, Patience::Losing, subject)?;
     watcher.root(pid);
     let mut kernel = ProcKernel::new(root);
-    let attach = Attach { pid, follow: args.follow, duration: args.duration, check: args.watch.check };
+    let faults = args.watch.watched_faults();
+    let attach =
+        Attach { pid, follow: args.follow, duration: args.duration, check: args.watch.check, faults };
     let attached = Attached::start(attach, &mut kernel).map_err(|error| refused(&error, pid, context))?;
     let end = attached.run(&mut kernel, &mut watcher).map_err(|error| Failure::of_trace(&error, context))?;
     Ok(watcher.finish(name.trim_ascii_end(), end.map(vmatlas_trace::End::shell_status)))

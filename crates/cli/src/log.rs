@@ -9,10 +9,10 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use vmatlas_event::MonoNs;
-use vmatlas_model::Done;
-use vmatlas_view::json;
+use vmatlas_event::{Event, MonoNs};
+use vmatlas_model::{Done, FaultPlace};
 use vmatlas_view::run::{LineOptions, push_line};
+use vmatlas_view::{faults, json};
 
 /// When lines go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,15 @@ impl Log {
 
     /// Takes one event.
     pub(crate) fn event(&self, done: &Done) {
+        self.add(|lines| lines.event(done));
+    }
+
+    /// Takes a page fault, and what it met.
+    pub(crate) fn fault(&self, event: &Event, place: &FaultPlace<'_>) {
+        self.add(|lines| lines.fault(event, place));
+    }
+
+    fn add(&self, add: impl FnOnce(&mut Lines)) {
         const MANY: usize = 64 * 1024;
         const TOO_MANY: usize = 16 << 20;
         let mut lines = lock(&self.writer.lines);
@@ -100,7 +109,7 @@ impl Log {
             lines.lost += 1;
             return;
         }
-        lines.add(done);
+        add(&mut lines);
         let is_time = match self.when {
             When::AtOnce => true,
             When::Later => lines.text.len() >= MANY,
@@ -147,15 +156,23 @@ impl Writer {
 }
 
 impl Lines {
-    fn add(&mut self, done: &Done) {
+    fn event(&mut self, done: &Done) {
         match self.form {
-            Form::JsonLines => {
-                let value = json::event(done, self.options.errno_name);
-                // Writing to a String does not fail.
-                let _ = std::fmt::Write::write_fmt(&mut self.text, format_args!("{value}\n"));
-            }
+            Form::JsonLines => self.json(&json::event(done, self.options.errno_name)),
             Form::Text => push_line(&mut self.text, done, &self.options),
         }
+    }
+
+    fn fault(&mut self, event: &Event, place: &FaultPlace<'_>) {
+        match self.form {
+            Form::JsonLines => self.json(&faults::event_json(event, place, self.options.errno_name)),
+            Form::Text => faults::push_line(&mut self.text, event, place, &self.options),
+        }
+    }
+
+    fn json(&mut self, value: &serde_json::Value) {
+        // Writing to a String does not fail.
+        let _ = std::fmt::Write::write_fmt(&mut self.text, format_args!("{value}\n"));
     }
 }
 

@@ -6,6 +6,8 @@ mod args;
 mod attach;
 mod context;
 mod diff;
+mod doctor;
+mod faults;
 mod filter;
 mod lab;
 mod log;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Pack(args) => recording::pack::run(&args, &context),
         Command::Mark(args) => recording::mark::run(&args, &context),
         Command::Diff(args) => diff::run(args, &context),
+        Command::Doctor(args) => doctor::run(&args, &context),
         Command::Lab(args) => lab::run(args, &context),
         Command::Other(words) => return unknown(&words, &context),
     };

@@ -3,6 +3,7 @@
 use crate::args::parse_addr;
 use crate::context::{Context, Stream};
 use crate::recording::Visit;
+use crate::recording::features::FAULTS;
 use crate::recording::looks::{self, Looked};
 use crate::show::Wanted;
 use crate::subject::{self, Subject};
@@ -102,7 +103,9 @@ fn recorded(visit: &mut Visit, addr: Addr, context: &Context) -> Result<Story> {
     let all = looks::all(visit.timeline.source_ref().reader());
     let told = history.chapters.iter().map(|chapter| chapter.event.seq).chain(mentioned(&history));
     let looks = told.filter_map(|seq| Some((seq, Looked::of_event(&all, seq, start)?))).collect();
-    Ok(Story::Recorded { history: Box::new(history), events, looks })
+    let reader = visit.timeline.source_ref().reader();
+    let faults = reader.meta().features.iter().any(|feature| feature == FAULTS);
+    Ok(Story::Recorded { history: Box::new(history), events, looks, faults })
 }
 
 /// The events that mapped it and its neighbours.

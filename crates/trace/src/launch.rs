@@ -1,6 +1,7 @@
 //! Which file a command means, as execvp(3) decides it.
 
 use crate::error::TraceError;
+use crate::faults::FaultWatch;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -22,6 +23,8 @@ pub struct Launch {
     pub same_cpu: bool,
     /// Whether to hold all tasks after every memory call and have the model compared with the kernel.
     pub check: bool,
+    /// Whether page faults are watched, and how.
+    pub faults: Option<FaultWatch>,
     /// Whether the terminal's keys and job control belong to the program: for a tool run from a shell.
     pub is_job: bool,
 }
@@ -42,7 +45,8 @@ impl Launch {
         };
         let args = command.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
         let path = c_string(path.as_os_str())?;
-        Ok(Launch { path, args, name, fds: Vec::new(), same_cpu: false, check: false, is_job: false })
+        let (same_cpu, check, faults, is_job) = (false, false, None, false);
+        Ok(Launch { path, args, name, fds: Vec::new(), same_cpu, check, faults, is_job })
     }
 }
 

@@ -22,6 +22,10 @@ impl Engine {
         event: i32,
         wiring: &mut Wiring<'_>,
     ) -> Result<(), TraceError> {
+        if event != event::SECCOMP {
+            // Before anything is told of this stop. At the entry of a call nothing is.
+            self.tell_faults(wiring);
+        }
         let Some(task) = self.tasks.get_mut(&tid) else {
             if self.strangers.remove(&tid) {
                 let _ = ptrace::detach(tid, 0);
@@ -130,8 +134,10 @@ impl Engine {
             && task.known
         {
             let (id, mm) = (task.id, task.mm);
+            self.tell_faults_before((tid, mm), &op, outcome, wiring);
             let next = self.send(wiring.sink, id, mm, (call.entered, left), op, outcome);
             self.answer(next, id, mm, wiring);
+            self.tell_faults_after(mm, wiring);
             self.compare(id, mm, wiring);
             self.reconcile(id, mm, left, wiring);
             self.unpark();

@@ -38,6 +38,8 @@ pub enum Story {
         events: BTreeMap<Seq, Event>,
         /// The looks that these events and those of its history belong to, where nothing was traced.
         looks: BTreeMap<Seq, Seen>,
+        /// Whether page faults were watched.
+        faults: bool,
     },
     /// Nobody looked when it happened.
     NotSeen {
