@@ -222,6 +222,8 @@ impl Drop for Ring {
 mod tests {
     use super::super::{Faults, Options};
     use super::*;
+    use crate::mem::{self, Arena, Touch};
+    use vmatlas_event::{AddrRange, Bytes, MapFlags, ProtArg};
 
     const OPTIONS: Options =
         Options { cpu: None, kernel: false, on_exec: false, sampled: true, execs: false };
@@ -231,30 +233,13 @@ mod tests {
         Tid(unsafe { libc::gettid() })
     }
 
-    /// Faults `pages` fresh pages of ours; where they lie.
-    fn touch(pages: usize) -> (usize, usize) {
-        let len = pages * 4096;
-        // SAFETY: a new mapping at a place that the kernel chooses.
-        let place = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        assert_ne!(place, libc::MAP_FAILED);
-        // SAFETY: advice about the mapping just made.
-        unsafe { libc::madvise(place, len, libc::MADV_NOHUGEPAGE) };
-        for page in 0..pages {
-            // SAFETY: inside of the mapping just made.
-            unsafe { place.cast::<u8>().add(page * 4096).write_volatile(1) };
-        }
-        // SAFETY: the mapping just made, that nothing refers to.
-        unsafe { libc::munmap(place, len) };
-        (place as usize, len)
+    /// Touches so many fresh pages, each once and without huge pages; where they were.
+    fn touch(pages: u64) -> AddrRange {
+        const NOHUGEPAGE: i32 = 15;
+        let arena = Arena::new(Bytes(pages * 4096), ProtArg(3), MapFlags(2 | 0x4000)).unwrap();
+        arena.advise(arena.range().start(), arena.range().len(), NOHUGEPAGE).unwrap();
+        assert_eq!(mem::touch(arena.range(), 0, pages, Touch::Write), Ok(pages));
+        arena.range()
     }
 
     /// One ring for each processor, as heirs ask for it; `None` where it is not permitted here.
@@ -283,7 +268,7 @@ mod tests {
         let Some(mut rings) = rings(64) else { return };
         let before = crate::now();
         rings.iter().for_each(|(event, _)| event.enable().unwrap());
-        let (place, len) = touch(100);
+        let place = touch(100);
         rings.iter().for_each(|(event, _)| event.disable().unwrap());
         let after = crate::now();
         let mut found = Vec::new();
@@ -291,18 +276,18 @@ mod tests {
             let id = event.id().unwrap();
             ring.read(|record| {
                 if let Record::Fault { id: of, tid, at, addr, ip, .. } = record
-                    && (place..place + len).contains(&(addr.0 as usize))
+                    && place.contains(addr)
                 {
                     assert_eq!((of, tid), (id, this_thread()));
                     assert!(ip.is_some() && before <= at && at <= after);
-                    found.push(addr.0 as usize);
+                    found.push((addr.0 - place.start().0) / 4096);
                 }
                 true
             });
             assert!(ring.is_empty());
         }
         found.sort_unstable();
-        assert_eq!(found, (0..100).map(|page| place + page * 4096).collect::<Vec<_>>());
+        assert_eq!(found, (0..100).collect::<Vec<_>>());
     }
 
     /// Checks that what found no room is counted, that a full ring goes on once it was read, and that a record that was

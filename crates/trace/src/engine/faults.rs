@@ -3,7 +3,7 @@
 //! Rings are emptied at each stop before anything is told of it, so the faults of the stopped task come in the order of
 //! its program. Those of other tasks come as they are found, with one exception: one that happened while a call of the same
 //! address space was under way may be a touch of what the call mapped. It waits for the end of that call, and is told after
-//! it; before it, where the call unmapped the page.
+//! it; before it, where the call unmapped the page, or its own task does something else meanwhile.
 
 use super::{Engine, Wiring};
 use crate::error::TraceError;
