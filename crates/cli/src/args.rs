@@ -82,6 +82,9 @@ pub(crate) enum Command {
     /// Run an experiment step by step: the map before, the call, the map after, a picture
     #[command(after_help = LAB_NOTES)]
     Lab(crate::lab::LabArgs),
+    /// What this kernel and these privileges allow, and the command that permits what they do not
+    #[command(after_help = crate::doctor::NOTES)]
+    Doctor(crate::doctor::DoctorArgs),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -274,7 +277,7 @@ pub(crate) struct WatchArgs {
     #[arg(short = 'c', long)]
     pub(crate) count: bool,
     /// Only these calls (mmap, munmap, mremap, brk, mprotect, mlock, ...; a wrong one lists them all); madvise that acts
-    /// on pages only is shown when it is named here
+    /// on pages only is shown when it is named here, and so are page faults (fault)
     #[arg(short = 'e', long, value_name = "CALL,...", value_delimiter = ',', value_parser = parse_call)]
     pub(crate) expr: Vec<OpKind>,
     /// Only calls that mapped or unmapped at least this much
@@ -305,6 +308,8 @@ pub(crate) struct WatchArgs {
     /// With -o: keep the program's arguments in the recording (they may hold secrets)
     #[arg(long, requires = "output")]
     pub(crate) record_args: bool,
+    #[command(flatten)]
+    pub(crate) faults: crate::faults::FaultArgs,
     /// Walk the call stack at every memory call: on (or no word) or off; shown below each line, and recorded with -o
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_value = "off",
         default_missing_value = "on", value_parser = ["on", "off"])]
@@ -315,6 +320,11 @@ impl WatchArgs {
     /// Whether call stacks are wanted.
     pub(crate) fn has_stacks(&self) -> bool {
         self.stacks != "off"
+    }
+
+    /// Whether page faults are watched, and how.
+    pub(crate) fn watched_faults(&self) -> Option<vmatlas_trace::FaultWatch> {
+        self.faults.watch(&self.expr)
     }
 
     /// Whether all goes to the recording, and nothing to standard error.
@@ -360,10 +370,10 @@ pub(crate) struct AttachArgs {
 }
 
 const PLANNED: &str = "\
-    Not yet there: origins, tui, serve, report, doctor.";
+    Not yet there: origins, tui, serve, report.";
 
 /// Commands of the design that do not exist yet.
-pub(crate) const NOT_YET: &[&str] = &["origins", "tui", "serve", "report", "doctor"];
+pub(crate) const NOT_YET: &[&str] = &["origins", "tui", "serve", "report"];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
     Lang::from_locale(text).ok_or_else(|| "en or ja".to_owned())
@@ -430,8 +440,9 @@ pub(crate) fn parse_method(text: &str) -> Result<Method, String> {
 }
 
 pub(crate) fn parse_call(text: &str) -> Result<OpKind, String> {
-    OpKind::CALLS.iter().copied().find(|kind| kind.name() == text).ok_or_else(|| {
-        let names: Vec<&str> = OpKind::CALLS.iter().map(|kind| kind.name()).collect();
+    let all = || OpKind::CALLS.iter().copied().chain([OpKind::Fault]);
+    all().find(|kind| kind.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = all().map(OpKind::name).collect();
         format!("calls are {}", names.join(", "))
     })
 }

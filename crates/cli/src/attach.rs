@@ -39,6 +39,7 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         // What ran before we came may have made its own rules: a personality, a supervisor that answers calls.
         distrust: true,
         interval: None,
+        faults: args.watch.watched_faults().is_some(),
     };
     let mut watcher = Watcher::new(&args.watch, context, Patience::Losing, subject)?;
     watcher.root(pid);
@@ -49,6 +50,7 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         duration: args.duration,
         check: args.watch.check,
         stacks: args.watch.has_stacks(),
+        faults: args.watch.watched_faults(),
     };
     let attached = Attached::start(attach, &mut kernel).map_err(|error| refused(&error, pid, context))?;
     let end = attached.run(&mut kernel, &mut watcher).map_err(|error| Failure::of_trace(&error, context))?;

@@ -9,11 +9,11 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use vmatlas_event::MonoNs;
-use vmatlas_model::Done;
-use vmatlas_view::json;
+use vmatlas_event::{Event, MonoNs};
+use vmatlas_model::{Done, FaultPlace};
 use vmatlas_view::run::{LineOptions, push_line};
 use vmatlas_view::stack::{self, ShownStack};
+use vmatlas_view::{faults, json};
 
 /// When lines go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,15 @@ impl Log {
 
     /// Takes one event, and its call stack where there is one.
     pub(crate) fn event(&self, done: &Done, stack: Option<&ShownStack>) {
+        self.add(|lines| lines.event(done, stack));
+    }
+
+    /// Takes a page fault, and what it met.
+    pub(crate) fn fault(&self, event: &Event, place: &FaultPlace<'_>) {
+        self.add(|lines| lines.fault(event, place));
+    }
+
+    fn add(&self, add: impl FnOnce(&mut Lines)) {
         const MANY: usize = 64 * 1024;
         const TOO_MANY: usize = 16 << 20;
         let mut lines = lock(&self.writer.lines);
@@ -101,7 +110,7 @@ impl Log {
             lines.lost += 1;
             return;
         }
-        lines.add(done, stack);
+        add(&mut lines);
         let is_time = match self.when {
             When::AtOnce => true,
             When::Later => lines.text.len() >= MANY,
@@ -148,12 +157,11 @@ impl Writer {
 }
 
 impl Lines {
-    fn add(&mut self, done: &Done, stack: Option<&ShownStack>) {
+    fn event(&mut self, done: &Done, stack: Option<&ShownStack>) {
         match self.form {
             Form::JsonLines => {
                 let value = stack::with_stack(json::event(done, self.options.errno_name), stack);
-                // Writing to a String does not fail.
-                let _ = std::fmt::Write::write_fmt(&mut self.text, format_args!("{value}\n"));
+                self.json(&value);
             }
             Form::Text => {
                 push_line(&mut self.text, done, &self.options);
@@ -162,6 +170,18 @@ impl Lines {
                 }
             }
         }
+    }
+
+    fn fault(&mut self, event: &Event, place: &FaultPlace<'_>) {
+        match self.form {
+            Form::JsonLines => self.json(&faults::event_json(event, place, self.options.errno_name)),
+            Form::Text => faults::push_line(&mut self.text, event, place, &self.options),
+        }
+    }
+
+    fn json(&mut self, value: &serde_json::Value) {
+        // Writing to a String does not fail.
+        let _ = std::fmt::Write::write_fmt(&mut self.text, format_args!("{value}\n"));
     }
 }
 

@@ -6,7 +6,9 @@ mod args;
 mod attach;
 mod context;
 mod diff;
+mod doctor;
 mod export;
+mod faults;
 mod filter;
 mod lab;
 mod log;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Mark(args) => recording::mark::run(&args, &context),
         Command::Diff(args) => diff::run(args, &context),
         Command::Export(args) => export::run(&args, &context),
+        Command::Doctor(args) => doctor::run(&args, &context),
         Command::Lab(args) => lab::run(args, &context),
         Command::Other(words) => return unknown(&words, &context),
     };

@@ -23,6 +23,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     launch.same_cpu = args.same_cpu;
     launch.check = args.watch.check;
     launch.stacks = args.watch.has_stacks();
+    launch.faults = args.watch.watched_faults();
     launch.is_job = true;
     let word = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
     let subject = Subject {
@@ -31,6 +32,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
         args: args.watch.record_args.then(|| args.command.iter().skip(1).map(word).collect()),
         distrust: vmatlas_sys::read_implies_exec(),
         interval: None,
+        faults: launch.faults.is_some(),
     };
     let mut watcher = Watcher::new(&args.watch, context, Patience::Waiting, subject)?;
     let tracer = Tracer::start(&launch).map_err(failure)?;

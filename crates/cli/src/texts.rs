@@ -1,6 +1,12 @@
 //! What the command line itself says, in both languages.
 
 vmatlas_view::texts! {
+    /// Page faults, not here.
+    NO_FAULTS: "page faults cannot be watched here: {why} ('vmatlas doctor' says what is missing)",
+        "ここではページフォールトを監視できません: {why} (何が足りないかは 'vmatlas doctor' で分かります)";
+    /// Page faults, not permitted.
+    FAULTS_REFUSED: "watching page faults is not permitted: {why}; kernel.perf_event_paranoid is {level}, and 'sudo sysctl kernel.perf_event_paranoid=2' permits it for your own programs (in a container its seccomp profile may forbid perf_event_open)",
+        "ページフォールトの監視が許可されていません: {why}。kernel.perf_event_paranoid は {level} です。'sudo sysctl kernel.perf_event_paranoid=2' で自分のプログラムを監視できるようになります (コンテナでは seccomp プロファイルが perf_event_open を禁止していることもあります)";
     /// A command of the design that does not exist yet.
     NOT_YET: "'{name}' is not yet there", "'{name}' はまだありません";
     /// A file where only a living process will do.

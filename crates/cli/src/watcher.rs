@@ -3,6 +3,7 @@
 use crate::args::WatchArgs;
 use crate::complain;
 use crate::context::{Context, Stream, is_terminal};
+use crate::faults::{self, FaultTally};
 use crate::filter::Filter;
 use crate::log::{Form, Log, When};
 use crate::recording::{Live, Recorder, Subject};
@@ -15,8 +16,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
-use vmatlas_event::{Event, Next, Op, Pid, Sink, StackId, Stopped};
-use vmatlas_model::{Difference, Done, Spaces, Summary};
+use vmatlas_event::{Addr, Event, FaultCounts, Next, Op, Pid, Sink, StackId, Stopped};
+use vmatlas_model::{Difference, Done, Spaces, Summary, fault_place};
 use vmatlas_proc::ProcRoot;
 use vmatlas_stack::Walker;
 use vmatlas_trace::TraceError;
@@ -53,6 +54,7 @@ impl Failure {
             }
             TraceError::NotPermitted { .. } => (OWN_FAILURE, texts::TRACE_NOT_PERMITTED.get(lang).to_owned()),
             TraceError::Gone { pid } => (OWN_FAILURE, texts::NO_PROCESS.fill(lang, &[("pid", pid)])),
+            TraceError::Faults { errno } => (OWN_FAILURE, faults::refused(*errno, context)),
             TraceError::TooOld => (OWN_FAILURE, texts::TRACE_TOO_OLD.get(lang).to_owned()),
             TraceError::NulByte { program } => {
                 (OWN_FAILURE, texts::NUL_BYTE.fill(lang, &[("program", program)]))
@@ -93,6 +95,7 @@ pub(crate) struct Watcher<'a> {
     names: Live,
     /// The program itself.
     root: Option<Pid>,
+    faults: Option<FaultTally>,
     args: &'a WatchArgs,
     context: &'a Context,
     options: LineOptions,
@@ -130,7 +133,10 @@ impl<'a> Watcher<'a> {
         };
         let mut spaces = Spaces::new(vmatlas_sys::page_size());
         spaces.distrust(distrust);
-        let filter = Filter { calls: args.expr.clone(), min_size: args.min_size, ..Filter::default() };
+        let faults = args.jsonl.is_some();
+        let filter =
+            Filter { calls: args.expr.clone(), min_size: args.min_size, faults, ..Filter::default() };
+        let faults = args.watched_faults().map(|_| FaultTally::default());
         Ok(Watcher {
             spaces,
             summary: Summary::default(),
@@ -139,6 +145,7 @@ impl<'a> Watcher<'a> {
             walker: args.has_stacks().then(Walker::new),
             names: Live::new(),
             root: None,
+            faults,
             args,
             context,
             options,
@@ -159,8 +166,26 @@ impl<'a> Watcher<'a> {
         }
     }
 
+    /// A page fault changes no map: the model is only asked what it met.
+    fn fault(&mut self, event: &Event) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.event(event, &self.spaces, self.context);
+        }
+        if let Some(faults) = &mut self.faults {
+            faults.fault(event, &self.spaces);
+        }
+        if !self.args.count && !self.args.is_quiet() && self.filter.wants_event(event) {
+            let place = self.spaces.get(event.mm).zip(fault_address(event));
+            let place = place.map(|(space, addr)| fault_place(space, addr)).unwrap_or_default();
+            self.log.fault(event, &place);
+        }
+    }
+
     fn done(&mut self, done: &Done) {
         self.summary.add(done);
+        if let Some(faults) = &mut self.faults {
+            faults.made(done, &self.spaces);
+        }
         if let Some(space) = self.spaces.get(done.event.mm) {
             self.summary.seen_size(space.peak());
         }
@@ -189,6 +214,7 @@ impl<'a> Watcher<'a> {
             status,
             calls: tally.calls,
             drift: tally.drift,
+            faults: self.faults.as_ref().and_then(FaultTally::counts).map(Into::into),
             ..vmatlas_record::End::default()
         };
         if let Some(walker) = &mut self.walker {
@@ -215,7 +241,14 @@ impl<'a> Watcher<'a> {
             program: escape::terminal(program),
             tally: self.spaces.tally(),
             difference: self.difference.clone(),
+            faults: self.faults.as_ref().and_then(FaultTally::report),
         };
+        if self.args.is_quiet()
+            && let Some(lost) = context.faults.as_ref().map(|f| f.counts.lost).filter(|lost| *lost > 0)
+        {
+            let text = vmatlas_view::faults::texts::LOST.fill(self.context.lang, &[("n", &lost)]);
+            complain(self.context, &text);
+        }
         let mut text = String::new();
         if self.args.is_quiet() {
             // The recording holds it.
@@ -259,6 +292,10 @@ impl Sink for Watcher<'_> {
             self.options.start = event.entered;
             self.log.start(event.entered);
         }
+        if let Op::Fault { .. } = event.op {
+            self.fault(event);
+            return Next::Go;
+        }
         if self.args.check && event.op.is_call() {
             self.last_call = Some(event.clone());
         }
@@ -282,6 +319,20 @@ impl Sink for Watcher<'_> {
     fn stack(&mut self, at: &Stopped<'_>) -> Option<StackId> {
         let space = self.spaces.get(at.mm)?;
         self.walker.as_mut()?.walk(at, &stacks::MapOf(space))
+    }
+
+    fn fault_counts(&mut self, counts: &FaultCounts) {
+        if let Some(faults) = &mut self.faults {
+            faults.counted(*counts);
+        }
+    }
+}
+
+/// Where a fault was.
+fn fault_address(event: &Event) -> Option<Addr> {
+    match event.op {
+        Op::Fault { addr, .. } => Some(addr),
+        _ => None,
     }
 }
 

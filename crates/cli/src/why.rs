@@ -3,6 +3,7 @@
 use crate::args::parse_addr;
 use crate::context::{Context, Stream};
 use crate::recording::Visit;
+use crate::recording::features::FAULTS;
 use crate::recording::looks::{self, Looked};
 use crate::show::Wanted;
 use crate::subject::{self, Subject};
@@ -103,8 +104,10 @@ fn recorded(visit: &mut Visit, addr: Addr, context: &Context) -> Result<Story> {
     let all = looks::all(visit.timeline.source_ref().reader());
     let told = history.chapters.iter().map(|chapter| chapter.event.seq).chain(mentioned(&history));
     let looks = told.filter_map(|seq| Some((seq, Looked::of_event(&all, seq, start)?))).collect();
+    let reader = visit.timeline.source_ref().reader();
+    let faults = reader.meta().features.iter().any(|feature| feature == FAULTS);
     let stacks = told_stacks(visit, &history, &events, context);
-    Ok(Story::Recorded { history: Box::new(history), events, looks, stacks })
+    Ok(Story::Recorded { history: Box::new(history), events, looks, stacks, faults })
 }
 
 /// The call stacks of what is told.

@@ -10,6 +10,7 @@ mod addr;
 mod backing;
 mod cgroup;
 mod event;
+mod faults;
 mod flags;
 mod ids;
 mod look;
@@ -27,6 +28,7 @@ pub use cgroup::{
     CgroupEvents, CgroupMemory, CgroupStat, CgroupVersion, Container, Limit, Runtime, Workload,
 };
 pub use event::{Errno, Event, Outcome, Source};
+pub use faults::FaultCounts;
 pub use flags::{
     Advice, FlagName, MADV, MAP, MapFlags, MapType, PROT, Prot, ProtArg, flag_names, parse_flags,
 };

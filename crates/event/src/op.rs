@@ -246,10 +246,14 @@ pub enum Op {
         /// Whether it was the last task of its address space.
         last: bool,
     },
-    /// A page fault.
+    /// A page fault that was dealt with. It changes no map.
     Fault {
         /// The address touched.
         addr: Addr,
+        /// The instruction that touched it; `None` where the kernel did, for the program: inside a system call.
+        ip: Option<Addr>,
+        /// Whether it had to wait for a disk.
+        major: bool,
     },
     /// The whole map as the kernel showed it.
     Snapshot {
@@ -269,7 +273,8 @@ pub enum Op {
         /// Tasks of the same address space that were inside a memory call at that moment.
         in_flight: Vec<TaskId>,
     },
-    /// Events that were lost.
+    /// Events that were lost. With [`Source::Perf`](crate::Source::Perf) in the envelope they were page faults, and the map
+    /// is known as before.
     Lost {
         /// How many, where known.
         count: Option<u64>,

@@ -1,6 +1,6 @@
 //! How a producer of events, their consumer and the kernel are joined.
 
-use crate::{AddrRange, Errno, Event, StackId, StartTime, Stopped, TaskId, Tid, VmaRow};
+use crate::{AddrRange, Errno, Event, FaultCounts, StackId, StartTime, Stopped, TaskId, Tid, VmaRow};
 use std::fmt;
 
 /// What a consumer wants after an event.
@@ -23,6 +23,9 @@ pub trait Sink {
     fn stack(&mut self, _at: &Stopped<'_>) -> Option<StackId> {
         None
     }
+
+    /// Takes what page faults came to, after the last event; only where they were watched.
+    fn fault_counts(&mut self, _counts: &FaultCounts) {}
 }
 
 impl<F: FnMut(&Event) -> Next> Sink for F {
@@ -59,6 +62,11 @@ pub trait Kernel {
 
     /// The children of a process, those of all its threads; none where that cannot be told.
     fn children(&mut self, pid: crate::Pid) -> Vec<crate::Pid>;
+
+    /// How many page faults the kernel has accounted to one thread since it began; `None` where that cannot be told.
+    fn faults_of(&mut self, _task: TaskId) -> Option<u64> {
+        None
+    }
 
     /// Tells that `task` now has another address space (exec) or has ended, so that what was kept open for it can go.
     fn forget(&mut self, task: TaskId);

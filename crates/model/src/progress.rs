@@ -3,7 +3,8 @@
 use crate::apply::argument_ranges;
 use crate::change::{Change, PageChange};
 use crate::check::Difference;
-use vmatlas_event::{AddrRange, Bytes, Event, PageSize};
+use crate::faults::page_of;
+use vmatlas_event::{AddrRange, Bytes, Event, Op, PageSize};
 
 /// How well the models and the kernel agreed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +69,9 @@ impl Done {
                 PageChange::Altered { to, .. } => ranges.push(to.range),
                 PageChange::Moved { from, to } => ranges.extend([*from, *to]),
             }
+        }
+        if let Op::Fault { addr, .. } = self.event.op {
+            ranges.extend(AddrRange::from_len(page_of(page, addr), Bytes(page.bytes())));
         }
         let asked = argument_ranges(&self.event.op, page);
         ranges.extend(asked.into_iter().filter(|range| *range != AddrRange::ALL));

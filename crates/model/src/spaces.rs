@@ -101,6 +101,9 @@ impl Spaces {
             // A person's word: no task has made it, and none waits less for its answer.
             return Progress { done: self.done(event, Change::default()), ..Progress::default() };
         }
+        if crate::faults::changes_no_map(event) {
+            return Progress { done: self.done(event, Change::default()), ..Progress::default() };
+        }
         if let Op::Lost { state, .. } = &event.op {
             return self.lose(event, state.as_deref());
         }

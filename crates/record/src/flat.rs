@@ -123,8 +123,13 @@ fn arguments(op: &Op, put: &mut dyn FnMut(usize, u64)) {
                 put(ARG0, signed(*key));
             }
         }
-        Op::Brk { addr } | Op::Shmdt { addr } | Op::Fault { addr } | Op::IoDestroy { ctx: addr } => {
+        Op::Brk { addr } | Op::Shmdt { addr } | Op::IoDestroy { ctx: addr } => put(ADDR, addr.0),
+        Op::Fault { addr, ip, major } => {
             put(ADDR, addr.0);
+            put(FLAGS, u64::from(*major));
+            if let Some(ip) = ip {
+                put(ADDR2, ip.0);
+            }
         }
         Op::Madvise { addr, len, advice } => {
             place(*addr, *len, put);

@@ -48,7 +48,7 @@ pub use check::Checked;
 pub use error::{Damage, RecordError};
 pub use known::Space;
 pub use marks::{LONGEST_MARK, Laid, Marks, Waiting, is_mark_name};
-pub use meta::{FORMAT, Meta, Outcome as End, VERSION};
+pub use meta::{FORMAT, FaultEnd, Meta, Outcome as End, VERSION};
 pub use pack::Packing;
 pub use packed::is_packed;
 pub use queue::Queue;

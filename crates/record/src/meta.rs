@@ -98,4 +98,43 @@ pub struct Outcome {
     /// Answers of the kernel that contradicted a prediction.
     #[serde(default)]
     pub drift: u64,
+    /// What page faults came to, where they were watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultEnd>,
+}
+
+/// The figures of page faults beside the kernel's own, as [`FaultCounts`](vmatlas_event::FaultCounts) has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultEnd {
+    /// Told as events.
+    #[serde(default)]
+    pub told: u64,
+    /// Lost for want of room in a ring.
+    #[serde(default)]
+    pub lost: u64,
+    /// Of tasks that are not watched.
+    #[serde(default)]
+    pub of_others: u64,
+    /// Handled by the kernel (PERF_COUNT_SW_PAGE_FAULTS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handled: Option<u64>,
+    /// Accounted to the tasks (`min_flt` and `maj_flt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounted: Option<u64>,
+    /// Whether touches by the kernel were told.
+    #[serde(default)]
+    pub kernel_touches: bool,
+}
+
+impl From<vmatlas_event::FaultCounts> for FaultEnd {
+    fn from(counts: vmatlas_event::FaultCounts) -> FaultEnd {
+        FaultEnd {
+            told: counts.told(),
+            lost: counts.lost,
+            of_others: counts.of_others,
+            handled: counts.handled,
+            accounted: counts.accounted,
+            kernel_touches: counts.with_kernel,
+        }
+    }
 }

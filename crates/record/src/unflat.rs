@@ -3,10 +3,10 @@
 use crate::batch::Row;
 use crate::error::RecordError;
 use crate::flat::*;
-use crate::words::{FORKS, REASONS, SOURCES, from_word};
+use crate::words::{FORKS, REASONS, SOURCES, from_word, word};
 use vmatlas_event::{
     Addr, AddrRange, Advice, Bytes, Errno, Event, Keyframe, MapFlags, MmId, MonoNs, Op, OpKind, Outcome,
-    ProtArg, Seq, StackId, TaskId, VmaRow,
+    ProtArg, Seq, Source, StackId, TaskId, VmaRow,
 };
 
 /// What an event holds besides its own row.
@@ -27,9 +27,9 @@ pub(crate) fn attached(row: Row<'_>) -> Result<(u64, u64), RecordError> {
     }
 }
 
-/// Whether it tells of events that were lost.
+/// Whether it tells of events that were lost, with the state after them; faults that were lost change no state.
 pub(crate) fn is_loss(row: Row<'_>) -> bool {
-    row.word(OP) == Some(OpKind::Lost.name())
+    row.word(OP) == Some(OpKind::Lost.name()) && row.word(SOURCE) != Some(word(&SOURCES, Source::Perf))
 }
 
 /// The event of a row.
@@ -135,7 +135,10 @@ fn op(row: Row<'_>, attached: Attached, lookup: &dyn Lookup) -> Result<Op, Recor
         OpKind::Exit => {
             Op::Exit { status: row.maybe(STATUS)?, signal: row.maybe(SIGNAL)?, last: yes(row, FLAGS)? }
         }
-        OpKind::Fault => Op::Fault { addr: addr()? },
+        OpKind::Fault => {
+            let ip = row.get(ADDR2).map(|ip| Addr(ip as u64));
+            Op::Fault { addr: addr()?, ip, major: yes(row, FLAGS)? }
+        }
         OpKind::Snapshot => Op::Snapshot { reason: from_word(&REASONS, row, DETAIL)?, rows: attached.rows },
         OpKind::Observed => Op::Observed {
             rows: attached.rows,

@@ -17,7 +17,9 @@ mod swap;
 mod wait;
 
 pub mod mem;
+pub mod perf;
 pub mod playground;
+pub mod probe;
 pub mod ptrace;
 pub mod sched;
 pub mod seccomp;
@@ -33,7 +35,7 @@ pub use id::{
     PidFd, addr_no_randomize, effective_uid, hostname_release, page_size, read_implies_exec, real_uid,
     same_address_space, self_pid, ticks_per_second,
 };
-pub use pagemap_scan::{PageRun, PageTraits, ScanStep, pagemap_scan};
+pub use pagemap_scan::{PageRun, PageTraits, ScanStep, pagemap_scan, pagemap_scan_tells_guards};
 pub use poll::wait_writable;
 pub use procmap_query::{MapAnswer, QueryMode, procmap_query};
 pub use remote::process_vm_read;

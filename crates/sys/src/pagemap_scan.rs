@@ -110,35 +110,56 @@ pub fn pagemap_scan(
     max_pages: u64,
     runs: &mut [PageRun],
 ) -> Result<ScanStep, Errno> {
-    const WANTED: u64 = PageTraits::PRESENT | PageTraits::SWAPPED;
-    let scan = |traits: u64, runs: &mut [PageRun]| -> Result<ScanStep, Errno> {
-        let mut arg = ScanArg {
-            size: size_of::<ScanArg>() as u64,
-            start: range.start().0,
-            end: range.end().0,
-            vec: runs.as_mut_ptr() as u64,
-            vec_len: runs.len() as u64,
-            max_pages,
-            category_anyof_mask: WANTED,
-            return_mask: traits,
-            ..ScanArg::default()
-        };
-        // SAFETY: `arg` has the kernel's layout (asserted above); `runs` lives through the call and its length is given.
-        let ret = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut arg) };
-        let filled = check(i64::from(ret))? as usize;
-        let filled = filled.min(runs.len());
-        // The kernel collects 512 runs at a time. Where it went on after that and came to the end of the range, walk_end
-        // is left where the first 512 ended (fs/proc/task_mmu.c: do_pagemap_scan(), seen on 6.18), and runs that were
-        // reported already would come again.
-        let last = filled.checked_sub(1).and_then(|last| runs.get(last)).map_or(0, |run| run.end);
-        Ok(ScanStep { runs: filled, next: Addr(arg.walk_end.max(last)) })
-    };
-    let base = PageTraits::FILE | WANTED | PageTraits::PFNZERO | PageTraits::HUGE;
-    match scan(base | PageTraits::GUARD, runs) {
+    let mut scan = |traits| scan(pagemap, range, max_pages, traits, runs);
+    match scan(TRAITS | PageTraits::GUARD) {
         // Kernels without PAGE_IS_GUARD refuse the unknown bit; they cannot have guard markers in their answer either.
-        Err(Errno(libc::EINVAL)) => scan(base, runs),
+        Err(Errno(libc::EINVAL)) => scan(TRAITS),
         answer => answer,
     }
+}
+
+/// Whether a scan tells guard markers from swapped pages (PAGE_IS_GUARD), tried on a page of nobody's.
+///
+/// # Errors
+/// EINVAL where it does not, ENOTTY where the kernel has no PAGEMAP_SCAN.
+pub fn pagemap_scan_tells_guards(pagemap: BorrowedFd<'_>) -> Result<(), Errno> {
+    let Some(range) = AddrRange::from_len(Addr(0), vmatlas_event::Bytes(crate::page_size().bytes())) else {
+        return Err(Errno(libc::EINVAL));
+    };
+    let mut runs = [PageRun::default()];
+    scan(pagemap, range, 1, TRAITS | PageTraits::GUARD, &mut runs).map(|_| ())
+}
+
+const WANTED: u64 = PageTraits::PRESENT | PageTraits::SWAPPED;
+const TRAITS: u64 = PageTraits::FILE | WANTED | PageTraits::PFNZERO | PageTraits::HUGE;
+
+fn scan(
+    pagemap: BorrowedFd<'_>,
+    range: AddrRange,
+    max_pages: u64,
+    traits: u64,
+    runs: &mut [PageRun],
+) -> Result<ScanStep, Errno> {
+    let mut arg = ScanArg {
+        size: size_of::<ScanArg>() as u64,
+        start: range.start().0,
+        end: range.end().0,
+        vec: runs.as_mut_ptr() as u64,
+        vec_len: runs.len() as u64,
+        max_pages,
+        category_anyof_mask: WANTED,
+        return_mask: traits,
+        ..ScanArg::default()
+    };
+    // SAFETY: `arg` has the kernel's layout (asserted above); `runs` lives through the call and its length is given.
+    let ret = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut arg) };
+    let filled = check(i64::from(ret))? as usize;
+    let filled = filled.min(runs.len());
+    // The kernel collects 512 runs at a time. Where it went on after that and came to the end of the range, walk_end
+    // is left where the first 512 ended (fs/proc/task_mmu.c: do_pagemap_scan(), seen on 6.18), and runs that were
+    // reported already would come again.
+    let last = filled.checked_sub(1).and_then(|last| runs.get(last)).map_or(0, |run| run.end);
+    Ok(ScanStep { runs: filled, next: Addr(arg.walk_end.max(last)) })
 }
 
 #[cfg(test)]

@@ -28,6 +28,30 @@ pub fn bind(cpu: usize) -> Result<(), Errno> {
     check(ret).map(|_| ())
 }
 
+/// The numbers of the processors that are in use, from /sys/devices/system/cpu/online; without that file all that there
+/// may be up to their number.
+pub fn online() -> Vec<u32> {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let listed = list(&text);
+    if !listed.is_empty() {
+        return listed;
+    }
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (0..u32::try_from(count).unwrap_or(1)).collect()
+}
+
+/// The numbers of a list as the kernel writes it: `0-3,8`; nothing of one that makes no sense.
+fn list(text: &str) -> Vec<u32> {
+    const MOST: u32 = 8192;
+    let range = |part: &str| -> Option<std::ops::RangeInclusive<u32>> {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (last < MOST).then_some(first..=last)
+    };
+    let parts: Option<Vec<_>> = text.trim().split(',').map(range).collect();
+    parts.unwrap_or_default().into_iter().flatten().collect()
+}
+
 /// While this lives, the calling thread's sleeps end when they should and not up to 50 us later (PR_SET_TIMERSLACK).
 #[derive(Debug)]
 pub struct ExactSleep {
@@ -52,5 +76,19 @@ impl Drop for ExactSleep {
             // SAFETY: takes numbers.
             unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, before) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks lists of processors: ranges, single ones, nothing, nonsense.
+    #[test]
+    fn lists_of_processors() {
+        assert_eq!(list("0-1\n"), [0, 1]);
+        assert_eq!(list("0-2,5,7-8"), [0, 1, 2, 5, 7, 8]);
+        assert!(["", "x", "1-", "0-99999999"].iter().all(|text| list(text).is_empty()));
+        assert!(!online().is_empty());
     }
 }

@@ -1,5 +1,9 @@
 //! Signals: what was inherited, what a tracer forwards, and stopping together with the traced program.
 
+mod ears;
+
+pub use ears::Ears;
+
 use crate::PidFd;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
@@ -298,12 +302,7 @@ impl Wishes {
 
     /// Whether one of them came.
     fn wait_for(&self, set: &libc::sigset_t, time: std::time::Duration) -> bool {
-        let time = libc::timespec {
-            tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: time.subsec_nanos().into(),
-        };
-        // SAFETY: an initialised set, no place for details, a valid time.
-        let signal = unsafe { libc::sigtimedwait(set, std::ptr::null_mut(), &time) };
+        let signal = wait_for_one(set, time);
         if Self::ENDING.contains(&signal) {
             self.is_to_end.set(true);
         } else if signal == libc::SIGUSR1 {
@@ -319,6 +318,16 @@ impl Drop for Wishes {
         while self.wait_for(&Self::all(), std::time::Duration::ZERO) {}
         change_mask(libc::SIG_SETMASK, &self.before.0);
     }
+}
+
+/// Takes one of these signals, or waits for one; what sigtimedwait(2) returns.
+fn wait_for_one(set: &libc::sigset_t, time: std::time::Duration) -> i32 {
+    let time = libc::timespec {
+        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    };
+    // SAFETY: an initialised set, no place for details, a valid time.
+    unsafe { libc::sigtimedwait(set, std::ptr::null_mut(), &time) }
 }
 
 /// The name of a signal (`SIGTERM`), or its number.

@@ -22,6 +22,8 @@ pub enum Capability {
     PagemapScan,
     /// Tracing a child of ours (ptrace(2)); a test that runs under a tracer itself may still do it.
     Ptrace,
+    /// Perf events of the page faults of our own programs (perf_event_open(2)).
+    FaultEvents,
     /// A program in $PATH.
     Tool(&'static str),
 }
@@ -32,6 +34,7 @@ impl fmt::Display for Capability {
             Capability::ProcmapQuery => f.write_str("PROCMAP_QUERY"),
             Capability::PagemapScan => f.write_str("PAGEMAP_SCAN"),
             Capability::Ptrace => f.write_str("ptrace"),
+            Capability::FaultEvents => f.write_str("perf events of page faults"),
             Capability::Tool(name) => write!(f, "the program {name}"),
         }
     }
@@ -60,6 +63,7 @@ pub fn need(capability: Capability) -> bool {
         Capability::ProcmapQuery => (can_query_maps(), Promise::NONE),
         Capability::PagemapScan => (can_scan_pages(), Promise::NONE),
         Capability::Ptrace => (can_trace(), Promise::of_root_tests()),
+        Capability::FaultEvents => (can_watch_faults(), Promise::NONE),
         Capability::Tool(name) => (find_program(name, env::var_os("PATH").as_deref()), Promise::of_tools()),
     };
     gate(there, &capability.to_string(), "not available here", promise)
@@ -131,6 +135,12 @@ fn can_scan_pages() -> bool {
     let Some(range) = AddrRange::new(Addr(0), Addr(page)) else { return false };
     let mut runs = [vmatlas_sys::PageRun::default()];
     vmatlas_sys::pagemap_scan(pagemap.as_fd(), range, 1, &mut runs).is_ok()
+}
+
+fn can_watch_faults() -> bool {
+    use vmatlas_sys::perf::{Event, Faults, Options};
+    let options = Options { cpu: None, kernel: false, on_exec: true, sampled: true, execs: false };
+    Event::open(Tid(0), Faults::Minor, options).is_ok()
 }
 
 fn can_trace() -> bool {

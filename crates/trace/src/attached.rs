@@ -6,6 +6,7 @@
 use crate::End;
 use crate::engine::{Engine, Wiring};
 use crate::error::TraceError;
+use crate::faults::FaultWatch;
 use crate::task::Task;
 use std::time::Duration;
 use vmatlas_event::{Errno, Kernel, KernelError, MmId, MonoNs, Pid, Sink, TaskId, Tid};
@@ -30,6 +31,8 @@ pub struct Attach {
     pub check: bool,
     /// Whether the sink is to walk the stack after every memory call.
     pub stacks: bool,
+    /// Whether page faults are watched, and how.
+    pub faults: Option<FaultWatch>,
 }
 
 /// A running program that we have become the tracer of; it stands still until [`Attached::run`].
@@ -134,9 +137,16 @@ impl Attached {
             .duration
             .map(|d| MonoNs(now().0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))));
         self.engine.begin_attached(&mut wiring);
-        let watched = self.watch(until, &mut wiring);
+        let begun = match self.attach.faults {
+            Some(watch) => self.engine.watch_running(watch, &mut wiring),
+            None => Ok(()),
+        };
+        let watched = begun.and_then(|()| self.watch(until, &mut wiring));
         match watched {
-            Ok(Some(end)) => Ok(Some(end)),
+            Ok(Some(end)) => {
+                self.engine.end_faults(&mut wiring);
+                Ok(Some(end))
+            }
             Ok(None) => self.engine.leave(&mut wiring).map(|()| None),
             Err(error) => {
                 let _ = self.engine.leave(&mut wiring);

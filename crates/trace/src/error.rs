@@ -41,6 +41,12 @@ pub enum TraceError {
     /// This kernel lacks what tracing needs.
     #[error("this kernel cannot tell system calls to a tracer (PTRACE_GET_SYSCALL_INFO, Linux 5.3)")]
     TooOld,
+    /// The kernel does not let us watch page faults (perf_event_open(2)).
+    #[error("page faults cannot be watched: {}", describe(*errno))]
+    Faults {
+        /// The kernel's reason.
+        errno: Errno,
+    },
     /// Another system call failed.
     #[error("{what}: {}", describe(*errno))]
     System {

@@ -1,6 +1,7 @@
 //! Which file a command means, as execvp(3) decides it.
 
 use crate::error::TraceError;
+use crate::faults::FaultWatch;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -24,6 +25,8 @@ pub struct Launch {
     pub check: bool,
     /// Whether the sink is to walk the stack after every memory call.
     pub stacks: bool,
+    /// Whether page faults are watched, and how.
+    pub faults: Option<FaultWatch>,
     /// Whether the terminal's keys and job control belong to the program: for a tool run from a shell.
     pub is_job: bool,
 }
@@ -44,8 +47,8 @@ impl Launch {
         };
         let args = command.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
         let path = c_string(path.as_os_str())?;
-        let fds = Vec::new();
-        Ok(Launch { path, args, name, fds, same_cpu: false, check: false, stacks: false, is_job: false })
+        let (same_cpu, check, stacks, faults, is_job) = (false, false, false, None, false);
+        Ok(Launch { path, args, name, fds: Vec::new(), same_cpu, check, stacks, faults, is_job })
     }
 }
 

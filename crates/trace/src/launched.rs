@@ -53,20 +53,27 @@ impl Tracer {
         let spawned =
             spawn(&program).map_err(|errno| TraceError::System { what: "starting a process", errno })?;
         let tid = Tid(spawned.pid.0);
+        let mut engine = Engine::new(spawned.pid, filtered);
+        engine.check = launch.check;
+        engine.stacks = launch.stacks;
         let options = Options { exit_kill: true, seccomp: filtered };
-        if let Err(errno) = ptrace::seize(tid, options) {
+        let begun = match launch.faults {
+            Some(watch) => engine.watch_faults(watch, tid),
+            None => Ok(()),
+        };
+        let begun = begun.and_then(|()| {
+            ptrace::seize(tid, options).map_err(|errno| match errno {
+                EPERM => TraceError::NotPermitted { errno },
+                errno => TraceError::System { what: "tracing the program", errno },
+            })
+        });
+        if let Err(error) = begun {
             let pid = spawned.pid;
             // It waits for a word that never comes: with our end of the pipe closed it exits.
             drop(spawned);
             let _ = vmatlas_sys::wait_for(pid);
-            return Err(match errno {
-                EPERM => TraceError::NotPermitted { errno },
-                errno => TraceError::System { what: "tracing the program", errno },
-            });
+            return Err(error);
         }
-        let mut engine = Engine::new(spawned.pid, filtered);
-        engine.check = launch.check;
-        engine.stacks = launch.stacks;
         let before_exec = engine.new_mm();
         let id = TaskId { pid: spawned.pid, tid, started: None };
         engine.add(Task::new(id, before_exec, false));
@@ -113,6 +120,7 @@ impl Tracer {
                 WaitStatus::Continued => {}
             }
         }
+        self.engine.end_faults(&mut wiring);
         drop(job);
         match self.spawned.failure() {
             None => Ok(end.unwrap_or(End::Exited(0))),

@@ -20,6 +20,8 @@ pub(crate) struct Task {
     pub(crate) is_stopped: bool,
     /// Whether it is about to end.
     pub(crate) is_exiting: bool,
+    /// Whether the kernel's count of its page faults was asked for before its end.
+    pub(crate) is_accounted: bool,
     /// Whether it did not stop when it was told to: it waits for a child of vfork(2) that was there before us, or for
     /// something that cannot be interrupted.
     pub(crate) is_blocked: bool,
@@ -47,6 +49,7 @@ impl Task {
             unread_copy: false,
             is_stopped: false,
             is_exiting: false,
+            is_accounted: false,
             is_blocked: false,
             vforked: None,
         }

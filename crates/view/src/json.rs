@@ -127,6 +127,12 @@ pub fn args(op: &Op) -> Value {
         Op::Snapshot { reason, .. } => json!({ "reason": reason_name(*reason) }),
         Op::Exec { old_mm } => json!({ "old_mm": old_mm.0 }),
         Op::Mark { name } => json!({ "name": name }),
+        Op::Fault { addr: a, ip: Some(ip), major } => {
+            json!({ "addr": addr(*a), "ip": addr(*ip), "major": major })
+        }
+        Op::Fault { addr: a, ip: None, major } => json!({
+            "addr": addr(*a), "ip": null, "ip_why": "kernel", "major": major,
+        }),
         Op::Lost { count: Some(count), from, to, .. } => json!({
             "count": count, "from_ns": from.0, "to_ns": to.0,
         }),

@@ -3,6 +3,7 @@
 use crate::call;
 use crate::change;
 use crate::escape;
+use crate::faults::FaultReport;
 use crate::json;
 use crate::lang::Lang;
 use crate::style::{Paint, Style};
@@ -113,6 +114,11 @@ pub(crate) fn push_what(line: &mut String, event: &Event, options: &LineOptions)
             let name = escape::terminal(name.as_bytes());
             line.push_str(&style.paint(Paint::Heading, &texts::MARK.fill(lang, &[("name", &name)])));
         }
+        Op::Fault { addr, ip, major } => crate::faults::push_what(line, *addr, *ip, *major, lang),
+        Op::Lost { count: Some(n), .. } if event.source == Source::Perf => {
+            let text = crate::faults::texts::LOST.fill(lang, &[("n", &count(*n))]);
+            line.push_str(&style.paint(Paint::Failed, &text));
+        }
         Op::Lost { count: n, .. } => {
             let text = match n {
                 Some(n) => texts::LOST.fill(lang, &[("n", &count(*n))]),
@@ -160,7 +166,7 @@ fn push_effect(line: &mut String, done: &Done, options: &LineOptions) {
         }
         Op::Snapshot { reason: SnapshotReason::Attach, rows } => line.push_str(&map(&texts::ATTACHED, rows)),
         Op::Exit { last: true, .. } => line.push_str(&map(&texts::MAP_GONE, &done.change.before)),
-        Op::Exit { .. } | Op::Mark { .. } | Op::Lost { .. } => {}
+        Op::Exit { .. } | Op::Mark { .. } | Op::Lost { .. } | Op::Fault { .. } => {}
         _ => change::push(line, &done.change, &done.pages, lang, style),
     }
 }
@@ -188,6 +194,8 @@ pub struct SummaryContext {
     pub tally: Tally,
     /// The first difference that a check found.
     pub difference: Option<String>,
+    /// What page faults came to, where they were watched.
+    pub faults: Option<FaultReport>,
 }
 
 /// Writes the summary of a run.
@@ -275,7 +283,10 @@ pub fn write_summary(
         let aligns = [Align::Right, Align::Right, Align::Right, Align::Left];
         write_table(out, &aligns, &rows, style, options.columns)?;
     }
-    Ok(())
+    match &context.faults {
+        Some(faults) => faults.write_text(out, options),
+        None => Ok(()),
+    }
 }
 
 /// The summary as a JSON document.
@@ -327,5 +338,6 @@ pub fn summary_json(
         "check": check,
         "before_attach": before,
         "largest": largest,
+        "faults": context.faults.as_ref().map(FaultReport::json),
     })
 }

@@ -2,6 +2,7 @@
 //!
 //! Ratios travel from machine to machine; absolute times do not. To add a row, see `rows.rs`.
 
+mod faults;
 mod machine;
 mod pairs;
 mod ps;

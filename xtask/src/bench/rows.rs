@@ -23,6 +23,7 @@ pub(super) fn all() -> Result<Vec<Row>> {
     rows.extend(model(&programs));
     rows.extend(pairs_on_one_cpu(&programs));
     rows.extend(pairs_as_placed(&programs));
+    rows.extend(super::faults::rows(&programs));
     rows.extend(super::recording::rows(&programs)?);
     rows.extend(super::ps::rows(&programs));
     Ok(rows)

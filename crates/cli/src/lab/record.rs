@@ -36,6 +36,7 @@ impl Recording {
             args: None,
             distrust: vmatlas_sys::read_implies_exec(),
             interval: None,
+            faults: false,
         };
         let recorder = Recorder::create(path, force, subject, context)?;
         let mut spaces = Spaces::new(vmatlas_sys::page_size());

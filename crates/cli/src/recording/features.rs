@@ -1,29 +1,18 @@
 //! What the kernel can do for us, tried out: a version says nothing.
 
-use std::fs::File;
-use std::os::fd::AsFd;
-use vmatlas_event::{Addr, AddrRange};
+use crate::doctor::{can_query_maps, can_scan_pages};
+
+/// Page faults were watched.
+pub(crate) const FAULTS: &str = "page-faults";
 
 /// What docs/RECORDING-FORMAT.md lists as features; `how` is that of the recording.
-pub(super) fn probe(how: &str) -> Vec<String> {
+pub(super) fn probe(how: &str, faults: bool) -> Vec<String> {
     let found = [
-        ("PROCMAP_QUERY", can_query_maps()),
-        ("PAGEMAP_SCAN", can_scan_pages()),
+        ("PROCMAP_QUERY", can_query_maps().is_ok()),
+        ("PAGEMAP_SCAN", can_scan_pages().is_ok()),
         // Without the filter `run` does not run; `attach` uses none.
         ("seccomp", how == "run"),
+        (FAULTS, faults),
     ];
     found.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name.to_owned()).collect()
-}
-
-fn can_query_maps() -> bool {
-    let Ok(maps) = File::open("/proc/self/maps") else { return false };
-    vmatlas_sys::procmap_query(maps.as_fd(), Addr(0), vmatlas_sys::QueryMode::CoveringOrNext).is_ok()
-}
-
-fn can_scan_pages() -> bool {
-    let Ok(pagemap) = File::open("/proc/self/pagemap") else { return false };
-    let page = vmatlas_sys::page_size().bytes();
-    let Some(range) = AddrRange::new(Addr(0), Addr(page)) else { return false };
-    let mut runs = [vmatlas_sys::PageRun::default()];
-    vmatlas_sys::pagemap_scan(pagemap.as_fd(), range, 1, &mut runs).is_ok()
 }

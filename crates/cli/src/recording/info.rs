@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use vmatlas_event::{Bytes, EventSource, MonoNs, Op, Seq, SnapshotReason};
 use vmatlas_record::{Reader, RecordError};
-use vmatlas_view::info::{About, Counts, json, write_text};
+use vmatlas_view::info::{About, Counts, Faults, json, write_text};
 use vmatlas_view::looks::Looks;
 
 #[derive(Args, Debug)]
@@ -115,6 +115,12 @@ fn about(reader: &Reader) -> About {
         drift: end.map(|end| end.drift),
         keyframes: reader.keyframes().count() as u64,
         size: Bytes(reader.size()),
+        faults: end.and_then(|end| end.faults).map(|faults| Faults {
+            told: faults.told,
+            lost: faults.lost,
+            handled: faults.handled,
+            accounted: faults.accounted,
+        }),
         looks: looks::is_watched(reader).then(|| Looks::of(&looks::all(reader), meta.interval)),
         damage: reader.damage().iter().map(ToString::to_string).collect(),
         features: meta.features,

@@ -15,19 +15,21 @@ use std::fmt::Write;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vmatlas_event::{Addr, AddrRange, Bytes, Event, EventSource, MonoNs, OpKind, PageSize, Pid, Seq, Tid};
+use vmatlas_event::{
+    Addr, AddrRange, Bytes, Event, EventSource, MonoNs, Op, OpKind, PageSize, Pid, Seq, Tid,
+};
 use vmatlas_model::kind::Kind;
-use vmatlas_model::{Done, Spaces};
-use vmatlas_view::json;
+use vmatlas_model::{Done, Spaces, fault_place};
 use vmatlas_view::run::{LineOptions, push_line};
 use vmatlas_view::stack;
+use vmatlas_view::{faults, json};
 
 #[derive(Args, Debug)]
 pub(crate) struct LogArgs {
     /// The recording
     #[arg(value_name = "REC")]
     pub(crate) recording: PathBuf,
-    /// Only these calls (mmap, munmap, mremap, brk, mprotect, ...)
+    /// Only these calls (mmap, munmap, mremap, brk, mprotect, ...), or page faults (fault), which are shown only so
     #[arg(short = 'e', long, value_name = "CALL,...", value_delimiter = ',', value_parser = parse_call)]
     pub(crate) expr: Vec<OpKind>,
     /// Only this process
@@ -120,6 +122,7 @@ pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode> {
         min_size: args.min_size,
         pid: args.pid.map(Pid),
         failed: args.failed,
+        faults: args.jsonl,
     };
     let pen = Pen::new(io::stdout().lock());
     let kinds = Kinds::new(args.kind.clone(), page);
@@ -155,6 +158,9 @@ impl Lines<'_> {
         if event.seq.0 == 0 {
             self.options.start = event.entered;
         }
+        if matches!(event.op, Op::Fault { .. }) && !self.filter.shows_faults() {
+            return true;
+        }
         let progress = spaces.event(event);
         let mut dones = progress.unanswered.iter().chain(&progress.done);
         let written = dones.try_for_each(|done| self.done(done, spaces));
@@ -185,6 +191,17 @@ impl Lines<'_> {
             self.progress.end();
         }
         self.text.clear();
+        if let Op::Fault { addr, .. } = done.event.op {
+            let space = spaces.get(done.event.mm);
+            let place = space.map(|space| fault_place(space, addr)).unwrap_or_default();
+            if self.args.jsonl {
+                let value = faults::event_json(&done.event, &place, self.options.errno_name);
+                writeln!(self.text, "{value}")?;
+            } else {
+                faults::push_line(&mut self.text, &done.event, &place, &self.options);
+            }
+            return self.pen.write_str(&self.text);
+        }
         let stack = self.stacks.as_ref().zip(done.event.stack);
         let stack = stack.and_then(|(stacks, id)| stacks.stack(id));
         if self.args.jsonl {

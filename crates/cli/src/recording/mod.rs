@@ -1,6 +1,6 @@
 //! Recordings: made by `run -o` and `attach -o`, read by `info`, `log`, `verify`, `show` and `why`.
 
-mod features;
+pub(crate) mod features;
 pub(crate) mod info;
 mod kinds;
 mod lenient;

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use vmatlas_event::{Event, FrameId, Look, MonoNs, NewStacks, PageRow, Pid, Symbol};
+use vmatlas_event::{Event, FrameId, Look, MonoNs, NewStacks, Op, PageRow, Pid, Symbol};
 use vmatlas_model::Spaces;
 use vmatlas_record::{End, Existing, Marks, Meta, Options, Queue, RecordError, Writer};
 
@@ -29,6 +29,8 @@ pub(crate) struct Subject {
     pub(crate) distrust: bool,
     /// How long after one look the next one is due, where nothing is traced.
     pub(crate) interval: Option<Duration>,
+    /// Whether page faults are watched.
+    pub(crate) faults: bool,
 }
 
 /// A recording being made.
@@ -86,7 +88,7 @@ impl Recorder {
             clock_offset: vmatlas_sys::realtime_offset(),
             backend: if subject.interval.is_some() { "none" } else { "ptrace" }.to_owned(),
             interval: subject.interval.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
-            features: super::features::probe(subject.how),
+            features: super::features::probe(subject.how, subject.faults),
             distrust: subject.distrust,
             ..Meta::default()
         };
@@ -135,8 +137,10 @@ impl Recorder {
     /// Takes an event that has its number and that the model has taken.
     pub(crate) fn event(&mut self, event: &Event, spaces: &Spaces, context: &Context) {
         self.events += 1;
-        self.since_keyframe += 1;
-        let is_due = self.since_keyframe >= KEYFRAME_EVERY;
+        // A fault changes no state: replay does not even look at it.
+        let is_fault = matches!(event.op, Op::Fault { .. });
+        self.since_keyframe += u64::from(!is_fault);
+        let is_due = self.since_keyframe >= KEYFRAME_EVERY && !is_fault;
         let state = || spaces.keyframe(event.seq, event.left);
         let mut numbered = lock(&self.shared.numbered);
         if numbered.event(event, is_due, state) {

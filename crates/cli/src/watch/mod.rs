@@ -90,6 +90,7 @@ pub(crate) fn run(args: &WatchProcessArgs, context: &Context) -> Result<ExitCode
         args: None,
         distrust: false,
         interval: Some(args.interval),
+        faults: false,
     };
     // Before any thread is started: the signals that end us are taken by the loop alone.
     let wishes = Wishes::begin();

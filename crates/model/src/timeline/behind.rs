@@ -2,6 +2,7 @@
 
 use super::window::{Place, Window};
 use super::{Timeline, checked, events_after};
+use crate::faults::changes_no_map;
 use crate::keyframe::Building;
 use vmatlas_event::{EventSource, Seq};
 
@@ -95,15 +96,18 @@ impl<S: EventSource> Timeline<S> {
 
     fn replay_part(&mut self, mut window: Box<Window>, end: Seq) -> State {
         let mut count = 0;
-        let read = events_after(&mut self.source, window.frontier().seq, |event| {
+        let mut at = window.frontier().seq;
+        let read = events_after(&mut self.source, at, |event| {
             if event.seq > end {
                 return false;
             }
-            window.apply(&event, None);
-            count += 1;
+            at = Some(event.seq);
+            if !changes_no_map(&event) {
+                window.apply(&event, None);
+                count += 1;
+            }
             count < EVENTS && event.seq < end
         });
-        let at = window.frontier().seq;
         match read {
             Ok(()) if count == EVENTS && at < Some(end) => State::Replaying(window),
             // It ends where the other one begins, and nothing there is half done.

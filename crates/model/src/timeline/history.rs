@@ -2,12 +2,15 @@
 
 use super::{How, Timeline, TimelineError, Tree, events_after};
 use crate::change::Change;
+use crate::faults::{changes_no_map, page_of};
 use crate::progress::Done;
 use crate::space::{AddressSpace, Origin};
 use crate::spaces::Spaces;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use vmatlas_event::{Addr, AddrRange, Event, EventSource, MmId, MonoNs, Op, Outcome, Seq, TaskId, VmaRow};
+use vmatlas_event::{
+    Addr, AddrRange, Event, EventSource, MmId, MonoNs, Op, Outcome, PageSize, Seq, TaskId, VmaRow,
+};
 
 /// So many chapters are kept: the first half and the last half.
 const KEPT: usize = 2000;
@@ -29,6 +32,10 @@ pub struct History {
     pub neighbours: Vec<Origin>,
     /// Every event since it was mapped that changed a range holding it; since the first event where nothing is mapped.
     pub chapters: Vec<Chapter>,
+    /// The first fault on this page since it was mapped, of those that were recorded; then how many there were.
+    pub first_fault: Option<Event>,
+    /// How many faults on this page were recorded since it was mapped.
+    pub faults: u64,
     /// How many chapters in the middle were left out.
     pub left_out: u64,
     /// Whether it was told to its end, and all moves were followed.
@@ -102,8 +109,16 @@ impl<S: EventSource> Timeline<S> {
         let row = space.vma_at(addr).cloned();
         let origin = row.as_ref().and(space.origin_of(addr));
         let neighbours = row.as_ref().map(|row| neighbours(space, row.range, addr)).unwrap_or_default();
-        let mut history =
-            History { row, origin, neighbours, chapters: Vec::new(), left_out: 0, is_complete: true };
+        let mut history = History {
+            row,
+            origin,
+            neighbours,
+            chapters: Vec::new(),
+            first_fault: None,
+            faults: 0,
+            left_out: 0,
+            is_complete: true,
+        };
         let Some(now) = now else { return Ok(history) };
         let chain = chain(self.tree()?, mm);
         let first = origin.or_else(|| chain.last().map(|(_, first)| *first)).unwrap_or(Seq(0));
@@ -116,6 +131,7 @@ impl<S: EventSource> Timeline<S> {
             None => self.state_of(None),
         };
         let mut goes_on = true;
+        let page = self.page;
         let mut reader = Reader { waiting: FxHashMap::default(), history: &mut history };
         events_after(&mut self.source, begun.seq, |event| {
             if event.seq > now {
@@ -125,6 +141,12 @@ impl<S: EventSource> Timeline<S> {
                 places.pop();
             }
             let Some(place) = places.last() else { return false };
+            if changes_no_map(&event) {
+                if event.seq >= first {
+                    reader.touch(event, place, page);
+                }
+                return true;
+            }
             if event.seq < first {
                 spaces.event(&event);
             } else {
@@ -233,6 +255,15 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Takes note of a fault on the page.
+    fn touch(&mut self, event: Event, place: &Place, page: PageSize) {
+        let Op::Fault { addr, .. } = event.op else { return };
+        if event.mm == place.mm && page_of(page, addr) == page_of(page, place.addr) {
+            self.history.faults += 1;
+            self.history.first_fault.get_or_insert(event);
+        }
+    }
+
     fn read(&mut self, spaces: &mut Spaces, event: &Event, place: &Place) {
         let fork = match (place.what, &event.op) {
             (What::Forked(child), Op::Fork { child_mm, .. }) => {

@@ -7,7 +7,8 @@
 //! # What a moment is
 //!
 //! The state after an event and after the kernel's answers to it: no moment shows half a call. A number that is not in
-//! the recording means the last event before it. Events whose numbers do not grow are an error; numbers that are
+//! the recording means the last event before it, and so does that of a page fault, which changes no map: no moment is after
+//! one, and steps go over them. Events whose numbers do not grow are an error; numbers that are
 //! missing are none (a damaged part was left out), and what follows is told as the model tells it.
 
 mod behind;

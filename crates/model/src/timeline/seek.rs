@@ -3,6 +3,7 @@
 use super::window::Window;
 use super::{Timeline, TimelineError, events_after};
 use crate::change::Change;
+use crate::faults::changes_no_map;
 use vmatlas_event::{EventSource, Keyframe, MmId, Op, Seq};
 
 /// An event so near is reached by replay, without a look for a keyframe.
@@ -56,6 +57,9 @@ impl<S: EventSource> Timeline<S> {
         }
         let (window, ahead) = (&mut self.window, &mut self.ahead);
         events_after(&mut self.source, window.place().seq, |event| {
+            if changes_no_map(&event) {
+                return event.seq <= to || !window.is_settled();
+            }
             if event.seq > to && window.is_settled_before(&event) {
                 ahead.push_back(event);
                 return false;
@@ -127,6 +131,9 @@ impl<S: EventSource> Timeline<S> {
         let mut rows_read = 0;
         let after = self.window.frontier().seq;
         let result = events_after(&mut self.source, after, |event| {
+            if changes_no_map(&event) {
+                return true;
+            }
             rows_read += match &event.op {
                 Op::Snapshot { rows, .. } | Op::Observed { rows, .. } => rows.len(),
                 _ => 0,

@@ -70,7 +70,7 @@ pub(crate) fn op(variant: usize, parts: Parts) -> Op {
         29 => Op::Fork { kind: kinds[n[0] as usize % 3], child, child_mm },
         30 => Op::Exec { old_mm: child_mm },
         31 => Op::Exit { status: maybe, signal: (n[0] % 2 == 0).then_some(i[0]), last: yes },
-        32 => Op::Fault { addr },
+        32 => Op::Fault { addr, ip: yes.then_some(Addr(n[2])), major: n[3] % 2 == 0 },
         33 => Op::Snapshot { reason: reasons[n[0] as usize % reasons.len()], rows },
         34 => Op::Observed { rows, asked, late: yes, in_flight },
         35 => Op::Lost { count: flags, from: MonoNs(n[0]), to: MonoNs(n[1]), state: None },

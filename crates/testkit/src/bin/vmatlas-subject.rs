@@ -5,6 +5,7 @@
 //! `calls N` makes N system calls that are none of memory and prints nanoseconds per call ·
 //! `stall GIB` has so much resident in small pages, prints `ready`, and for each line `MS` of its input maps, touches and
 //! unmaps memory for so long; prints the worst and the 99.9th percentile microseconds and the rounds per second ·
+//! `touch N` touches N fresh pages, 4,096 at a time, and prints nanoseconds per page ·
 //! `spin MS` computes for about that long without any call.
 
 #![forbid(unsafe_code)]
@@ -23,9 +24,10 @@ fn main() -> ExitCode {
         (Some("pairs"), Some(n)) => pairs(n),
         (Some("calls"), Some(n)) => calls(n),
         (Some("stall"), Some(gib)) => stall(gib),
+        (Some("touch"), Some(n)) => touch_pages(n),
         (Some("spin"), Some(ms)) => spin(Duration::from_millis(ms)),
         _ => {
-            eprintln!("usage: vmatlas-subject vmas|pairs|calls|stall|spin N");
+            eprintln!("usage: vmatlas-subject vmas|pairs|calls|stall|touch|spin N");
             return ExitCode::from(2);
         }
     };
@@ -58,6 +60,26 @@ fn pairs(n: u64) -> Result<(), Errno> {
         arena.unmap(arena.range().start(), LEN)?;
     }
     println!("{:.1}", start.elapsed().as_nanos() as f64 / (2 * n) as f64);
+    Ok(())
+}
+
+/// A fault for each page: without huge pages, and given back after each round so that all of it is fresh again.
+fn touch_pages(n: u64) -> Result<(), Errno> {
+    const NOHUGEPAGE: i32 = 15;
+    const DONTNEED: i32 = 4;
+    const ROUND: u64 = 4096;
+    let page = vmatlas_sys::page_size().bytes();
+    let arena = Arena::new(Bytes(ROUND * page), ProtArg(3), MapFlags(0x4002))?;
+    let (start, len) = (arena.range().start(), arena.range().len());
+    arena.advise(start, len, NOHUGEPAGE)?;
+    let mut time = Duration::ZERO;
+    for _ in 0..n.div_ceil(ROUND) {
+        let start_of_round = Instant::now();
+        touch(arena.range(), 0, ROUND, Touch::Write)?;
+        time += start_of_round.elapsed();
+        arena.advise(start, len, DONTNEED)?;
+    }
+    println!("{:.1}", time.as_nanos() as f64 / (n.div_ceil(ROUND) * ROUND) as f64);
     Ok(())
 }
 

@@ -67,6 +67,7 @@ impl Engine {
             }
         }
         self.read_each(wiring, |engine, id, mm, wiring| engine.read_last(id, mm, wiring));
+        self.end_faults(wiring);
         let still = self.leaving.take().unwrap_or_default();
         for (tid, signal) in still.into_iter().chain(self.early.keys().map(|tid| (*tid, 0))) {
             // One that SIGKILL took needs nothing.

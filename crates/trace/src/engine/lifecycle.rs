@@ -30,6 +30,7 @@ impl Engine {
     }
 
     pub(super) fn forked(&mut self, tid: Tid, event: i32, wiring: &mut Wiring<'_>) {
+        self.tell_faults_of(tid, wiring);
         let (Ok(message), Some(parent)) = (ptrace::event_message(tid), self.tasks.get(&tid)) else {
             self.go_on(tid, 0);
             return;
@@ -78,6 +79,7 @@ impl Engine {
             let op = Op::Fork { kind, child: id, child_mm: mm };
             let next = self.send(wiring.sink, parent_id, parent_mm, (at, at), op, Outcome::Done(message));
             self.answer(next, parent_id, parent_mm, wiring);
+            self.tell_faults_of_new(child, wiring);
         }
         if self.early.remove(&child).is_some() {
             self.first_stop(child, wiring);
@@ -108,6 +110,7 @@ impl Engine {
             self.add(Task { is_stopped: true, ..Task::new(id, mm, known) });
             if known {
                 self.snapshot(id, mm, SnapshotReason::Attach, wiring);
+                self.tell_faults_of_new(child, wiring);
             }
             self.go_on(child, 0);
         }
@@ -125,7 +128,10 @@ impl Engine {
     pub(super) fn executed(&mut self, tid: Tid, wiring: &mut Wiring<'_>) {
         let at = now();
         let former = ptrace::event_message(tid).map_or(tid, |message| Tid(message as i32));
+        self.tell_faults_of(former, wiring);
+        let touched = self.take_faults_after_exec(tid);
         let Some(old) = self.tasks.get(&former).or_else(|| self.tasks.get(&tid)) else {
+            self.leave_faults(&touched);
             self.go_on(tid, 0);
             return;
         };
@@ -144,6 +150,7 @@ impl Engine {
         if !self.follow && pid != self.root {
             // It shared the map of the process we watch, and has another one now.
             self.gone(former, (None, None), wiring);
+            self.leave_faults(&touched);
             let _ = ptrace::detach(tid, 0);
             return;
         }
@@ -158,11 +165,13 @@ impl Engine {
         let next = self.send(wiring.sink, id, mm, (at, at), Op::Exec { old_mm }, Outcome::Done(0));
         self.answer(next, id, mm, wiring);
         self.snapshot(id, mm, SnapshotReason::Exec, wiring);
+        self.tell_faults_after_exec((id, mm), touched, wiring);
         self.go_on(tid, 0);
     }
 
     /// A task is about to end, its map still there: the last one's is read, to see whether we missed something.
     pub(super) fn exiting(&mut self, tid: Tid, wiring: &mut Wiring<'_>) {
+        self.account_faults(tid, wiring);
         if let Some(task) = self.tasks.get_mut(&tid) {
             task.is_exiting = true;
             let (id, mm, known) = (task.id, task.mm, task.known);
@@ -183,6 +192,7 @@ impl Engine {
     }
 
     pub(crate) fn exited(&mut self, tid: Tid, status: WaitStatus, wiring: &mut Wiring<'_>) {
+        self.tell_faults(wiring);
         self.early.remove(&tid);
         self.strangers.remove(&tid);
         let how = match status {
@@ -195,6 +205,7 @@ impl Engine {
 
     /// A task is no more: tells what call it was in, and its end.
     fn gone(&mut self, tid: Tid, (status, signal): (Option<i32>, Option<i32>), wiring: &mut Wiring<'_>) {
+        self.forget_faults(tid, wiring);
         let Some(task) = self.tasks.remove(&tid) else { return };
         if let Some(still) = &mut self.leaving {
             still.remove(&tid);
@@ -220,6 +231,7 @@ impl Engine {
                 self.snapshot(sharer, task.mm, SnapshotReason::Unclear, wiring);
             }
         }
+        self.tell_faults_after(task.mm, wiring);
         let op = Op::Exit { status, signal, last };
         self.send(wiring.sink, task.id, task.mm, (at, at), op, Outcome::Done(0));
     }

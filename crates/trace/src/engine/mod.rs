@@ -1,9 +1,10 @@
 //! The tracer's state and its loop: one stop after the other, events out, answers in.
 //!
-//! `stops` says what each stop means, `lifecycle` how tasks and address spaces come and go, `ask` what the kernel is
+//! `faults` puts page faults between the other events, `stops` says what each stop means, `lifecycle` how tasks and address spaces come and go, `ask` what the kernel is
 //! asked, `hold` how all tasks of an address space are kept still, `leave` how a running program is let go.
 
 mod ask;
+mod faults;
 mod hold;
 mod leave;
 mod lifecycle;
@@ -57,6 +58,8 @@ pub(crate) struct Engine {
     parked: VecDeque<(Tid, MonoNs)>,
     /// While leaving: tasks that stand still, and the signal each is owed.
     leaving: Option<FxHashMap<Tid, i32>>,
+    /// Where page faults are watched.
+    touches: Option<Box<faults::Touches>>,
     next_mm: u32,
     seq: u64,
     muted: bool,
@@ -87,6 +90,7 @@ impl Engine {
             queue: VecDeque::new(),
             parked: VecDeque::new(),
             leaving: None,
+            touches: None,
             next_mm: 0,
             seq: 0,
             muted: false,
@@ -107,11 +111,18 @@ impl Engine {
             if let Some(stop) = self.poll(wiring)? {
                 return Ok(stop);
             }
-            if !self.is_impatient() {
+            if self.is_impatient() {
+                // Somebody is about to stop: let it run.
+                sleep(LOOK_AGAIN);
+                continue;
+            }
+            if self.touches.is_none() {
                 return wait_my_children();
             }
-            // Somebody is about to stop: let it run.
-            sleep(LOOK_AGAIN);
+            if let Some(stop) = poll_my_children()? {
+                return Ok(stop);
+            }
+            self.wait_with_faults(faults::EMPTIED_EVERY, wiring);
         }
     }
 
@@ -144,7 +155,10 @@ impl Engine {
             if stop.is_some() {
                 return Ok(stop);
             }
-            wishes.wait(if self.is_impatient() { LOOK_AGAIN } else { left });
+            let most = if self.is_impatient() { LOOK_AGAIN } else { left };
+            if !self.wait_with_faults(most, wiring) {
+                wishes.wait(most);
+            }
         }
     }
 
@@ -174,23 +188,23 @@ impl Engine {
         op: Op,
         outcome: Outcome,
     ) -> Next {
-        self.send_with_stack(sink, (task, mm), (entered, left), (op, outcome), None)
+        self.send_from(sink, (Source::Ptrace, None), (task, mm), (entered, left), (op, outcome))
     }
 
-    fn send_with_stack(
+    fn send_from(
         &mut self,
         sink: &mut dyn Sink,
+        (source, stack): (Source, Option<StackId>),
         (task, mm): (TaskId, MmId),
         (entered, left): (MonoNs, MonoNs),
         (op, outcome): (Op, Outcome),
-        stack: Option<StackId>,
     ) -> Next {
         if self.muted {
             return Next::Go;
         }
         let seq = Seq(self.seq);
         self.seq += 1;
-        let event = Event { seq, entered, left, task, mm, op, outcome, stack, source: Source::Ptrace };
+        let event = Event { seq, entered, left, task, mm, op, outcome, stack, source };
         let next = sink.event(&event);
         self.muted = next == Next::Stop;
         next

@@ -4,7 +4,7 @@ use super::{EIO, Engine, Wiring};
 use crate::decode::{ARCH_X86_64, decode, decode_returned};
 use crate::error::TraceError;
 use crate::task::Call;
-use vmatlas_event::{MonoNs, Op, Outcome, Registers, SnapshotReason, Stopped, Tid};
+use vmatlas_event::{MonoNs, Op, Outcome, Registers, SnapshotReason, Source, Stopped, Tid};
 use vmatlas_sys::now;
 use vmatlas_sys::ptrace::{self, Resume, SYSCALL_STOP, SyscallStop, event};
 
@@ -22,6 +22,10 @@ impl Engine {
         event: i32,
         wiring: &mut Wiring<'_>,
     ) -> Result<(), TraceError> {
+        if event != event::SECCOMP {
+            // Before anything is told of this stop. At the entry of a call nothing is.
+            self.tell_faults(wiring);
+        }
         let Some(task) = self.tasks.get_mut(&tid) else {
             if self.strangers.remove(&tid) {
                 let _ = ptrace::detach(tid, 0);
@@ -138,13 +142,15 @@ impl Engine {
             && task.known
         {
             let (id, mm) = (task.id, task.mm);
+            self.tell_faults_before((tid, mm), &op, outcome, wiring);
             // Before the event: the map that the sink knows then is the one the stack was made in.
             let registers = registers.filter(|_| self.stacks && !self.muted);
             let stack = registers
                 .and_then(|registers| wiring.sink.stack(&Stopped { task: id, mm, registers: &registers }));
-            let times = (call.entered, left);
-            let next = self.send_with_stack(wiring.sink, (id, mm), times, (op, outcome), stack);
+            let (from, times) = ((Source::Ptrace, stack), (call.entered, left));
+            let next = self.send_from(wiring.sink, from, (id, mm), times, (op, outcome));
             self.answer(next, id, mm, wiring);
+            self.tell_faults_after(mm, wiring);
             self.compare(id, mm, wiring);
             self.reconcile(id, mm, left, wiring);
             self.unpark();

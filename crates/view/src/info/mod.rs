@@ -55,8 +55,23 @@ pub struct About {
     pub size: Bytes,
     /// What is missing of it or damaged.
     pub damage: Vec<String>,
+    /// What page faults came to, where they were watched to the end.
+    pub faults: Option<Faults>,
     /// What the looks come to, where nothing was traced.
     pub looks: Option<Looks>,
+}
+
+/// What page faults came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// Told as events.
+    pub told: u64,
+    /// Lost.
+    pub lost: u64,
+    /// The kernel's own count of those it handled.
+    pub handled: Option<u64>,
+    /// The kernel's own count for the tasks.
+    pub accounted: Option<u64>,
 }
 
 /// One process of the tree.
@@ -188,6 +203,15 @@ pub fn write_text(
         ("size", &size(about.size)),
     ];
     writeln!(out, "{}", texts::FIGURES.fill(lang, &values))?;
+    if let Some(faults) = &about.faults {
+        let values: [(&str, &dyn Display); 4] = [
+            ("told", &count(faults.told)),
+            ("lost", &count(faults.lost)),
+            ("handled", &figure(faults.handled)),
+            ("accounted", &figure(faults.accounted)),
+        ];
+        writeln!(out, "{}", texts::FAULTS.fill(lang, &values))?;
+    }
     for line in about.looks.iter().flat_map(|looks| looks.lines(lang)) {
         writeln!(out, "{line}")?;
     }
@@ -346,6 +370,12 @@ pub fn json(about: &About, counts: &Counts) -> Value {
         if is_missing {
             recording.insert(key.to_owned(), json!(why));
         }
+    }
+    if let Some(faults) = &about.faults {
+        let value = json!({
+            "told": faults.told, "lost": faults.lost, "handled": faults.handled, "accounted": faults.accounted,
+        });
+        recording.insert("faults".to_owned(), value);
     }
     if let Some(looks) = &about.looks {
         recording.insert("looks".to_owned(), looks.json());

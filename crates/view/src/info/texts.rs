@@ -19,6 +19,9 @@ crate::texts! {
     /// Figures.
     FIGURES: "{events} events, {keyframes} keyframes, lost {lost}, drift {drift}, {size} on disk",
         "イベント {events}, キーフレーム {keyframes}, 欠落 {lost}, 食い違い {drift}, ディスク {size}";
+    /// Page faults.
+    FAULTS: "page faults: {told} recorded, {lost} lost; the kernel itself: {handled} handled, {accounted} counted",
+        "ページフォールト: 記録 {told}, 欠落 {lost}。カーネルの集計: 処理 {handled}, 計上 {accounted}";
     /// A figure that was not written.
     UNKNOWN: "unknown", "不明";
     /// Heading of the tree.

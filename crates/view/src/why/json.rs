@@ -53,7 +53,7 @@ impl WhyView {
     }
 
     fn put_story(&self, object: &mut Map<String, Value>, errno_name: ErrnoName) {
-        let Story::Recorded { history, events, looks, stacks } = &self.story else {
+        let Story::Recorded { history, events, looks, stacks, faults } = &self.story else {
             object.insert("origin".into(), Value::Null);
             object.insert("origin_why".into(), "not-recorded".into());
             return;
@@ -83,6 +83,13 @@ impl WhyView {
         let chapters: Vec<Value> =
             history.chapters.iter().map(|c| seen(chapter(c, errno_name), c.event.seq)).collect();
         object.insert("history".into(), chapters.into());
+        let first = history.first_fault.as_ref().map(|event| bare(event, errno_name));
+        if first.is_none() {
+            object
+                .insert("first_fault_why".into(), if *faults { "none-recorded" } else { "not-read" }.into());
+        }
+        object.insert("first_fault".into(), first.unwrap_or(Value::Null));
+        object.insert("faults".into(), if *faults { history.faults.into() } else { Value::Null });
         object.insert("left_out".into(), history.left_out.into());
         object.insert("complete".into(), history.is_complete.into());
         let neighbours: Vec<Value> = history

@@ -41,6 +41,8 @@ pub enum Story {
         looks: BTreeMap<Seq, Seen>,
         /// The call stacks of these events and those of its history, where they were recorded.
         stacks: BTreeMap<Seq, ShownStack>,
+        /// Whether page faults were watched.
+        faults: bool,
     },
     /// Nobody looked when it happened.
     NotSeen {

@@ -26,8 +26,9 @@ impl WhyView {
         writeln!(out)?;
         self.write_place(out, options)?;
         match &self.story {
-            Story::Recorded { history, events, looks, stacks } => {
-                self.write_history(out, history, (events, looks, stacks), options)
+            Story::Recorded { history, events, looks, stacks, faults } => {
+                self.write_history(out, history, (events, looks, stacks), options)?;
+                if *faults && self.row.is_some() { write_touch(out, history, options) } else { Ok(()) }
             }
             Story::NotSeen { lives } => self.write_advice(out, *lives, options),
         }
@@ -187,6 +188,22 @@ impl WhyView {
             writeln!(out, "  vmatlas attach {pid} -o REC")?;
         }
         Ok(())
+    }
+}
+
+/// Who touched the page first, as far as it was recorded.
+fn write_touch(out: &mut dyn Write, history: &History, options: &LineOptions) -> fmt::Result {
+    let (lang, style) = (options.lang, options.style);
+    let Some(event) = &history.first_fault else {
+        return writeln!(out, "\n{}", style.paint(Paint::Faint, texts::NO_FAULT.get(lang)));
+    };
+    writeln!(out, "\n{}", style.paint(Paint::Heading, texts::FIRST_FAULT.get(lang)))?;
+    let mut text = String::new();
+    push_bare(&mut text, event, options);
+    writeln!(out, "  {} {text}", style.paint(Paint::Faint, &format!("#{}", event.seq)))?;
+    match history.faults.saturating_sub(1) {
+        0 => Ok(()),
+        more => writeln!(out, "  {}", texts::MORE_FAULTS.fill(lang, &[("n", &count(more))])),
     }
 }
 

@@ -57,6 +57,14 @@ crate::texts! {
     EVENT: "EVENT", "イベント";
     /// Heading: call.
     CALL: "MAPPED BY", "マップした呼び出し";
+    /// Heading: a fault.
+    FIRST_FAULT: "First recorded fault on this page", "このページで最初に記録されたフォールト";
+    /// No fault.
+    NO_FAULT: "No fault on this page was recorded: nobody touched it, a fault next to it mapped it too, or the kernel did",
+        "このページのフォールトは記録されていません: だれも触れていないか、近くのフォールトまたはカーネルによってマップされました";
+    /// Others.
+    MORE_FAULTS: "{n} more on this page since (given back and touched again, copied, or write-protected)",
+        "その後このページでさらに {n} 件 (解放後の再アクセス、コピー、書き込み保護など)";
     /// Not recorded.
     NOT_RECORDED: "Who mapped it is not known: it was mapped before we looked, and the kernel does not remember who did.",
         "誰がマップしたかは分かりません: 調べる前にマップされたもので、カーネルはマップした呼び出しを覚えていません。";

@@ -1,6 +1,7 @@
 //! Time travel over made up recordings: whatever way a moment is reached, the state is that of a replay from the start.
 
 mod compared;
+mod faults;
 mod play;
 mod told;
 

@@ -1,0 +1,114 @@
+//! What BPF rests on: tried, and not yet used.
+
+use super::tracing::{SYS_ADMIN, has_capability};
+use super::{errno_of, setcap, setting, sysctl, tried};
+use std::fs;
+use vmatlas_sys::probe;
+use vmatlas_view::doctor::{Finding, Item, State, texts};
+use vmatlas_view::escape;
+
+/// Numbers of capabilities(7).
+const PERFMON: u32 = 38;
+const BPF: u32 = 39;
+
+pub(super) fn look() -> Vec<Finding> {
+    let loaded = probe::can_load_bpf();
+    let is_mighty = has_capability(SYS_ADMIN) || has_capability(BPF) && has_capability(PERFMON);
+    let backend = match loaded {
+        Err(_) if !is_mighty => {
+            tried(Item::Bpf, loaded).granted_by(setcap("cap_bpf,cap_perfmon,cap_sys_ptrace"))
+        }
+        answer => tried(Item::Bpf, answer),
+    };
+    vec![backend, btf(), unprivileged(), jit(), lockdown(), tracefs(), userfaultfd()]
+}
+
+fn btf() -> Finding {
+    const PATH: &str = "/sys/kernel/btf/vmlinux";
+    /// Its first two bytes (`include/uapi/linux/btf.h`).
+    const MAGIC: u16 = 0xeb9f;
+    use std::io::Read;
+    let mut magic = [0; 2];
+    match fs::File::open(PATH).and_then(|mut file| file.read_exact(&mut magic)) {
+        Ok(()) if u16::from_ne_bytes(magic) == MAGIC => Finding::new(Item::Btf, State::Works),
+        Ok(()) => Finding::new(Item::Btf, State::Missing).because(texts::NO_FILE, PATH),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Finding::new(Item::Btf, State::Missing).because(texts::NO_FILE, PATH)
+        }
+        Err(error) => tried(Item::Btf, Err(errno_of(&error))),
+    }
+}
+
+/// Whether everybody may load some BPF: told, for it decides nothing here.
+fn unprivileged() -> Finding {
+    match setting("kernel.unprivileged_bpf_disabled").as_deref() {
+        Some("0") => Finding::new(Item::UnprivilegedBpf, State::Works),
+        Some(level) => {
+            let text = format!("kernel.unprivileged_bpf_disabled = {level}");
+            Finding::new(Item::UnprivilegedBpf, State::Missing).because(texts::SETTING, text)
+        }
+        None => hidden(Item::UnprivilegedBpf, "kernel.unprivileged_bpf_disabled"),
+    }
+}
+
+fn jit() -> Finding {
+    const NAME: &str = "net.core.bpf_jit_enable";
+    match setting(NAME).as_deref() {
+        Some("0") => Finding::new(Item::Jit, State::Missing)
+            .because(texts::SWITCHED_OFF, NAME)
+            .granted_by(sysctl(NAME, "1")),
+        Some(_) => Finding::new(Item::Jit, State::Works),
+        None => hidden(Item::Jit, NAME),
+    }
+}
+
+/// A setting that is not there, or not for us to read.
+fn hidden(item: Item, name: &str) -> Finding {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    match fs::read(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Finding { state: State::Unknown, ..tried(item, Err(errno_of(&error))) }
+        }
+        _ => Finding::new(item, State::Unknown).because(texts::NO_FILE, path),
+    }
+}
+
+fn lockdown() -> Finding {
+    const PATH: &str = "/sys/kernel/security/lockdown";
+    let text = match fs::read(PATH) {
+        Ok(text) => escape::terminal(text.trim_ascii()),
+        // Without that part of the kernel, or without its file system, nothing is locked.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Finding::new(Item::Lockdown, State::Works).because(texts::NO_FILE, PATH);
+        }
+        Err(error) => {
+            return Finding { state: State::Unknown, ..tried(Item::Lockdown, Err(errno_of(&error))) };
+        }
+    };
+    let state = if text.contains("[confidentiality]") { State::Missing } else { State::Works };
+    Finding::new(Item::Lockdown, state).because(texts::SETTING, text)
+}
+
+fn tracefs() -> Finding {
+    const PATHS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+    if PATHS.iter().any(|path| fs::read_dir(format!("{path}/events")).is_ok()) {
+        return Finding::new(Item::Tracefs, State::Works);
+    }
+    let is_mounted = fs::read("/proc/self/mounts")
+        .is_ok_and(|text| text.split(|b| *b == b'\n').any(|line| line.starts_with(b"tracefs ")));
+    let command = match is_mounted {
+        true => "sudo mount -o remount,mode=755 /sys/kernel/tracing",
+        false => "sudo mount -t tracefs tracefs /sys/kernel/tracing",
+    };
+    Finding::new(Item::Tracefs, State::Missing).because(texts::NOT_MOUNTED, PATHS[0]).granted_by(command)
+}
+
+fn userfaultfd() -> Finding {
+    const NAME: &str = "vm.unprivileged_userfaultfd";
+    match probe::can_handle_faults() {
+        Err(errno) if setting(NAME).as_deref() == Some("0") => {
+            tried(Item::Userfaultfd, Err(errno)).granted_by(sysctl(NAME, "1"))
+        }
+        answer => tried(Item::Userfaultfd, answer),
+    }
+}
