@@ -68,6 +68,9 @@ pub(crate) enum Command {
     /// Who mapped an address, and every call that changed it since; merged neighbours told apart
     #[command(after_help = crate::why::NOTES)]
     Why(crate::why::WhyArgs),
+    /// Who asked for the memory: call sites by what is mapped, touched, resident, by faults and calls
+    #[command(after_help = crate::origins::NOTES)]
+    Origins(crate::origins::OriginsArgs),
     /// Name this moment of a recording, while it is being made
     Mark(crate::recording::mark::MarkArgs),
     /// Make one file of a recording, which all commands read too
@@ -370,10 +373,10 @@ pub(crate) struct AttachArgs {
 }
 
 const PLANNED: &str = "\
-    Not yet there: origins, tui, serve, report.";
+    Not yet there: tui, serve, report.";
 
 /// Commands of the design that do not exist yet.
-pub(crate) const NOT_YET: &[&str] = &["origins", "tui", "serve", "report"];
+pub(crate) const NOT_YET: &[&str] = &["tui", "serve", "report"];
 
 fn parse_lang(text: &str) -> Result<Lang, String> {
     Lang::from_locale(text).ok_or_else(|| "en or ja".to_owned())

@@ -12,6 +12,7 @@ mod faults;
 mod filter;
 mod lab;
 mod log;
+mod origins;
 mod output;
 mod pages;
 mod progress;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Log(args) => recording::log::run(&args, &context),
         Command::Verify(args) => recording::verify::run(&args, &context),
         Command::Why(args) => why::run(&args, &context),
+        Command::Origins(args) => origins::run(&args, &context),
         Command::Pack(args) => recording::pack::run(&args, &context),
         Command::Mark(args) => recording::mark::run(&args, &context),
         Command::Diff(args) => diff::run(args, &context),

@@ -5,13 +5,16 @@
 //! recorded), and what is there now; a fault is not a page (the kernel maps up to 16 file pages for one, and 512 with a
 //! huge page).
 
+use crate::apply::is_vma;
 use crate::change::PageChange;
 use crate::progress::Done;
 use crate::space::AddressSpace;
 use crate::spaces::Spaces;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
-use vmatlas_event::{Addr, AddrRange, Bytes, MmId, Op, OpKind, PageSize, Pid, Seq, SnapshotReason, StackId};
+use vmatlas_event::{
+    Addr, AddrRange, Bytes, MmId, Op, OpKind, PageSize, Pid, Seq, SnapshotReason, StackId, VmaRow,
+};
 
 /// Where a call came from, as well as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +85,8 @@ impl Sites {
             // What has no call of its own was found when its map was read.
             (Op::Observed { .. }, _) => Site::Found(SnapshotReason::Reconcile),
             (Op::Fault { addr, .. }, _) => return self.fault(*addr, event.mm, spaces),
+            // What it tells of is the map that was left.
+            (Op::Exec { .. }, _) => return,
             (_, Some(stack)) => Site::Stack(stack),
             (op, None) => Site::Call(event.task.pid, op.kind()),
         };
@@ -91,11 +96,13 @@ impl Sites {
             self.by_seq.insert(event.seq, site);
         }
         if event.mm == self.mm {
-            let vmas = done.change.after.len() as i64 - done.change.before.len() as i64;
+            let vmas = vmas_in(&done.change.after) - vmas_in(&done.change.before);
             if event.op.is_call() || made > 0 || vmas != 0 {
                 let sum = self.sums.entry(site).or_default();
-                sum.calls += u64::from(event.op.is_call());
-                sum.asked += Bytes(made);
+                if event.op.is_call() {
+                    sum.calls += 1;
+                    sum.asked += Bytes(made);
+                }
                 sum.vmas += vmas;
             }
             self.forget_touched(done);
@@ -163,7 +170,7 @@ impl Sites {
         resident: &dyn Fn(AddrRange) -> Option<Bytes>,
     ) -> BTreeMap<Site, SiteSum> {
         let mut mapped: BTreeMap<Site, (u64, Option<u64>)> = BTreeMap::new();
-        for row in space.vmas() {
+        for row in space.vmas().filter(|row| is_vma(row)) {
             let mut parts: BTreeMap<Site, u64> = BTreeMap::new();
             for origin in space.origins_in(row.range) {
                 let len = origin.range.intersect(row.range).map_or(0, |range| range.len().0);
@@ -196,12 +203,17 @@ impl Sites {
         }
         // Those of the parent at the fork, and of what the beginning of a damaged recording would tell.
         let counted: i64 = self.sums.values().map(|sum| sum.vmas).sum();
-        let inherited = space.vma_count() as i64 - counted;
+        let inherited = space.vmas().filter(|row| is_vma(row)).count() as i64 - counted;
         if inherited != 0 {
             self.sums.entry(Site::Found(SnapshotReason::Fork)).or_default().vmas += inherited;
         }
         self.sums.into_iter().collect()
     }
+}
+
+/// How many of these are VMAs: `[vsyscall]` is none.
+fn vmas_in(rows: &[VmaRow]) -> i64 {
+    rows.iter().filter(|row| is_vma(row)).count() as i64
 }
 
 #[cfg(test)]
@@ -323,7 +335,7 @@ mod tests {
     }
 
     fn fault(page: u64) -> Op {
-        Op::Fault { addr: Addr(page * PAGE) }
+        Op::Fault { addr: Addr(page * PAGE), ip: None, major: false }
     }
 
     /// Checks that of a VMA made by several the resident bytes are told only where all or none are.

@@ -145,7 +145,7 @@ pub fn args(op: &Op) -> Value {
 }
 
 /// Why a whole map was read.
-fn reason_name(reason: SnapshotReason) -> &'static str {
+pub(crate) fn reason_name(reason: SnapshotReason) -> &'static str {
     match reason {
         SnapshotReason::Exec => "exec",
         SnapshotReason::Fork => "fork",

@@ -18,6 +18,7 @@ pub mod json;
 pub mod kind_text;
 mod lang;
 pub mod looks;
+pub mod origins;
 pub mod pages;
 pub mod picture;
 pub mod ps;

@@ -1,0 +1,209 @@
+//! The rows as text: figures, and below each the code that asked.
+
+use super::{By, OriginsView, texts};
+use crate::run::LineOptions;
+use crate::stack::{ShownFrame, ShownStack, push_lines};
+use crate::style::Paint;
+use crate::table::{Align, Cell, Table};
+use crate::units::{count, size};
+use std::fmt::{self, Write};
+use vmatlas_event::{Bytes, SnapshotReason};
+use vmatlas_model::{Site, SiteSum};
+
+/// How it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What rows are ordered by.
+    pub by: By,
+    /// At most so many rows; 0 for all.
+    pub top: usize,
+    /// At most so many frames of each stack; 0 for all.
+    pub frames: usize,
+}
+
+/// How far frames are moved in below their row.
+const INDENT: usize = 4;
+
+/// Figures that stand in a column, where anything is known of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Figure {
+    Mapped,
+    Asked,
+    Resident,
+    Touched,
+    Faults,
+    Calls,
+    Vmas,
+}
+
+impl Figure {
+    fn heading(self) -> &'static crate::Text {
+        match self {
+            Figure::Mapped => &texts::MAPPED,
+            Figure::Asked => &texts::ASKED,
+            Figure::Resident => &texts::RESIDENT,
+            Figure::Touched => &texts::TOUCHED,
+            Figure::Faults => &texts::FAULTS,
+            Figure::Calls => &texts::CALLS,
+            Figure::Vmas => &texts::VMAS,
+        }
+    }
+
+    fn cell(self, sum: &SiteSum) -> Cell {
+        let bytes = |bytes: Bytes| match bytes.0 {
+            0 => Cell::new("0").paint(Paint::Faint),
+            _ => Cell::new(size(bytes)),
+        };
+        let number = |n: u64| match n {
+            0 => Cell::new("0").paint(Paint::Faint),
+            _ => Cell::new(count(n)),
+        };
+        match self {
+            Figure::Mapped => bytes(sum.mapped),
+            Figure::Asked => bytes(sum.asked),
+            Figure::Touched => bytes(sum.touched),
+            Figure::Resident if sum.mapped.0 == 0 => bytes(Bytes(0)),
+            Figure::Resident => sum.resident.map_or(Cell::new("?").paint(Paint::Faint), bytes),
+            Figure::Faults => number(sum.faults),
+            Figure::Calls => number(sum.calls),
+            Figure::Vmas if sum.vmas < 0 => Cell::new(format!("-{}", count(sum.vmas.unsigned_abs()))),
+            Figure::Vmas => number(sum.vmas.unsigned_abs()),
+        }
+    }
+}
+
+impl OriginsView {
+    /// Writes the process, a row for each site with the frames of its stack, the total, and what is not known.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_text(&self, out: &mut dyn Write, line: &LineOptions, options: &Options) -> fmt::Result {
+        let lang = line.lang;
+        self.header.write_title(out, lang, line.style)?;
+        writeln!(out)?;
+        let all = self.rows(options.by);
+        let shown = if options.top == 0 { all.len() } else { options.top.min(all.len()) };
+        let (rows, rest) = all.split_at(shown);
+        let figures = self.figures();
+        let cells = |sum: &SiteSum, who: Cell| -> Vec<Cell> {
+            figures.iter().map(|figure| figure.cell(sum)).chain([who]).collect()
+        };
+        let mut head: Vec<Cell> = figures
+            .iter()
+            .map(|figure| Cell::new(figure.heading().get(lang)).paint(Paint::Heading))
+            .collect();
+        head.push(Cell::new(texts::WHO.get(lang)).paint(Paint::Heading));
+        let total = texts::TOTAL.fill(lang, &[("n", &count(all.len() as u64))]);
+        let total = cells(&self.total(), Cell::new(total).paint(Paint::Heading));
+        let lines: Vec<(Site, Vec<Cell>)> =
+            rows.iter().map(|(site, sum)| (*site, cells(sum, self.who(*site, line)))).collect();
+
+        let mut aligns = vec![Align::Right; figures.len()];
+        aligns.push(Align::Left);
+        let mut table = Table::new(&aligns, line.style, line.columns);
+        lines.iter().map(|(_, cells)| cells).chain([&head, &total]).for_each(|cells| table.fit_row(cells));
+        table.row(out, &head)?;
+        for (site, cells) in &lines {
+            table.row(out, cells)?;
+            self.write_frames(out, *site, line, options)?;
+        }
+        if !rest.is_empty() {
+            let mapped = Bytes(rest.iter().map(|(_, sum)| sum.mapped.0).sum());
+            let values: [(&str, &dyn fmt::Display); 2] =
+                [("n", &count(rest.len() as u64)), ("size", &size(mapped))];
+            writeln!(out, "{}", line.style.paint(Paint::Faint, &texts::MORE_ROWS.fill(lang, &values)))?;
+        }
+        table.row(out, &total)?;
+        self.write_notes(out, line)
+    }
+
+    /// Columns of which anything is known.
+    fn figures(&self) -> Vec<Figure> {
+        let mut figures = vec![Figure::Mapped];
+        if self.known.calls {
+            figures.push(Figure::Asked);
+        }
+        if self.known.resident_why.is_none() {
+            figures.push(Figure::Resident);
+        }
+        if self.known.faults {
+            figures.extend([Figure::Touched, Figure::Faults]);
+        }
+        if self.known.calls {
+            figures.push(Figure::Calls);
+        }
+        figures.push(Figure::Vmas);
+        figures
+    }
+
+    /// The innermost frame, or what there is in place of a stack.
+    fn who(&self, site: Site, line: &LineOptions) -> Cell {
+        let lang = line.lang;
+        match site {
+            Site::Stack(id) => match self.stacks.get(&id) {
+                Some(stack) => Cell::new(innermost(stack, line)),
+                None => Cell::new(texts::NO_STACK.fill(lang, &[("id", &id)])).paint(Paint::Faint),
+            },
+            Site::Call(pid, call) => {
+                Cell::new(texts::BY_CALL.fill(lang, &[("pid", &pid), ("call", &call.name())]))
+            }
+            Site::Found(SnapshotReason::Exec) => Cell::new(texts::BY_EXEC.get(lang)),
+            Site::Found(SnapshotReason::Attach | SnapshotReason::Watch) => Cell::new(texts::BEFORE.get(lang)),
+            Site::Found(SnapshotReason::Fork) => Cell::new(texts::BY_FORK.get(lang)),
+            Site::Found(_) => Cell::new(texts::FOUND.get(lang)),
+            Site::Unknown => Cell::new(texts::UNKNOWN.get(lang)),
+        }
+    }
+
+    /// The frames beyond the innermost.
+    fn write_frames(
+        &self,
+        out: &mut dyn Write,
+        site: Site,
+        line: &LineOptions,
+        options: &Options,
+    ) -> fmt::Result {
+        let Site::Stack(id) = site else { return Ok(()) };
+        let Some(stack) = self.stacks.get(&id) else { return Ok(()) };
+        let frames = stack.frames.get(1..).unwrap_or_default();
+        let most = if options.frames == 0 { frames.len() } else { options.frames.saturating_sub(1) };
+        let shown: Vec<ShownFrame> = frames.iter().take(most).cloned().collect();
+        let left = frames.len() - shown.len();
+        let end = if left == 0 { stack.end } else { vmatlas_event::StackEnd::Start };
+        let mut text = String::new();
+        push_lines(&mut text, &ShownStack { frames: shown, end }, INDENT, line);
+        out.write_str(&text)?;
+        if left > 0 {
+            let more = texts::MORE_FRAMES.fill(line.lang, &[("n", &left)]);
+            writeln!(out, "{:INDENT$}{}", "", line.style.paint(Paint::Faint, &more))?;
+        }
+        Ok(())
+    }
+
+    fn write_notes(&self, out: &mut dyn Write, line: &LineOptions) -> fmt::Result {
+        let has_stacks = self.sites.keys().any(|site| matches!(site, Site::Stack(_)));
+        let mut notes = Vec::new();
+        if !self.known.calls {
+            notes.push(&texts::NOT_RECORDED);
+        } else {
+            notes.extend((!has_stacks).then_some(&texts::NO_STACKS));
+            notes.push(if self.known.faults { &texts::FAULTS_ARE_NOT_PAGES } else { &texts::NO_FAULTS });
+            notes.extend((self.known.resident_why.is_some()).then_some(&texts::NO_PAGES));
+        }
+        for (n, note) in notes.iter().enumerate() {
+            let gap = if n == 0 { "\n" } else { "" };
+            writeln!(out, "{gap}{}", line.style.paint(Paint::Faint, note.get(line.lang)))?;
+        }
+        Ok(())
+    }
+}
+
+/// The first line of a stack alone.
+fn innermost(stack: &ShownStack, line: &LineOptions) -> String {
+    let mut text = String::new();
+    let plain = LineOptions { style: crate::Style::default(), columns: None, ..line.clone() };
+    let frames = stack.frames.iter().take(1).cloned().collect();
+    let first = ShownStack { frames, end: vmatlas_event::StackEnd::Start };
+    push_lines(&mut text, &first, 0, &plain);
+    text.lines().next().unwrap_or_default().to_owned()
+}
