@@ -13,7 +13,7 @@ const STEPS: u32 = 512;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Rule {
     /// The tables tell.
-    Told(Told),
+    Told(Box<Told>),
     /// There is no caller: the tables say that the return address is undefined, or the program starts here.
     Outermost,
     /// No table has this place.
@@ -34,7 +34,7 @@ pub(crate) struct Told {
 #[derive(Clone, Debug, PartialEq)]
 enum Cfa {
     At { register: u8, offset: i64 },
-    Expression(Expression),
+    Expression(Box<Expression>),
 }
 
 /// Where a register of the caller is.
@@ -45,8 +45,8 @@ enum Saved {
     In(u8),
     AtCfa(i64),
     CfaPlus(i64),
-    At(Expression),
-    Is(Expression),
+    At(Box<Expression>),
+    Is(Box<Expression>),
 }
 
 /// A DWARF expression, copied out of its file.
@@ -103,14 +103,15 @@ pub(crate) type ReadWord<'a> = dyn FnMut(u64) -> Result<u64, StackEnd> + 'a;
 
 impl Told {
     /// Copies what a row says; `get` gives the bytes of an expression. `None` where it says what no unwinder can do.
-    pub(crate) fn new(
+    pub(crate) fn of_row(
         row: &UnwindTableRow<usize>,
         encoding: gimli::Encoding,
         ra: u16,
         is_signal: bool,
         get: impl Fn(gimli::UnwindExpression<usize>) -> Option<Arc<[u8]>>,
     ) -> Option<Rule> {
-        let expression = |e: gimli::UnwindExpression<usize>| Some(Expression { bytes: get(e)?, encoding });
+        let expression =
+            |e: gimli::UnwindExpression<usize>| Some(Box::new(Expression { bytes: get(e)?, encoding }));
         let cfa = match row.cfa() {
             CfaRule::RegisterAndOffset { register, offset } => {
                 Cfa::At { register: number(*register)?, offset: *offset }
@@ -136,7 +137,7 @@ impl Told {
             }
             saved.push((of, rule));
         }
-        Some(Rule::Told(Told { cfa, saved, is_signal }))
+        Some(Rule::Told(Box::new(Told { cfa, saved, is_signal })))
     }
 
     /// The rule of a signal's frame where no table has it: the registers lie in a `struct ucontext` at the stack pointer.
@@ -147,7 +148,8 @@ impl Told {
         const ORDER: [u8; 17] = [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16];
         let at = |i: usize| Saved::AtCfa(40 + 8 * i as i64);
         let saved = ORDER.iter().enumerate().map(|(i, register)| (*register, at(i))).collect();
-        Some(Rule::Told(Told { cfa: Cfa::At { register: 7, offset: 0 }, saved, is_signal: true }))
+        let cfa = Cfa::At { register: 7, offset: 0 };
+        Some(Rule::Told(Box::new(Told { cfa, saved, is_signal: true })))
     }
 
     /// Not known here.
