@@ -3,7 +3,7 @@
 //! A stack is a path in a tree: a number for its innermost frame below the number of its caller's stack. So stacks that share
 //! their outer frames, as most of a program do, share what is kept of them.
 //!
-//! Memory is bounded: 2^20 places and 2^21 stacks, some 200 MiB at worst. What comes after has no stack, and is counted.
+//! Memory is bounded: 2^20 places and 2^21 stacks, some 350 MiB at worst. What comes after has no stack, and is counted.
 
 use crate::unwind::Known;
 use rustc_hash::FxHashMap;

@@ -9,7 +9,7 @@ use vmatlas_event::{Addr, Pid, Prot, Sharing, StackEnd};
 use vmatlas_sys::process_vm_read;
 
 /// The first piece; each one after it is as long as all before.
-const FIRST: u64 = 4096;
+const FIRST: u64 = 1024;
 /// So much of a stack is read at most.
 pub(crate) const BOUND: u64 = 64 * 1024;
 /// A signal may have come in on another stack, and again: so many are read at most.

@@ -1,6 +1,6 @@
 //! How the caller's registers are found from the callee's, at one place of a file.
 
-use crate::arch::NATIVE;
+use crate::arch::{NATIVE, REGISTERS};
 use gimli::{CfaRule, EvaluationResult, LittleEndian, Location, RegisterRule, UnwindTableRow, Value};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ const STEPS: u32 = 512;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Rule {
     /// The tables tell.
-    Told(Told),
+    Told(Box<Told>),
     /// There is no caller: the tables say that the return address is undefined, or the program starts here.
     Outermost,
     /// No table has this place.
@@ -34,7 +34,7 @@ pub(crate) struct Told {
 #[derive(Clone, Debug, PartialEq)]
 enum Cfa {
     At { register: u8, offset: i64 },
-    Expression(Expression),
+    Expression(Box<Expression>),
 }
 
 /// Where a register of the caller is.
@@ -45,8 +45,8 @@ enum Saved {
     In(u8),
     AtCfa(i64),
     CfaPlus(i64),
-    At(Expression),
-    Is(Expression),
+    At(Box<Expression>),
+    Is(Box<Expression>),
 }
 
 /// A DWARF expression, copied out of its file.
@@ -60,17 +60,37 @@ struct Expression {
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(crate) ip: u64,
-    pub(crate) registers: [Option<u64>; Registers::COUNT],
+    values: [u64; REGISTERS],
+    /// Bit N: register N is known.
+    known: u32,
 }
 
 impl Frame {
     /// The innermost one.
     pub(crate) fn innermost(registers: &Registers) -> Frame {
-        Frame { ip: registers.ip.0, registers: registers.general.map(Some) }
+        let mut frame = Frame::at(registers.ip.0);
+        for (number, value) in (0u16..).zip(registers.general).take(REGISTERS) {
+            frame.set(number, Some(value));
+        }
+        frame
+    }
+
+    /// One of which nothing is known but the place.
+    pub(crate) fn at(ip: u64) -> Frame {
+        Frame { ip, values: [0; REGISTERS], known: 0 }
     }
 
     pub(crate) fn register(&self, number: u16) -> Option<u64> {
-        self.registers.get(usize::from(number)).copied().flatten()
+        let is_known = number < 32 && self.known & 1 << number != 0;
+        self.values.get(usize::from(number)).copied().filter(|_| is_known)
+    }
+
+    pub(crate) fn set(&mut self, number: u16, value: Option<u64>) {
+        let Some(slot) = self.values.get_mut(usize::from(number)) else { return };
+        match value {
+            Some(value) => (*slot, self.known) = (value, self.known | 1 << number),
+            None => self.known &= !(1 << number),
+        }
     }
 
     pub(crate) fn sp(&self) -> Option<u64> {
@@ -83,14 +103,15 @@ pub(crate) type ReadWord<'a> = dyn FnMut(u64) -> Result<u64, StackEnd> + 'a;
 
 impl Told {
     /// Copies what a row says; `get` gives the bytes of an expression. `None` where it says what no unwinder can do.
-    pub(crate) fn new(
+    pub(crate) fn of_row(
         row: &UnwindTableRow<usize>,
         encoding: gimli::Encoding,
         ra: u16,
         is_signal: bool,
         get: impl Fn(gimli::UnwindExpression<usize>) -> Option<Arc<[u8]>>,
     ) -> Option<Rule> {
-        let expression = |e: gimli::UnwindExpression<usize>| Some(Expression { bytes: get(e)?, encoding });
+        let expression =
+            |e: gimli::UnwindExpression<usize>| Some(Box::new(Expression { bytes: get(e)?, encoding }));
         let cfa = match row.cfa() {
             CfaRule::RegisterAndOffset { register, offset } => {
                 Cfa::At { register: number(*register)?, offset: *offset }
@@ -116,7 +137,7 @@ impl Told {
             }
             saved.push((of, rule));
         }
-        Some(Rule::Told(Told { cfa, saved, is_signal }))
+        Some(Rule::Told(Box::new(Told { cfa, saved, is_signal })))
     }
 
     /// The rule of a signal's frame where no table has it: the registers lie in a `struct ucontext` at the stack pointer.
@@ -127,7 +148,8 @@ impl Told {
         const ORDER: [u8; 17] = [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16];
         let at = |i: usize| Saved::AtCfa(40 + 8 * i as i64);
         let saved = ORDER.iter().enumerate().map(|(i, register)| (*register, at(i))).collect();
-        Some(Rule::Told(Told { cfa: Cfa::At { register: 7, offset: 0 }, saved, is_signal: true }))
+        let cfa = Cfa::At { register: 7, offset: 0 };
+        Some(Rule::Told(Box::new(Told { cfa, saved, is_signal: true })))
     }
 
     /// Not known here.
@@ -148,13 +170,8 @@ impl Told {
             }
             Cfa::Expression(e) => e.value(frame, None, read)?,
         };
-        let mut caller = Frame { ip: 0, registers: [None; Registers::COUNT] };
-        for (number, slot) in caller.registers.iter_mut().enumerate() {
-            if NATIVE.keeps(number) {
-                *slot = frame.registers.get(number).copied().flatten();
-            }
-        }
-        caller.set(NATIVE.sp.into(), Some(cfa));
+        let mut caller = Frame { ip: 0, values: frame.values, known: frame.known & NATIVE.kept };
+        caller.set(NATIVE.sp, Some(cfa));
         for (register, saved) in &self.saved {
             let value = match saved {
                 Saved::Lost => None,
@@ -183,17 +200,9 @@ impl Told {
     }
 }
 
-impl Frame {
-    pub(crate) fn set(&mut self, register: usize, value: Option<u64>) {
-        if let Some(slot) = self.registers.get_mut(register) {
-            *slot = value;
-        }
-    }
-}
-
 /// A register that we keep.
 fn number(register: gimli::Register) -> Option<u8> {
-    u8::try_from(register.0).ok().filter(|number| usize::from(*number) < Registers::COUNT)
+    u8::try_from(register.0).ok().filter(|number| usize::from(*number) < REGISTERS)
 }
 
 impl Expression {

@@ -138,7 +138,7 @@ fn rule_of(at: u64, svma: u64, context: &mut UnwindContext<usize>, read: &mut Re
         return None;
     }
     let bytes = |e: gimli::UnwindExpression<usize>| Some(Arc::from(e.get(&eh_frame).ok()?.0.slice()));
-    Told::new(row, fde.cie().encoding(), ra, fde.is_signal_trampoline(), bytes)
+    Told::of_row(row, fde.cie().encoding(), ra, fde.is_signal_trampoline(), bytes)
 }
 
 /// An index of a section without one.

@@ -31,8 +31,8 @@ pub(crate) fn step(n: u32) -> StackStep {
 pub(crate) fn symbols(n: u32) -> Vec<Symbol> {
     let symbol = |i: u32| Symbol {
         function: (i != 1).then(|| Name::new(format!("f{n}::<{i}>").as_bytes())),
-        file: (n % 2 == 0).then(|| Name::new(b"src/a.rs")),
-        line: (n % 3 == 0).then_some(i + 1),
+        file: n.is_multiple_of(2).then(|| Name::new(b"src/a.rs")),
+        line: n.is_multiple_of(3).then_some(i + 1),
         is_inlined: i + 1 < n % 4,
     };
     (0..n % 4).map(symbol).collect()

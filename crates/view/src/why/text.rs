@@ -27,7 +27,7 @@ impl WhyView {
         self.write_place(out, options)?;
         match &self.story {
             Story::Recorded { history, events, looks, stacks, faults } => {
-                self.write_history(out, history, (events, looks, stacks), options)?;
+                self.write_history(out, history, Told { events, looks, stacks }, options)?;
                 if *faults && self.row.is_some() { write_touch(out, history, options) } else { Ok(()) }
             }
             Story::NotSeen { lives } => self.write_advice(out, *lives, options),
@@ -72,7 +72,7 @@ impl WhyView {
         &self,
         out: &mut dyn Write,
         history: &History,
-        (events, looks, stacks): (&BTreeMap<Seq, Event>, &BTreeMap<Seq, Seen>, &BTreeMap<Seq, ShownStack>),
+        Told { events, looks, stacks }: Told<'_>,
         options: &LineOptions,
     ) -> fmt::Result {
         let (lang, style) = (options.lang, options.style);
@@ -212,6 +212,14 @@ fn line(row: &VmaRow, options: &LineOptions) -> String {
     let sharing = if row.sharing == Sharing::Shared { 's' } else { 'p' };
     let what = contents(row, options.lang);
     format!("{}  {}  {}{sharing}  {what}", row.range, size(row.range.len()), row.prot)
+}
+
+/// What is known of the events that are told.
+#[derive(Clone, Copy)]
+struct Told<'a> {
+    events: &'a BTreeMap<Seq, Event>,
+    looks: &'a BTreeMap<Seq, Seen>,
+    stacks: &'a BTreeMap<Seq, ShownStack>,
 }
 
 /// Between the number of a look's event and what it found.
