@@ -18,6 +18,10 @@ impl Rows for MapOf<'_> {
     fn row_at(&self, addr: Addr) -> Option<&VmaRow> {
         self.0.vma_at(addr)
     }
+
+    fn grows_to(&self, addr: Addr) -> Option<&VmaRow> {
+        self.0.vma_growing_to(addr)
+    }
 }
 
 /// A stack that was walked just now, with its names.

@@ -256,12 +256,18 @@ fn attach_records() {
 #[test]
 fn golden_recordings_are_read() {
     let folder = vmatlas_testkit::fixtures().join("recordings");
-    let made =
-        [("v1/sealed", 0), ("v1/torn", 1), ("v2/sealed", 0), ("v2/watched", 0), ("v2/watched-torn", 1)];
+    let made = [
+        ("v1/sealed", 0),
+        ("v1/torn", 1),
+        ("v2/sealed", 0),
+        ("v2/watched", 0),
+        ("v2/watched-torn", 1),
+        ("v3/sealed", 0),
+    ];
     for (name, damage) in made {
         let path = folder.join(name);
         let wanted = fs::read_to_string(folder.join(format!("{name}.log"))).unwrap();
-        assert_eq!(log(&path, &[]), wanted, "{name}");
+        assert_eq!(log(&path, &["--stacks"]), wanted, "{name}");
         let info = info(&path);
         assert_eq!(info["recording"]["damage"].as_array().unwrap().len(), damage, "{info}");
         assert_eq!(info["recording"]["ended"], Value::Bool(damage == 0));

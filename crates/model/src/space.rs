@@ -94,6 +94,16 @@ impl AddressSpace {
         self.vmas.at(addr)
     }
 
+    /// The next VMA above `addr`, where nothing is mapped there and it is a stack, or another that grows down: it may have
+    /// grown to `addr` by now, which no call tells.
+    pub fn vma_growing_to(&self, addr: Addr) -> Option<&VmaRow> {
+        let from_here = AddrRange::new(addr, Addr(u64::MAX))?;
+        let row = self.vmas.meeting(from_here).next()?;
+        let start = row.range.start();
+        let grows = row.special() == Some(b"stack") || self.rules.grows_at(start);
+        (start > addr && grows).then_some(row)
+    }
+
     /// The event that mapped `addr`.
     pub fn origin_of(&self, addr: Addr) -> Option<Seq> {
         self.origins.at(addr).map(|o| o.seq)

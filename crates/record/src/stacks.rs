@@ -7,7 +7,7 @@ use crate::error::RecordError;
 use crate::flat::{Intern, Lookup};
 use crate::interned::Interned;
 use crate::known::MOST;
-use crate::reader::Reader;
+use crate::reader::{Reader, Unit};
 use crate::rows::{Cell, Rows};
 use crate::table::{self, Table};
 use crate::unflat::yes;
@@ -117,8 +117,11 @@ impl Stacks {
         let mut stacks = Stacks::default();
         for table in [&table::MODULES, &table::FRAMES, &table::STACKS, &table::SYMBOLS] {
             for unit in 0..reader.units.len() {
-                // What is missing was told when the recording was opened; events after it are not given either.
-                let Ok(batches) = reader.batches(unit, table, i64::MIN) else { break };
+                // That it is missing was told when the recording was opened; events after it are not given either.
+                if matches!(reader.units.get(unit), Some(Unit::Missing(_))) {
+                    break;
+                }
+                let batches = reader.batches(unit, table, i64::MIN)?;
                 for batch in batches {
                     let batch = batch?;
                     for row in (0..batch.len()).map(|row| batch.row(row)) {

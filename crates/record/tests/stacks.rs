@@ -13,7 +13,8 @@ use vmatlas_record::{End, Options, Queue, Reader};
 
 /// Writes a recording; with several parts where `rotate_at` is small.
 fn record(path: &Path, rotate_at: u64, end: bool) -> Vec<Event> {
-    let mut writer = create(path, Options { rotate_at, ..Options::default() });
+    let flush_after = if rotate_at < 1 << 20 { 0 } else { u64::MAX };
+    let mut writer = create(path, Options { rotate_at, flush_after, ..Options::default() });
     let mut events = small(400);
     // Everything that a stack refers to comes before it: all frames first.
     let mut all = news(0, 1);

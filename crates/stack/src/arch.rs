@@ -23,6 +23,13 @@ pub(crate) struct Arch {
     trampoline: &'static [u8],
 }
 
+/// So many registers have to do with finding callers, by their DWARF numbers.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const REGISTERS: usize = 17;
+/// So many registers have to do with finding callers, by their DWARF numbers.
+#[cfg(target_arch = "aarch64")]
+pub(crate) const REGISTERS: usize = 32;
+
 /// rbx, rbp, rsp and r12 to r15 are the caller's.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const NATIVE: Arch = Arch {
@@ -52,11 +59,6 @@ pub(crate) const NATIVE: Arch = Arch {
 };
 
 impl Arch {
-    /// Whether a callee keeps this register.
-    pub(crate) fn keeps(&self, register: usize) -> bool {
-        register < 32 && self.kept & 1 << register != 0
-    }
-
     /// Whether code begins as the return from a signal handler does.
     pub(crate) fn is_trampoline(&self, code: &[u8]) -> bool {
         code.starts_with(self.trampoline)

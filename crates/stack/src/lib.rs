@@ -30,4 +30,10 @@ use vmatlas_event::{Addr, VmaRow};
 pub trait Rows {
     /// The VMA that holds an address.
     fn row_at(&self, addr: Addr) -> Option<&VmaRow>;
+
+    /// The VMA above an address where nothing is known to be mapped, if it grows down and may have grown to it: no call
+    /// tells of a stack that grows.
+    fn grows_to(&self, _addr: Addr) -> Option<&VmaRow> {
+        None
+    }
 }

@@ -9,7 +9,7 @@ use vmatlas_event::{Addr, Pid, Prot, Sharing, StackEnd};
 use vmatlas_sys::process_vm_read;
 
 /// The first piece; each one after it is as long as all before.
-const FIRST: u64 = 4096;
+const FIRST: u64 = 1024;
 /// So much of a stack is read at most.
 pub(crate) const BOUND: u64 = 64 * 1024;
 /// A signal may have come in on another stack, and again: so many are read at most.
@@ -60,13 +60,14 @@ impl StackMemory {
     }
 
     fn begin_at(&mut self, addr: u64, sp: u64, rows: &dyn Rows) -> Result<(), StackEnd> {
-        let row = rows.row_at(Addr(addr)).ok_or(StackEnd::Unreadable)?;
+        let found = |at| rows.row_at(Addr(at)).or_else(|| rows.grows_to(Addr(at)));
+        let row = found(addr).ok_or(StackEnd::Unreadable)?;
         let is_memory = !row.has_file() && row.sharing == Sharing::Private && row.prot.has(Prot::READ);
         if !is_memory || self.stacks == STACKS {
             return Err(StackEnd::Unreadable);
         }
         self.stacks += 1;
-        let is_above = sp <= addr && row.range.contains(Addr(sp));
+        let is_above = sp <= addr && found(sp).is_some_and(|of_sp| of_sp.range == row.range);
         let base = if is_above { sp } else { addr };
         (self.base, self.len, self.end) = (base & !7, 0, row.range.end().0);
         Ok(())

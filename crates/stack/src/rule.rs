@@ -1,6 +1,6 @@
 //! How the caller's registers are found from the callee's, at one place of a file.
 
-use crate::arch::NATIVE;
+use crate::arch::{NATIVE, REGISTERS};
 use gimli::{CfaRule, EvaluationResult, LittleEndian, Location, RegisterRule, UnwindTableRow, Value};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -60,17 +60,37 @@ struct Expression {
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(crate) ip: u64,
-    pub(crate) registers: [Option<u64>; Registers::COUNT],
+    values: [u64; REGISTERS],
+    /// Bit N: register N is known.
+    known: u32,
 }
 
 impl Frame {
     /// The innermost one.
     pub(crate) fn innermost(registers: &Registers) -> Frame {
-        Frame { ip: registers.ip.0, registers: registers.general.map(Some) }
+        let mut frame = Frame::at(registers.ip.0);
+        for (number, value) in (0u16..).zip(registers.general).take(REGISTERS) {
+            frame.set(number, Some(value));
+        }
+        frame
+    }
+
+    /// One of which nothing is known but the place.
+    pub(crate) fn at(ip: u64) -> Frame {
+        Frame { ip, values: [0; REGISTERS], known: 0 }
     }
 
     pub(crate) fn register(&self, number: u16) -> Option<u64> {
-        self.registers.get(usize::from(number)).copied().flatten()
+        let is_known = number < 32 && self.known & 1 << number != 0;
+        self.values.get(usize::from(number)).copied().filter(|_| is_known)
+    }
+
+    pub(crate) fn set(&mut self, number: u16, value: Option<u64>) {
+        let Some(slot) = self.values.get_mut(usize::from(number)) else { return };
+        match value {
+            Some(value) => (*slot, self.known) = (value, self.known | 1 << number),
+            None => self.known &= !(1 << number),
+        }
     }
 
     pub(crate) fn sp(&self) -> Option<u64> {
@@ -148,13 +168,8 @@ impl Told {
             }
             Cfa::Expression(e) => e.value(frame, None, read)?,
         };
-        let mut caller = Frame { ip: 0, registers: [None; Registers::COUNT] };
-        for (number, slot) in caller.registers.iter_mut().enumerate() {
-            if NATIVE.keeps(number) {
-                *slot = frame.registers.get(number).copied().flatten();
-            }
-        }
-        caller.set(NATIVE.sp.into(), Some(cfa));
+        let mut caller = Frame { ip: 0, values: frame.values, known: frame.known & NATIVE.kept };
+        caller.set(NATIVE.sp, Some(cfa));
         for (register, saved) in &self.saved {
             let value = match saved {
                 Saved::Lost => None,
@@ -183,17 +198,9 @@ impl Told {
     }
 }
 
-impl Frame {
-    pub(crate) fn set(&mut self, register: usize, value: Option<u64>) {
-        if let Some(slot) = self.registers.get_mut(register) {
-            *slot = value;
-        }
-    }
-}
-
 /// A register that we keep.
 fn number(register: gimli::Register) -> Option<u8> {
-    u8::try_from(register.0).ok().filter(|number| usize::from(*number) < Registers::COUNT)
+    u8::try_from(register.0).ok().filter(|number| usize::from(*number) < REGISTERS)
 }
 
 impl Expression {

@@ -156,9 +156,9 @@ impl Unwinder {
         if saved != 0 && saved <= fp || !self.follows_call(here, ip) {
             return Err(StackEnd::NoRule);
         }
-        let mut caller = Frame { ip, registers: [None; Registers::COUNT] };
-        caller.set(NATIVE.fp.into(), Some(saved));
-        caller.set(NATIVE.sp.into(), Some(fp.wrapping_add(16)));
+        let mut caller = Frame::at(ip);
+        caller.set(NATIVE.fp, Some(saved));
+        caller.set(NATIVE.sp, Some(fp.wrapping_add(16)));
         Ok(caller)
     }
 
