@@ -281,11 +281,11 @@ fn recordings_have_stacks() {
             assert_eq!(frames[1..4], ["map", "inner", "main"]);
             assert_eq!(end, "start");
         }
-        assert!(told(&["log", rec, "--stacks"]).contains("\n                         at program+0x"));
-        assert!(!told(&["log", rec]).contains("at program+0x"));
+        assert!(told(&["log", rec, "--stacks"]).contains("\n                         at inner (program+0x"));
+        assert!(!told(&["log", rec]).contains("program+0x"));
         let address = asked[50]["result"].as_str().unwrap();
         let why = told(&["why", rec, address, "--no-pager"]);
-        assert!(why.contains("at program+0x"), "{why}");
+        assert!(why.contains("at inner (program+0x"), "{why}");
         let why: Value = serde_json::from_str(&told(&["why", rec, address, "--json"])).unwrap();
         assert_eq!(why["origin"]["stack"]["end"], "start");
     }
