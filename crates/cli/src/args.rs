@@ -1,5 +1,6 @@
 //! What was typed; no system is asked while it is parsed.
 
+use crate::backend::BackendArgs;
 use crate::context::Color;
 use crate::show::words::{parse_columns, parse_sort};
 use clap::{Args, Parser, Subcommand};
@@ -237,7 +238,8 @@ const PS_NOTES: &str = "\
 
 /// What a person should know before watching a program.
 const RUN_NOTES: &str = "\
-    The program's memory calls stop it for a moment each; nothing else does. What it can notice: a seccomp filter in \
+    With --backend bpf nothing stops the program, it notices nothing, and it goes on when vmatlas is killed. With ptrace \
+    its memory calls stop it for a moment each; nothing else does. What it can notice then: a seccomp filter in \
     /proc/self/status, being traced, one CPU with --same-cpu, and under an unprivileged vmatlas that set-user-ID programs \
     gain nothing. It is ended when vmatlas is ended, because its memory calls would fail without us; so vmatlas also waits \
     for every process the program leaves behind.\n\n\
@@ -246,8 +248,9 @@ const RUN_NOTES: &str = "\
 
 /// What a person should know before joining a running program.
 const ATTACH_NOTES: &str = "\
-    Every system call of the process stops it for a moment. ^C, SIGTERM or the end of --duration lets it go on as before; \
-    if vmatlas is killed, the kernel lets it go. SIGUSR1 to vmatlas has the whole map read at once; ^Z does nothing. What it can notice: calls that wait (epoll_wait, semtimedop, sigtimedwait, \
+    With --backend bpf nothing stops the process, and it notices nothing. With ptrace every system call of it stops it for a \
+    moment. ^C, SIGTERM or the end of --duration lets it go on as before; \
+    if vmatlas is killed, the kernel lets it go. SIGUSR1 to vmatlas has the whole map read at once; ^Z does nothing. What it can notice of ptrace: calls that wait (epoll_wait, semtimedop, sigtimedwait, \
     ...) may return EINTR once when we come and once when we go, it cannot be traced by others meanwhile, and it is \
     slower. What was mapped before has no origin and is told as \"before attach\".\n\n\
     Exit status: 0 when the process was let go; its own when it ended before; 3 when --check found a difference; 125 when \
@@ -312,6 +315,11 @@ impl WatchArgs {
     pub(crate) fn is_quiet(&self) -> bool {
         self.output.is_some() && !self.verbose && !self.count && self.log.is_none() && self.jsonl.is_none()
     }
+
+    /// Whether nothing shall be said that was not asked for: another program may read standard error.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_quiet() || self.jsonl.is_some()
+    }
 }
 
 #[derive(Args, Debug)]
@@ -321,9 +329,8 @@ pub(crate) struct RunArgs {
     /// Share one CPU with the program: cheaper for short programs, but the program then sees one CPU
     #[arg(long)]
     pub(crate) same_cpu: bool,
-    /// How to watch: auto or ptrace
-    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = ["auto", "ptrace"])]
-    pub(crate) backend: String,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
     /// The program and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<OsString>,
@@ -345,9 +352,8 @@ pub(crate) struct AttachArgs {
     /// Leave again after this long (10, 1.5s, 500ms, 2m)
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
-    /// How to watch: auto or ptrace
-    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = ["auto", "ptrace"])]
-    pub(crate) backend: String,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 const PLANNED: &str = "\

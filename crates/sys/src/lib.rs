@@ -15,6 +15,7 @@ mod remote;
 mod spawn;
 mod wait;
 
+pub mod bpf;
 pub mod mem;
 pub mod playground;
 pub mod ptrace;
@@ -37,4 +38,4 @@ pub use poll::wait_writable;
 pub use procmap_query::{MapAnswer, QueryMode, procmap_query};
 pub use remote::process_vm_read;
 pub use spawn::{ExecFailure, Program, Spawned, spawn};
-pub use wait::{WaitStatus, exit_now, kill, poll_my_children, wait_for, wait_my_children};
+pub use wait::{WaitStatus, exit_now, kill, poll_my_child, poll_my_children, wait_for, wait_my_children};

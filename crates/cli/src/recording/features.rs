@@ -5,12 +5,12 @@ use std::os::fd::AsFd;
 use vmatlas_event::{Addr, AddrRange};
 
 /// What docs/RECORDING-FORMAT.md lists as features; `how` is that of the recording.
-pub(super) fn probe(how: &str) -> Vec<String> {
+pub(super) fn probe(how: &str, backend: &str) -> Vec<String> {
     let found = [
         ("PROCMAP_QUERY", can_query_maps()),
         ("PAGEMAP_SCAN", can_scan_pages()),
-        // Without the filter `run` does not run; `attach` uses none.
-        ("seccomp", how == "run"),
+        // Without the filter `run` by ptrace does not run; nothing else uses one.
+        ("seccomp", how == "run" && backend == "ptrace"),
     ];
     found.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name.to_owned()).collect()
 }
