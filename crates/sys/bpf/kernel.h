@@ -31,6 +31,7 @@ struct hlist_bl_node {
 
 struct dentry {
 	struct inode *d_inode;
+	struct super_block *d_sb;
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
 	struct qstr d_name;
@@ -48,6 +49,7 @@ struct inode {
 
 struct vfsmount {
 	struct dentry *mnt_root;
+	struct super_block *mnt_sb;
 };
 
 /* fs/mount.h */
@@ -114,8 +116,8 @@ enum { TS_COMPAT = 0x2 };
 enum { SIGNAL_GROUP_EXIT = 0x4 };
 /* include/linux/mm.h */
 enum { VM_MAYSHARE = 0x80 };
-/* include/linux/fs.h */
-enum { FMODE_BACKING = 1 << 25 };
+/* include/linux/fs.h: FMODE_BACKING was bit 25 in Linux 6.5 and is another one of these by now. */
+enum { MAY_BE_BACKING = 7 << 24 };
 /* include/uapi/linux/magic.h */
 enum { ANON_INODE_FS_MAGIC = 0x09041934 };
 

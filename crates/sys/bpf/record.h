@@ -45,6 +45,8 @@ enum {
 	ANSWER_MIXED = 2,
 	/* There were more rows than room. */
 	ANSWER_CUT = 4,
+	/* The call took the lock for writing; one that did not has changed no VMA. */
+	ANSWER_LOCKED = 8,
 };
 
 enum { CALL_ROWS = 6, EXEC_ROWS = 40, TEXT_SIZE = 4096, TEXT_PART = 256 };

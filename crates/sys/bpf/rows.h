@@ -137,6 +137,24 @@ INLINE void tell_special(struct row *row)
 		bpf_map_update_elem(&told, &key, &one, 0);
 }
 
+/*
+ * The path of a file by which its user knows it, where that is another one than its own (overlayfs). Which flag says so is
+ * not the same on all kernels; a mount and a dentry of one file system do not lie behind a file by chance.
+ */
+INLINE int user_path(struct file *file, u64 *mnt, u64 *dentry)
+{
+	struct backing_file *backing = (void *)file;
+	struct super_block *of_mount = 0, *of_dentry = 0;
+
+	if (!(file->f_mode & MAY_BE_BACKING) || !TYPE_EXISTS(struct backing_file))
+		return 0;
+	READ(*mnt, backing, user_path.mnt);
+	READ(*dentry, backing, user_path.dentry);
+	READ(of_mount, (struct vfsmount *)*mnt, mnt_sb);
+	READ(of_dentry, (struct dentry *)*dentry, d_sb);
+	return of_mount && of_mount == of_dentry;
+}
+
 /* The file of a VMA, as its user knows it. */
 INLINE void file_of(struct file *file, struct row *row)
 {
@@ -145,13 +163,10 @@ INLINE void file_of(struct file *file, struct row *row)
 	/* Numbers, not pointers: they are put together with others. */
 	u64 mnt = 0, dentry = 0, hash = 0;
 
-	if ((file->f_mode & FMODE_BACKING) && TYPE_EXISTS(struct backing_file)) {
-		struct backing_file *backing = (void *)file;
+	if (user_path(file, &mnt, &dentry)) {
 		struct inode *inode = 0;
 		struct super_block *sb = 0;
 
-		READ(mnt, backing, user_path.mnt);
-		READ(dentry, backing, user_path.dentry);
 		READ(inode, (struct dentry *)dentry, d_inode);
 		READ(number, inode, i_ino);
 		READ(sb, inode, i_sb);

@@ -14,7 +14,8 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-enum { ENOENT = 2 };
+enum { ENOENT = 2, STEPS = 24 };
+#define PAGE 4096ULL
 
 INLINE struct call_room *call_room(void)
 {
@@ -30,7 +31,7 @@ INLINE struct exec_room *exec_room(void)
 	return bpf_map_lookup_elem(&exec_rooms, &zero);
 }
 
-/* The row at an address, and on to where it ends, until there is a hole. */
+/* The row at an address, and on to where it ends. */
 static long step(u32 index, void *unused)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -46,9 +47,13 @@ static long step(u32 index, void *unused)
 		return 1;
 	}
 	ret = bpf_find_vma(task, room->pos, found, &row, 0);
+	if (ret == -ENOENT) {
+		/* A hole; how far it goes, only looking tells. */
+		room->pos += PAGE;
+		return 0;
+	}
 	if (ret) {
-		if (ret != -ENOENT)
-			room->call.answer |= ANSWER_BUSY;
+		room->call.answer |= ANSWER_BUSY;
 		return 1;
 	}
 	if (row.end <= room->pos)
@@ -78,8 +83,11 @@ INLINE void answer(struct call_room *room, u32 shape)
 			return;
 		break;
 	case SHAPE_MOVED:
+		if (failed)
+			break;
+		pos = call->result;
 		len = call->args[2];
-		/* fall through */
+		break;
 	case SHAPE_RESULT:
 		if (failed)
 			return;
@@ -100,13 +108,13 @@ INLINE void answer(struct call_room *room, u32 shape)
 	default:
 		return;
 	}
-	pos &= ~0xfffULL;
+	pos &= ~(PAGE - 1);
 	if (pos + len < pos)
 		return;
 	call->from = room->pos = pos;
 	room->end = pos + len;
 	room->count = 0;
-	bpf_loop(CALL_ROWS + 1, step, &unused, 0);
+	bpf_loop(STEPS, step, &unused, 0);
 	call->to = room->pos;
 	call->row_count = room->count;
 }
@@ -222,6 +230,8 @@ int on_exit(u64 *context)
 	if (!order)
 		call->head.order = next_order();
 	space = space_of(process->space);
+	if (order)
+		call->answer |= ANSWER_LOCKED;
 	if (order && (!space || space->last != order || space->space != process->space))
 		call->answer |= ANSWER_MIXED;
 	rows = call->row_count;

@@ -44,6 +44,8 @@ pub struct Answer {
     pub is_mixed: bool,
     /// There was more than is told.
     pub is_cut: bool,
+    /// Whether the call took the lock for writing: one that did not has changed no VMA.
+    pub took_lock: bool,
 }
 
 /// A call that returned.
@@ -267,7 +269,12 @@ fn call(cursor: &mut Cursor<'_>) -> Option<Call> {
         outcome,
         seen: AddrRange::new(from, to)?,
         rows,
-        answer: Answer { is_busy: answer & 1 != 0, is_mixed: answer & 2 != 0, is_cut: answer & 4 != 0 },
+        answer: Answer {
+            is_busy: answer & 1 != 0,
+            is_mixed: answer & 2 != 0,
+            is_cut: answer & 4 != 0,
+            took_lock: answer & 8 != 0,
+        },
     })
 }
 

@@ -79,7 +79,8 @@ impl Watch {
             };
             if call.seen.covers(asked) {
                 self.answer_seen(task, call, asked, wiring);
-            } else if !self.answer_late(task, asked, wiring) {
+            } else if !self.answer_late(task, asked, wiring) && call.answer.took_lock {
+                // One that did not take the lock has changed nothing.
                 self.due(task.mm, SnapshotReason::Unclear);
             }
         }
