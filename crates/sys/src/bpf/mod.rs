@@ -122,13 +122,15 @@ impl Probe {
         let _ = self.processes.remove(&(pid.0 as u32));
     }
 
-    /// Takes all that was told since.
-    pub fn take(&mut self, mut found: impl FnMut(Record)) {
-        while let Some(item) = self.ring.next() {
+    /// Takes what was told since, but at most `most` records: more may come faster than they are taken. Whether that was all.
+    pub fn take(&mut self, most: usize, mut found: impl FnMut(Record)) -> bool {
+        for _ in 0..most {
+            let Some(item) = self.ring.next() else { return true };
             if let Some(record) = record::parse(&item) {
                 found(record);
             }
         }
+        false
     }
 
     /// Waits until there is much to take or a process ended, at most this long.

@@ -90,7 +90,8 @@ impl Watch {
     fn answer_seen(&mut self, task: Task, call: &Call, asked: AddrRange, wiring: &mut Wiring<'_>) {
         let rows = call.rows.iter().filter(|row| row.range.intersects(asked));
         let rows = rows.map(|row| self.names.row(row)).collect();
-        let in_flight = match call.answer.is_mixed {
+        let is_mixed = call.answer.is_mixed || self.order.is_broken(now());
+        let in_flight = match is_mixed {
             true => self.others(task),
             false => Vec::new(),
         };
@@ -246,11 +247,12 @@ impl Watch {
         }
     }
 
-    /// Looks, once a second after a loss, which tasks have ended: their words may be among the lost.
+    /// Looks, once a second after a loss or the program's own end, which tasks have ended: their words may be among the lost.
     pub(super) fn look_for_tasks(&mut self, wiring: &mut Wiring<'_>) {
         const EVERY_NS: u64 = 1_000_000_000;
         let at = now();
-        if !self.has_lost || at.0.saturating_sub(self.looked.0) < EVERY_NS {
+        let is_needed = self.has_lost || self.root_end.is_some();
+        if !is_needed || at.0.saturating_sub(self.looked.0) < EVERY_NS {
             return;
         }
         self.looked = at;
@@ -265,9 +267,8 @@ impl Watch {
             })
             .map(|task| task.id.tid)
             .collect();
-        self.collect();
         // Those whose ends are on their way tell more.
-        if !ended.is_empty() && !self.spaces.keys().any(|mm| self.order.has(*mm)) {
+        if !ended.is_empty() && self.collect() && !self.spaces.keys().any(|mm| self.order.has(*mm)) {
             ended.into_iter().for_each(|tid| self.gone(tid, (None, None), wiring));
         }
     }

@@ -3,7 +3,7 @@
 //! A record comes when its call returns, and has the number that the call got under the lock: a later one may be there
 //! first. Numbers are dense, so that a missing one is waited for, and one that is not coming was lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use vmatlas_event::MonoNs;
 use vmatlas_sys::bpf::{Head, Record};
 
@@ -28,7 +28,9 @@ pub(super) struct Order {
     /// Since when it is missing.
     missing_since: Option<MonoNs>,
     /// Numbers that were waited for long enough; they may still come.
-    late: BTreeSet<u64>,
+    late: BTreeMap<u64, MonoNs>,
+    /// Whether the last record was one of them.
+    is_disturbed: bool,
     /// Of the lost ones, those that are told.
     lost: u64,
 }
@@ -61,7 +63,9 @@ impl Order {
         let (&first, _) = self.waiting.first_key_value()?;
         if first <= self.next {
             let record = self.waiting.remove(&first)?;
-            self.late.remove(&first);
+            // It has come, and what it did may be later than what was told since.
+            let was_late = self.late.remove(&first).is_some();
+            self.is_disturbed = was_late;
             self.next = self.next.max(first + 1);
             self.missing_since = None;
             return Some(Next::Record(record));
@@ -78,7 +82,7 @@ impl Order {
             return None;
         }
         let told = lost.saturating_sub(self.lost);
-        self.late.extend(self.next..first);
+        self.late.extend((self.next..first).map(|number| (number, now)));
         self.skip_to(first);
         match told {
             0 => self.next(now, lost),
@@ -94,6 +98,13 @@ impl Order {
         let untold = lost.saturating_sub(self.lost);
         self.lost = lost.max(self.lost);
         untold
+    }
+
+    /// Whether a call is missing that got its number before others that came already: the order is not the kernel's then.
+    pub(super) fn is_broken(&mut self, now: MonoNs) -> bool {
+        const FORGOTTEN_NS: u64 = 2_000_000_000;
+        self.late.retain(|_, since| now.0.saturating_sub(since.0) < FORGOTTEN_NS);
+        self.is_disturbed || !self.late.is_empty()
     }
 
     /// Whether a record of this address space waits, or one that leads away from it.

@@ -88,8 +88,7 @@ impl Watch {
 
     /// Answers a question about a call by reading now; whether the map was still what it was after the call.
     pub(super) fn answer_late(&mut self, task: Task, asked: AddrRange, wiring: &mut Wiring<'_>) -> bool {
-        self.collect();
-        if self.order.has(task.mm) {
+        if !self.collect() || self.order.has(task.mm) {
             return false;
         }
         let rows: Result<Vec<VmaRow>, KernelError> = match asked {
@@ -113,8 +112,7 @@ impl Watch {
             return false;
         }
         // A call that has ended is in the ring.
-        self.collect();
-        !self.order.has(mm)
+        self.collect() && !self.order.has(mm)
     }
 
     /// Reads every map for the last time, as well as that goes while the program runs on.

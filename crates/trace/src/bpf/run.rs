@@ -97,7 +97,8 @@ impl BpfLaunched {
                 (Some(_), false) => break,
                 (Some(_), true) => None,
                 // Its last thread has told its end: it is on its way.
-                (None, false) => wait_for(root).ok(),
+                // Somebody else may have waited for it.
+                (None, false) => Some(wait_for(root).unwrap_or(WaitStatus::Exited(0))),
                 (None, true) => poll_my_child(root).unwrap_or(Some(WaitStatus::Exited(0))),
             };
             match (status, &job) {

@@ -119,13 +119,21 @@ impl Watch {
 
     /// Tells all that has happened.
     pub(super) fn tell(&mut self, wiring: &mut Wiring<'_>) {
-        // Before the records are taken: what is lost later is between later ones.
-        let lost = self.probe.lost();
-        self.collect();
-        while let Some(next) = self.order.next(now(), lost) {
-            match next {
-                Next::Record(record) => self.record(record, wiring),
-                Next::Lost(count) => self.lose(count, wiring),
+        // A program on many processors can tell more than is taken.
+        const ROUNDS: u32 = 16;
+        for _ in 0..ROUNDS {
+            // Before the records are taken: what is lost later is between later ones.
+            let lost = self.probe.lost();
+            let is_all = self.collect();
+            let at = now();
+            while let Some(next) = self.order.next(at, lost) {
+                match next {
+                    Next::Record(record) => self.record(record, wiring),
+                    Next::Lost(count) => self.lose(count, wiring),
+                }
+            }
+            if is_all {
+                break;
             }
         }
     }
@@ -145,13 +153,14 @@ impl Watch {
         }
     }
 
-    /// Takes what the programs told into its order.
-    pub(super) fn collect(&mut self) {
+    /// Takes what the programs told into its order; whether that was all.
+    pub(super) fn collect(&mut self) -> bool {
+        const MOST: usize = 4096;
         let Watch { probe, order, names, .. } = self;
-        probe.take(|record| match record {
+        probe.take(MOST, |record| match record {
             Record::Named(key, named) => names.put(key, &named),
             record => order.put(record),
-        });
+        })
     }
 
     pub(super) fn send(
