@@ -315,11 +315,6 @@ impl WatchArgs {
     pub(crate) fn is_quiet(&self) -> bool {
         self.output.is_some() && !self.verbose && !self.count && self.log.is_none() && self.jsonl.is_none()
     }
-
-    /// Whether nothing shall be said that was not asked for: another program may read standard error.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.is_quiet() || self.jsonl.is_some()
-    }
 }
 
 #[derive(Args, Debug)]

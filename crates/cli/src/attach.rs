@@ -34,7 +34,7 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
     }
     let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     let only_ptrace = args.watch.check.then_some("--check");
-    let chosen = args.backend.choose(only_ptrace, args.watch.is_silent(), context)?;
+    let chosen = args.backend.choose(only_ptrace, context)?;
     let subject = Subject {
         how: "attach",
         backend: chosen.name(),

@@ -1,18 +1,17 @@
 //! What tells of a program's calls: ptrace, which stops it, or BPF, which does not.
 
-use crate::complain;
 use crate::context::Context;
 use crate::texts;
 use crate::watcher::Failure;
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use vmatlas_sys::bpf::BpfError;
-use vmatlas_trace::{Bpf, TraceError};
+use vmatlas_trace::Bpf;
 
 /// What to watch with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Backend {
-    /// The cheapest that works
+    /// ptrace, for now
     Auto,
     /// Stops at each memory call: needs no privileges
     Ptrace,
@@ -44,15 +43,11 @@ impl Chosen {
 }
 
 impl BackendArgs {
-    /// Chooses; `only_ptrace` is an option that needs tasks to be stopped. What auto came to is said, unless `is_quiet`.
-    pub(crate) fn choose(
-        self,
-        only_ptrace: Option<&str>,
-        is_quiet: bool,
-        context: &Context,
-    ) -> Result<Chosen, Failure> {
+    /// Chooses; `only_ptrace` is an option that needs tasks to be stopped.
+    pub(crate) fn choose(self, only_ptrace: Option<&str>, context: &Context) -> Result<Chosen, Failure> {
         match (self.backend, only_ptrace) {
-            (Backend::Ptrace, _) | (Backend::Auto, Some(_)) => Ok(Chosen::Ptrace),
+            // What ptrace shows is confirmed call by call; BPF is younger, and is to be asked for.
+            (Backend::Auto | Backend::Ptrace, _) => Ok(Chosen::Ptrace),
             (Backend::Bpf, Some(option)) => {
                 Err(anyhow!(texts::BPF_NO_STOPS.fill(context.lang, &[("option", &option)])).into())
             }
@@ -60,30 +55,7 @@ impl BackendArgs {
                 Ok(bpf) => Ok(Chosen::Bpf(Box::new(bpf))),
                 Err(error) => Err(Failure::of_trace(&error, context)),
             },
-            (Backend::Auto, None) => {
-                let (chosen, text) = match Bpf::load() {
-                    Ok(bpf) => (Chosen::Bpf(Box::new(bpf)), texts::AUTO_BPF.get(context.lang).to_owned()),
-                    Err(TraceError::Bpf(why)) => {
-                        let why = short(&why, context);
-                        (Chosen::Ptrace, texts::AUTO_PTRACE.fill(context.lang, &[("why", &why)]))
-                    }
-                    Err(error) => return Err(Failure::of_trace(&error, context)),
-                };
-                if !is_quiet {
-                    complain(context, &text);
-                }
-                Ok(chosen)
-            }
         }
-    }
-}
-
-/// Why not, in a few words.
-fn short(error: &BpfError, context: &Context) -> String {
-    match error {
-        BpfError::NotPermitted => texts::BPF_SHORT_NOT_PERMITTED.get(context.lang).to_owned(),
-        BpfError::NoBtf => texts::BPF_SHORT_NO_BTF.get(context.lang).to_owned(),
-        BpfError::Unsupported(what) | BpfError::Other(what) => what.clone(),
     }
 }
 

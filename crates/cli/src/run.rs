@@ -30,7 +30,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
         (_, true) => Some("--same-cpu"),
         _ => None,
     };
-    let chosen = args.backend.choose(only_ptrace, args.watch.is_silent(), context)?;
+    let chosen = args.backend.choose(only_ptrace, context)?;
     let subject = Subject {
         how: "run",
         backend: chosen.name(),

@@ -192,16 +192,6 @@ vmatlas_view::texts! {
     /// The disk was too slow.
     REC_LOST: "{n} events were not recorded: the disk was slower than the program; the recording says where, and goes on exactly after each gap",
         "{n} 個のイベントは記録されていません: ディスクがプログラムより遅すぎました。欠けた箇所は記録に示され、その後は正確に続きます";
-    /// What auto came to.
-    AUTO_BPF: "watching through BPF: nothing is stopped, and privileges for it are there (--backend ptrace stops at each call)",
-        "BPF で観測します: 何も停止させません。必要な権限もあります (--backend ptrace なら呼び出しごとに停止させます)";
-    /// The same.
-    AUTO_PTRACE: "watching by ptrace, which stops the program at memory calls, because {why}",
-        "ptrace で観測します (メモリ関連の呼び出しのたびにプログラムを停止させます): {why}ため";
-    /// Why not BPF, after "because".
-    BPF_SHORT_NOT_PERMITTED: "BPF needs root or capabilities", "BPF には root かケーパビリティが必要な";
-    /// The same.
-    BPF_SHORT_NO_BTF: "this kernel has no BTF for BPF", "このカーネルに BPF 用の BTF がない";
     /// An option that needs stops.
     BPF_NO_STOPS: "{option} needs a program that is stopped, and BPF stops nothing: leave out --backend bpf",
         "{option} にはプログラムを停止させることが必要ですが、BPF は何も停止させません。--backend bpf を外してください";
