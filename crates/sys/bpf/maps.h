@@ -23,6 +23,9 @@ struct slot {
 	u32 tid;
 	/* SLOT_*. */
 	u32 state;
+	/* Its address space, so that its process is looked for once. */
+	u32 space;
+	u32 unused;
 	u64 entered;
 	/* The number it got under the lock; 0 where it did not take it for writing (yet). */
 	u64 order;

@@ -136,6 +136,7 @@ int on_enter(u64 *context)
 	if (!process || !slot)
 		return 0;
 	slot->tid = task->pid;
+	slot->space = process->space;
 	slot->order = 0;
 	slot->entered = bpf_ktime_get_ns();
 	slot->state = shape == SHAPE_FORK ? SLOT_FORK : SLOT_CALL;
@@ -147,7 +148,6 @@ int on_lock(u64 *context)
 {
 	struct mm_struct *mm = (void *)context[0];
 	struct task_struct *task;
-	struct process *process;
 	struct slot *slot;
 	struct space *space;
 
@@ -158,14 +158,11 @@ int on_lock(u64 *context)
 	slot = slot_of(task->pid);
 	if (!slot || slot->state == SLOT_FREE || slot->tid != task->pid || task->mm != mm)
 		return 0;
-	process = process_of(task);
-	if (!process)
-		return 0;
 	if (!slot->order)
 		slot->order = next_order();
-	space = space_of(process->space);
+	space = space_of(slot->space);
 	if (space) {
-		space->space = process->space;
+		space->space = slot->space;
 		space->last = slot->order;
 	}
 	return 0;
@@ -192,7 +189,7 @@ int on_exit(u64 *context)
 	struct space *space;
 	struct call_room *room;
 	struct call *call;
-	u32 is_32 = 0, is_ours, rows, shape = shape_of(task, regs, nr, &is_32);
+	u32 number, is_32 = 0, is_ours, rows, shape = shape_of(task, regs, nr, &is_32);
 
 	if (!shape)
 		return 0;
@@ -211,12 +208,20 @@ int on_exit(u64 *context)
 		}
 		return 0;
 	}
-	process = process_of(task);
+	if (is_ours) {
+		number = slot->space;
+	} else {
+		/* Its entry was not seen, or another task has its slot by now. */
+		process = process_of(task);
+		if (!process)
+			return 0;
+		number = process->space;
+	}
 	room = call_room();
-	if (!process || !room)
+	if (!room)
 		return 0;
 	call = &room->call;
-	begin(&call->head, KIND_CALL, task, process->space, order);
+	begin(&call->head, KIND_CALL, task, number, order);
 	call->entered = is_ours ? slot->entered : 0;
 	call->result = is_32 ? (s64)(s32)result : result;
 	call->nr = nr;
@@ -229,10 +234,10 @@ int on_exit(u64 *context)
 	answer(room, shape);
 	if (!order)
 		call->head.order = next_order();
-	space = space_of(process->space);
+	space = space_of(number);
 	if (order)
 		call->answer |= ANSWER_LOCKED;
-	if (order && (!space || space->last != order || space->space != process->space))
+	if (order && (!space || space->last != order || space->space != number))
 		call->answer |= ANSWER_MIXED;
 	rows = call->row_count;
 	size = sizeof(*call) - sizeof(call->rows) + (rows <= CALL_ROWS ? rows : CALL_ROWS) * sizeof(struct row);

@@ -44,7 +44,7 @@ pub struct Probe {
     _programs: Ebpf,
     ring: RingBuf<MapData>,
     processes: HashMap<MapData, u32, [u32; 4]>,
-    slots: Array<MapData, [u64; 3]>,
+    slots: Array<MapData, [u64; 4]>,
     counts: Array<MapData, u64>,
 }
 
