@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn long_calls_come_late() {
         let mut order = Order::new();
-        [1, 3, 4].map(|n| order.put(record(n)));
+        [1, 3, 4].into_iter().for_each(|n| order.put(record(n)));
         assert_eq!(numbers(&mut order, 0, 0), [1]);
         assert_eq!(numbers(&mut order, PATIENCE_NS, 0), [3, 4]);
         order.put(record(2));
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn what_is_lost_is_counted() {
         let mut order = Order::new();
-        [1, 4, 5].map(|n| order.put(record(n)));
+        [1, 4, 5].into_iter().for_each(|n| order.put(record(n)));
         assert_eq!(numbers(&mut order, 0, 2), [1, -2, 4, 5]);
         order.put(record(9));
         // One of three is lost, and nobody knows which.
