@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bpf;
 mod ci;
 mod layers;
 mod licences;
@@ -20,6 +21,7 @@ const USAGE: &str = "\
 usage: cargo xtask ci [--fast]     every check and test; --fast leaves out the docs and the run as an ordinary user
        cargo xtask layers          checks which crate uses which, and where unsafe is
        cargo xtask licences        checks the licences of all dependencies
+       cargo xtask bpf [--check]   builds the BPF object with clang, or compares it with the one that is kept
        cargo xtask links           checks the relative links of all Markdown files
        cargo xtask suites stress-ng|selftests|storms|kills|uml|pages|vma|parquet|damage|fuzz
                                    longer runs: programs of others, readers of others, the fuzzer; alone it says more
@@ -48,6 +50,8 @@ fn run(args: &[&str]) -> Result<()> {
         ["ci", "--fast"] => ci::run(ci::Extent::Fast),
         ["layers"] => layers::check(),
         ["licences"] => licences::check(),
+        ["bpf"] => bpf::run(false),
+        ["bpf", "--check"] => bpf::run(true),
         ["links"] => links::check(),
         ["bench", rest @ ..] => bench::run(rest),
         ["suites", rest @ ..] => suites::run(rest),

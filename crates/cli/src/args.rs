@@ -1,5 +1,6 @@
 //! What was typed; no system is asked while it is parsed.
 
+use crate::backend::BackendArgs;
 use crate::context::Color;
 use crate::show::words::{parse_columns, parse_sort};
 use clap::{Args, Parser, Subcommand};
@@ -246,7 +247,8 @@ const PS_NOTES: &str = "\
 
 /// What a person should know before watching a program.
 const RUN_NOTES: &str = "\
-    The program's memory calls stop it for a moment each; nothing else does. What it can notice: a seccomp filter in \
+    With --backend bpf nothing stops the program, it notices nothing, and it goes on when vmatlas is killed. With ptrace \
+    its memory calls stop it for a moment each; nothing else does. What it can notice then: a seccomp filter in \
     /proc/self/status, being traced, one CPU with --same-cpu, and under an unprivileged vmatlas that set-user-ID programs \
     gain nothing. It is ended when vmatlas is ended, because its memory calls would fail without us; so vmatlas also waits \
     for every process the program leaves behind.\n\n\
@@ -255,8 +257,9 @@ const RUN_NOTES: &str = "\
 
 /// What a person should know before joining a running program.
 const ATTACH_NOTES: &str = "\
-    Every system call of the process stops it for a moment. ^C, SIGTERM or the end of --duration lets it go on as before; \
-    if vmatlas is killed, the kernel lets it go. SIGUSR1 to vmatlas has the whole map read at once; ^Z does nothing. What it can notice: calls that wait (epoll_wait, semtimedop, sigtimedwait, \
+    With --backend bpf nothing stops the process, and it notices nothing. With ptrace every system call of it stops it for a \
+    moment. ^C, SIGTERM or the end of --duration lets it go on as before; \
+    if vmatlas is killed, the kernel lets it go. SIGUSR1 to vmatlas has the whole map read at once; ^Z does nothing. What it can notice of ptrace: calls that wait (epoll_wait, semtimedop, sigtimedwait, \
     ...) may return EINTR once when we come and once when we go, it cannot be traced by others meanwhile, and it is \
     slower. What was mapped before has no origin and is told as \"before attach\".\n\n\
     Exit status: 0 when the process was let go; its own when it ended before; 3 when --check found a difference; 125 when \
@@ -320,6 +323,16 @@ pub(crate) struct WatchArgs {
 }
 
 impl WatchArgs {
+    /// An option among these for which tasks must be stopped, or that BPF programs of ours do not tell of yet.
+    pub(crate) fn only_ptrace(&self) -> Option<&'static str> {
+        let options = [
+            ("--check", self.check),
+            ("--stacks", self.has_stacks()),
+            ("--faults", self.watched_faults().is_some()),
+        ];
+        options.into_iter().find(|(_, is_set)| *is_set).map(|(option, _)| option)
+    }
+
     /// Whether call stacks are wanted.
     pub(crate) fn has_stacks(&self) -> bool {
         self.stacks != "off"
@@ -343,9 +356,8 @@ pub(crate) struct RunArgs {
     /// Share one CPU with the program: cheaper for short programs, but the program then sees one CPU
     #[arg(long)]
     pub(crate) same_cpu: bool,
-    /// How to watch: auto or ptrace
-    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = ["auto", "ptrace"])]
-    pub(crate) backend: String,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
     /// The program and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<OsString>,
@@ -367,9 +379,8 @@ pub(crate) struct AttachArgs {
     /// Leave again after this long (10, 1.5s, 500ms, 2m)
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
-    /// How to watch: auto or ptrace
-    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = ["auto", "ptrace"])]
-    pub(crate) backend: String,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 const PLANNED: &str = "\

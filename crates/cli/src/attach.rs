@@ -1,6 +1,7 @@
 //! `vmatlas attach`: the memory calls of a running process, and what each changed.
 
 use crate::args::AttachArgs;
+use crate::backend::Chosen;
 use crate::context::Context;
 use crate::recording::Subject;
 use crate::target;
@@ -32,8 +33,10 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         return Err(anyhow!(texts::ATTACH_SELF.get(context.lang)).into());
     }
     let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let chosen = args.backend.choose(args.watch.only_ptrace(), context)?;
     let subject = Subject {
         how: "attach",
+        backend: chosen.name(),
         program: String::from_utf8_lossy(name.trim_ascii_end()).into_owned(),
         args: args.watch.record_args.then(|| arguments(pid)),
         // What ran before we came may have made its own rules: a personality, a supervisor that answers calls.
@@ -52,8 +55,18 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         stacks: args.watch.has_stacks(),
         faults: args.watch.watched_faults(),
     };
-    let attached = Attached::start(attach, &mut kernel).map_err(|error| refused(&error, pid, context))?;
-    let end = attached.run(&mut kernel, &mut watcher).map_err(|error| Failure::of_trace(&error, context))?;
+    let refused = |error| refused(&error, pid, context);
+    let end = match chosen {
+        Chosen::Ptrace => {
+            let attached = Attached::start(attach, &mut kernel).map_err(refused)?;
+            attached.run(&mut kernel, &mut watcher)
+        }
+        Chosen::Bpf(bpf) => {
+            let attached = bpf.attach(attach, &mut kernel).map_err(refused)?;
+            attached.run(&mut kernel, &mut watcher)
+        }
+    };
+    let end = end.map_err(|error| Failure::of_trace(&error, context))?;
     Ok(watcher.finish(name.trim_ascii_end(), end.map(vmatlas_trace::End::shell_status)))
 }
 

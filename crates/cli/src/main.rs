@@ -4,6 +4,7 @@
 
 mod args;
 mod attach;
+mod backend;
 mod context;
 mod diff;
 mod doctor;

@@ -1,6 +1,7 @@
 //! `vmatlas run`: a program, its memory calls, and what each changed.
 
 use crate::args::RunArgs;
+use crate::backend::Chosen;
 use crate::context::Context;
 use crate::recording::Subject;
 use crate::watcher::{Failure, Patience, Watcher};
@@ -26,8 +27,11 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     launch.faults = args.watch.watched_faults();
     launch.is_job = true;
     let word = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
+    let only_ptrace = args.watch.only_ptrace().or(args.same_cpu.then_some("--same-cpu"));
+    let chosen = args.backend.choose(only_ptrace, context)?;
     let subject = Subject {
         how: "run",
+        backend: chosen.name(),
         program: args.command.first().map(word).unwrap_or_default(),
         args: args.watch.record_args.then(|| args.command.iter().skip(1).map(word).collect()),
         distrust: vmatlas_sys::read_implies_exec(),
@@ -35,10 +39,20 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
         faults: launch.faults.is_some(),
     };
     let mut watcher = Watcher::new(&args.watch, context, Patience::Waiting, subject)?;
-    let tracer = Tracer::start(&launch).map_err(failure)?;
-    watcher.root(tracer.pid());
     let mut kernel = ProcKernel::new(context.proc_root());
-    let end = tracer.run(&launch, &mut kernel, &mut watcher).map_err(failure)?;
+    let end = match chosen {
+        Chosen::Ptrace => {
+            let tracer = Tracer::start(&launch).map_err(failure)?;
+            watcher.root(tracer.pid());
+            tracer.run(&launch, &mut kernel, &mut watcher)
+        }
+        Chosen::Bpf(bpf) => {
+            let launched = bpf.start(&launch).map_err(failure)?;
+            watcher.root(launched.pid());
+            launched.run(&mut kernel, &mut watcher)
+        }
+    };
+    let end = end.map_err(failure)?;
     let program = args.command.first().map(|p| p.as_encoded_bytes()).unwrap_or_default();
     Ok(watcher.finish(program, Some(end.shell_status())))
 }

@@ -208,6 +208,23 @@ vmatlas_view::texts! {
     /// The disk was too slow.
     REC_LOST: "{n} events were not recorded: the disk was slower than the program; the recording says where, and goes on exactly after each gap",
         "{n} 個のイベントは記録されていません: ディスクがプログラムより遅すぎました。欠けた箇所は記録に示され、その後は正確に続きます";
+    /// An option that needs stops.
+    BPF_NO_STOPS: "{option} needs a program that is stopped, and BPF stops nothing: leave out --backend bpf",
+        "{option} にはプログラムを停止させることが必要ですが、BPF は何も停止させません。--backend bpf を外してください";
+    /// No privileges for BPF.
+    BPF_NOT_PERMITTED: "BPF is not permitted: run it as root (sudo vmatlas ...), or once: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace=ep $(command -v vmatlas); --backend ptrace needs nothing",
+        "BPF の使用が許可されていません。root で実行するか (sudo vmatlas ...)、一度だけ sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace=ep $(command -v vmatlas) を実行してください。--backend ptrace なら権限は要りません";
+    /// Root of a container.
+    BPF_CONTAINER: "BPF is not permitted to this root: a container needs --cap-add BPF --cap-add PERFMON --cap-add SYS_PTRACE and the host's PIDs (--pid host); --backend ptrace needs nothing",
+        "この root には BPF の使用が許可されていません。コンテナーには --cap-add BPF --cap-add PERFMON --cap-add SYS_PTRACE とホストの PID (--pid host) が必要です。--backend ptrace なら権限は要りません";
+    /// The kernel is locked down.
+    BPF_LOCKED_DOWN: "BPF programs may not read this kernel: it is locked down (confidentiality in /sys/kernel/security/lockdown), which only booting it otherwise changes; --backend ptrace works",
+        "このカーネルはロックダウンされていて (/sys/kernel/security/lockdown が confidentiality)、BPF プログラムは読み取れません。変えるには再起動が必要です。--backend ptrace は使えます";
+    /// No BTF.
+    BPF_NO_BTF: "this kernel has no BTF (/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF), which the BPF programs need; --backend ptrace works",
+        "このカーネルには BPF プログラムに必要な BTF がありません (/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)。--backend ptrace は使えます";
+    /// Another reason.
+    BPF_OTHER: "BPF cannot be used here: {why}; --backend ptrace works", "ここでは BPF を使えません: {why}。--backend ptrace は使えます";
     /// A file of ours cannot be written.
     CANNOT_WRITE: "cannot write {path}: {why}", "{path} に書き込めません: {why}";
 }

@@ -55,6 +55,7 @@ impl Failure {
             TraceError::NotPermitted { .. } => (OWN_FAILURE, texts::TRACE_NOT_PERMITTED.get(lang).to_owned()),
             TraceError::Gone { pid } => (OWN_FAILURE, texts::NO_PROCESS.fill(lang, &[("pid", pid)])),
             TraceError::Faults { errno } => (OWN_FAILURE, faults::refused(*errno, context)),
+            TraceError::Bpf(error) => (OWN_FAILURE, crate::backend::explain(error, context)),
             TraceError::TooOld => (OWN_FAILURE, texts::TRACE_TOO_OLD.get(lang).to_owned()),
             TraceError::NulByte { program } => {
                 (OWN_FAILURE, texts::NUL_BYTE.fill(lang, &[("program", program)]))

@@ -3,7 +3,7 @@
 use crate::apply::{Ranges, affected_ranges};
 use crate::spaces::Spaces;
 use smallvec::SmallVec;
-use vmatlas_event::{AddrRange, Event, Op};
+use vmatlas_event::{AddrRange, Event, Op, Source};
 
 /// So many calls of one address space are remembered, to tell which overlapped.
 pub(crate) const REMEMBERED: usize = 128;
@@ -14,7 +14,8 @@ impl Spaces {
     pub(crate) fn overlapping(&mut self, event: &Event, ask: &mut Vec<AddrRange>) {
         let page = self.page;
         let living = self.living(event.mm);
-        if living.users.len() < 2 {
+        // Calls that BPF tells of come in the kernel's order: they were numbered under the lock.
+        if living.users.len() < 2 || event.source == Source::Bpf {
             return;
         }
         let own = affected_ranges(&event.op, event.outcome, page);

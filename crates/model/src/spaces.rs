@@ -33,11 +33,13 @@ pub(crate) struct Living {
     pub(crate) users: FxHashMap<Tid, TaskId>,
     /// The latest calls and where they acted, by the time they were left.
     pub(crate) recent: VecDeque<(MonoNs, Ranges)>,
+    /// Whether a call got no answer since the whole map was last read: what contradicts the model then is no drift.
+    pub(crate) is_unclear: bool,
 }
 
 impl Living {
     pub(crate) fn new(space: AddressSpace) -> Living {
-        Living { space, users: FxHashMap::default(), recent: VecDeque::new() }
+        Living { space, users: FxHashMap::default(), recent: VecDeque::new(), is_unclear: false }
     }
 }
 
@@ -112,11 +114,14 @@ impl Spaces {
         if let Op::Observed { in_flight, .. } = &event.op
             && let Some(at) = waiting
         {
-            let applied = self.space(event.mm).apply(event);
+            let living = self.living(event.mm);
+            let is_unclear = living.is_unclear;
+            let applied = living.space.apply(event);
             self.changed(event.mm, &applied.change);
             let pending = &mut self.pending[at];
             // What other tasks are doing at this moment may be in the answer already: that is no contradiction.
-            self.tally.drift += u64::from(applied.drifted && pending.predicted() && in_flight.is_empty());
+            self.tally.drift +=
+                u64::from(applied.drifted && pending.predicted() && in_flight.is_empty() && !is_unclear);
             self.tally.observed += applied.grown.len() as u64 + applied.uncalled;
             pending.change = std::mem::take(&mut pending.change).then(applied.change);
             pending.awaited -= 1;
@@ -155,6 +160,9 @@ impl Spaces {
     /// A call that waits no longer. What it asked about is of no interest any more when no other one waits.
     fn take(&mut self, at: usize, confirmed: bool) -> Done {
         let Pending { event, change, .. } = self.pending.swap_remove(at);
+        if !confirmed && let Some(living) = self.spaces.get_mut(&event.mm) {
+            living.is_unclear = true;
+        }
         if !self.pending.iter().any(|p| p.event.mm == event.mm)
             && let Some(living) = self.spaces.get_mut(&event.mm)
         {
@@ -168,6 +176,7 @@ impl Spaces {
         // Whose map was read uses it, whether or not its creator has told of it.
         let living = self.living(event.mm);
         living.users.insert(event.task.tid, event.task);
+        let was_unclear = std::mem::take(&mut living.is_unclear);
         let mut applied = living.space.apply(event);
         self.changed(event.mm, &applied.change);
         let mut difference = None;
@@ -177,7 +186,7 @@ impl Spaces {
             }
             // A call without a return came before it.
             SnapshotReason::Unclear => false,
-            SnapshotReason::Request | SnapshotReason::Reconcile | SnapshotReason::Last => true,
+            SnapshotReason::Request | SnapshotReason::Reconcile | SnapshotReason::Last => !was_unclear,
             SnapshotReason::Check => {
                 self.tally.compared += 1;
                 difference = applied.difference.take();

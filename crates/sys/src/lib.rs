@@ -16,6 +16,7 @@ mod spawn;
 mod swap;
 mod wait;
 
+pub mod bpf;
 pub mod mem;
 pub mod perf;
 pub mod playground;
@@ -41,4 +42,4 @@ pub use procmap_query::{MapAnswer, QueryMode, procmap_query};
 pub use remote::process_vm_read;
 pub use spawn::{ExecFailure, Program, Spawned, spawn};
 pub use swap::{swap_off, swap_on};
-pub use wait::{WaitStatus, exit_now, kill, poll_my_children, wait_for, wait_my_children};
+pub use wait::{WaitStatus, exit_now, kill, poll_my_child, poll_my_children, wait_for, wait_my_children};

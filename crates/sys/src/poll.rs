@@ -18,3 +18,8 @@ pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
 pub fn wait_writable(fd: BorrowedFd<'_>) {
     poll(fd, libc::POLLOUT, -1);
 }
+
+/// Waits until reading does not wait any more, a signal comes, or the time is over.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, time: std::time::Duration) {
+    poll(fd, libc::POLLIN, i32::try_from(time.as_millis()).unwrap_or(i32::MAX));
+}

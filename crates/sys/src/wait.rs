@@ -67,6 +67,15 @@ pub fn poll_my_children() -> Result<Option<(Tid, WaitStatus)>, Errno> {
     wait(-1, libc::__WALL | libc::__WNOTHREAD | libc::WNOHANG)
 }
 
+/// What happened to one child of ours since this was last asked: its end, a stop (which is no tracer's) or its going on.
+///
+/// # Errors
+/// ECHILD when it is none of ours (any more).
+pub fn poll_my_child(pid: Pid) -> Result<Option<WaitStatus>, Errno> {
+    let flags = libc::__WALL | libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
+    Ok(wait(pid.0, flags)?.map(|(_, status)| status))
+}
+
 /// Waits until one child of ours ends.
 ///
 /// # Errors

@@ -1,7 +1,11 @@
 //! What can go wrong when a program is started and traced.
 
 use vmatlas_event::{Errno, Pid};
-use vmatlas_sys::{errno_name, errno_text};
+use vmatlas_sys::bpf::BpfError;
+use vmatlas_sys::{ExecFailure, errno_name, errno_text};
+
+const ENOENT: Errno = Errno(2);
+const ENOTDIR: Errno = Errno(20);
 
 /// Why a program could not be watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +51,9 @@ pub enum TraceError {
         /// The kernel's reason.
         errno: Errno,
     },
+    /// BPF programs cannot be used.
+    #[error("{0}")]
+    Bpf(BpfError),
     /// Another system call failed.
     #[error("{what}: {}", describe(*errno))]
     System {
@@ -55,6 +62,19 @@ pub enum TraceError {
         /// The kernel's reason.
         errno: Errno,
     },
+}
+
+impl TraceError {
+    /// What kept the program from being executed.
+    pub(crate) fn of_exec(failure: ExecFailure, program: String) -> TraceError {
+        match failure {
+            ExecFailure::Exec(ENOENT | ENOTDIR) => TraceError::NotFound { program },
+            ExecFailure::Exec(errno) => TraceError::NotExecutable { program, errno },
+            ExecFailure::Filter(errno) | ExecFailure::Setup(errno) => {
+                TraceError::System { what: "preparing the program", errno }
+            }
+        }
+    }
 }
 
 fn describe(errno: Errno) -> String {

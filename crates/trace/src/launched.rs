@@ -12,8 +12,6 @@ use vmatlas_sys::signal::{Inherited, Job};
 use vmatlas_sys::{ExecFailure, Program, Spawned, WaitStatus, spawn};
 
 const EPERM: Errno = Errno(1);
-const ENOENT: Errno = Errno(2);
-const ENOTDIR: Errno = Errno(20);
 
 /// A program that was started and waits to be run.
 ///
@@ -124,15 +122,11 @@ impl Tracer {
         drop(job);
         match self.spawned.failure() {
             None => Ok(end.unwrap_or(End::Exited(0))),
-            Some(ExecFailure::Exec(ENOENT | ENOTDIR)) => Err(TraceError::NotFound { program: self.name }),
-            Some(ExecFailure::Exec(errno)) => Err(TraceError::NotExecutable { program: self.name, errno }),
             Some(ExecFailure::Filter(_)) if self.engine.filtered => {
                 // A kernel without seccomp filters: stop at every call instead.
                 Tracer::start_with(launch, false)?.run(launch, kernel, sink)
             }
-            Some(ExecFailure::Filter(errno) | ExecFailure::Setup(errno)) => {
-                Err(TraceError::System { what: "preparing the program", errno })
-            }
+            Some(failure) => Err(TraceError::of_exec(failure, self.name)),
         }
     }
 }

@@ -7,10 +7,13 @@
 //! Only memory calls stop a program that we start: a seccomp filter marks them. It is ended when its tracer is, because
 //! marked calls fail with ENOSYS without one. A running program that we join is stopped at every system call instead,
 //! and let go again.
+//!
+//! With [`Bpf`] nothing is stopped: programs in the kernel tell of the calls.
 
 #![forbid(unsafe_code)]
 
 mod attached;
+mod bpf;
 mod decode;
 mod end;
 mod engine;
@@ -22,6 +25,7 @@ mod launched;
 mod task;
 
 pub use attached::{Attach, Attached};
+pub use bpf::{Bpf, BpfAttached, BpfLaunched};
 pub use decode::decode;
 pub use end::End;
 pub use error::TraceError;

@@ -63,7 +63,11 @@ pub fn push_line(line: &mut String, done: &Done, options: &LineOptions) {
     push_effect(line, done, options);
     if !done.confirmed {
         line.push(' ');
-        line.push_str(texts::UNCONFIRMED.get(options.lang));
+        let text = match done.event.source {
+            Source::Bpf => texts::NOT_HELD,
+            _ => texts::UNCONFIRMED,
+        };
+        line.push_str(text.get(options.lang));
     }
     if line.len() == effect_at {
         line.truncate(gap_at);

@@ -79,6 +79,8 @@ crate::texts! {
     FLAGS_ONLY: "no page changed", "ページの変化なし";
     /// The kernel could not be asked.
     UNCONFIRMED: "(not confirmed: the task ended)", "(未確認: タスクが終了)";
+    /// The same where nobody was held for an answer.
+    NOT_HELD: "(not confirmed: the program went on)", "(未確認: プログラムはすでに先へ進んでいた)";
     /// Anonymous memory.
     ANONYMOUS: "anonymous", "無名";
     /// Shared anonymous memory.

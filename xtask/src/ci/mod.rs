@@ -7,7 +7,7 @@ mod unprivileged;
 
 use crate::metadata::cargo;
 use crate::suites::parquet;
-use crate::{layers, licences, links, truth};
+use crate::{bpf, layers, licences, links, truth};
 use anyhow::{Context, Result, bail};
 use machine::Powers;
 use scratch::Scratch;
@@ -37,6 +37,7 @@ pub(crate) fn run(extent: Extent) -> Result<()> {
     report.step("layers", layers::check);
     report.step("licences", deny);
     report.step("links", links::check);
+    report.step("bpf", || bpf::run(true));
     if extent == Extent::Full {
         report.step("docs", docs);
     }

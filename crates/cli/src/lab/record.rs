@@ -32,6 +32,7 @@ impl Recording {
     pub(super) fn create(path: PathBuf, force: bool, info: &Info, context: &Context) -> Result<Recording> {
         let subject = Subject {
             how: "lab",
+            backend: "ptrace",
             program: format!("vmatlas lab {}", info.name),
             args: None,
             distrust: vmatlas_sys::read_implies_exec(),

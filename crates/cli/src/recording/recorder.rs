@@ -24,6 +24,8 @@ const KEYFRAME_EVERY: u64 = 5_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
     pub(crate) how: &'static str,
+    /// What tells of its calls: ptrace, bpf or none.
+    pub(crate) backend: &'static str,
     pub(crate) program: String,
     pub(crate) args: Option<Vec<String>>,
     pub(crate) distrust: bool,
@@ -86,9 +88,9 @@ impl Recorder {
             how: subject.how.to_owned(),
             started: vmatlas_sys::now().0,
             clock_offset: vmatlas_sys::realtime_offset(),
-            backend: if subject.interval.is_some() { "none" } else { "ptrace" }.to_owned(),
+            backend: subject.backend.to_owned(),
             interval: subject.interval.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
-            features: super::features::probe(subject.how, subject.faults),
+            features: super::features::probe(subject.how, subject.backend, subject.faults),
             distrust: subject.distrust,
             ..Meta::default()
         };

@@ -86,6 +86,7 @@ pub(crate) fn run(args: &WatchProcessArgs, context: &Context) -> Result<ExitCode
     let name = process.stat().map_err(|error| explain(&error, context))?.comm;
     let subject = Subject {
         how: "watch",
+        backend: "none",
         program: String::from_utf8_lossy(&name).into_owned(),
         args: None,
         distrust: false,

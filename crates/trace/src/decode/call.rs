@@ -1,6 +1,7 @@
 //! What each memory call's arguments mean; which number a call has, the tables of the architectures say.
 
 use vmatlas_event::{Addr, Advice, Bytes, MapFlags, Op, ProtArg};
+use vmatlas_sys::bpf::Shape;
 
 /// A memory call, whatever its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ const ARCH_PRCTL_OF_MEMORY: &[u32] = &[0x2001, 0x2002, 0x2003, 0x5001, 0x5002];
 /// UFFDIO_REGISTER, UFFDIO_UNREGISTER (include/uapi/linux/userfaultfd.h).
 const IOCTL_OF_MEMORY: &[u32] = &[0xc020_aa00, 0x8010_aa01];
 /// personality(0xffffffff) only asks.
-const PERSONALITY_ASKS: u32 = 0xffff_ffff;
+pub(crate) const PERSONALITY_ASKS: u32 = 0xffff_ffff;
 
 /// The whole lower half of an argument.
 const ALL: u32 = u32::MAX;
@@ -71,6 +72,39 @@ impl Call {
             Call::Seccomp => Some(Only::When { arg: 0, mask: ALL, values: SECCOMP_INSTALLS }),
             Call::Personality => Some(Only::Unless { arg: 0, value: PERSONALITY_ASKS }),
             _ => None,
+        }
+    }
+
+    /// What of the map tells what such a call did, when it returns and nobody can be held.
+    pub(super) fn looks(self) -> Shape {
+        match self {
+            Call::Mmap | Call::Mmap2 | Call::MapShadowStack => Shape::Result,
+            // What is unmapped leaves no neighbours that become one.
+            Call::Munmap => Shape::RangeFailed,
+            Call::Mremap => Shape::Moved,
+            Call::Mprotect
+            | Call::PkeyMprotect
+            | Call::Mlock
+            | Call::Mlock2
+            | Call::Munlock
+            | Call::Mseal
+            | Call::Mbind
+            | Call::SetMempolicyHomeNode
+            | Call::RemapFilePages => Shape::Range,
+            Call::Madvise => Shape::Advice,
+            Call::Brk => Shape::Break,
+            Call::Shmat => Shape::Attached,
+            Call::Shmdt
+            | Call::Mlockall
+            | Call::Munlockall
+            | Call::Prctl
+            | Call::ArchPrctl
+            | Call::IoSetup
+            | Call::IoDestroy
+            | Call::Ioctl
+            | Call::ProcessMadvise
+            | Call::Personality
+            | Call::Seccomp => Shape::Nothing,
         }
     }
 

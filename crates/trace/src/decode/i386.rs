@@ -55,6 +55,11 @@ pub(crate) fn numbers() -> impl Iterator<Item = Number> {
     call::numbers(TABLE).chain(HIDDEN)
 }
 
+/// The call of a number, where its arguments tell all.
+pub(super) fn call(nr: u32) -> Option<Call> {
+    find(TABLE, u64::from(nr))
+}
+
 pub(super) fn decode(call: &Entry) -> Option<Op> {
     // Registers hold 32 bits here, whatever their upper halves say.
     let args = call.args.map(|arg| arg & 0xffff_ffff);

@@ -6,11 +6,23 @@ mod i386;
 mod x86_64;
 
 use vmatlas_event::{Errno, Op, Outcome};
+use vmatlas_sys::bpf::Shape;
 use vmatlas_sys::ptrace::{Entry, Returned};
 
-pub(crate) use call::{Number, Only};
+pub(crate) use call::{Number, Only, PERSONALITY_ASKS};
 pub(crate) use i386::{ARCH as ARCH_I386, numbers as numbers_i386};
 pub(crate) use x86_64::{ARCH as ARCH_X86_64, X32_BIT, numbers as numbers_x86_64};
+
+/// What of the map tells what the call of a number did; see `Call::looks`.
+pub(crate) fn looks(is_32: bool, nr: u32) -> Shape {
+    let call = if is_32 { i386::call(nr) } else { x86_64::call(nr) };
+    call.map_or(Shape::Nothing, call::Call::looks)
+}
+
+/// The calls that make tasks or replace maps: fork, vfork, clone, clone3, execve, execveat.
+pub(crate) fn forks(is_32: bool) -> &'static [u32] {
+    if is_32 { &[2, 190, 120, 435, 11, 358] } else { &[57, 58, 56, 435, 59, 322] }
+}
 
 /// Decodes a call; `None` when it is none of memory.
 ///

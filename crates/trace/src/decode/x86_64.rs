@@ -46,6 +46,11 @@ pub(crate) fn numbers() -> impl Iterator<Item = Number> {
 /// x32 calls come with the same architecture and this bit.
 pub(crate) const X32_BIT: u32 = 0x4000_0000;
 
+/// The call of a number, where its arguments tell all.
+pub(super) fn call(nr: u32) -> Option<Call> {
+    find(TABLE, u64::from(nr))
+}
+
 pub(super) fn decode(call: &Entry) -> Option<Op> {
     if call.nr & u64::from(X32_BIT) != 0 {
         return Some(other(call));

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* What the programs and user space share. */
+#ifndef VMATLAS_MAPS_H
+#define VMATLAS_MAPS_H
+
+#include "kernel.h"
+#include "record.h"
+
+/* A process that is watched, by its PID (the kernel's tgid). */
+struct process {
+	u32 space;
+	/* PROCESS_*. */
+	u32 flags;
+	/* When it started, which tells it from a later one with its number; 0 until it was first seen. */
+	u64 started;
+};
+
+/* Children with a map of their own are watched too. */
+enum { PROCESS_FOLLOW = 1 };
+
+/* A task between the entry and the exit of a call: there is one for each number of a task, modulo SLOTS. */
+struct slot {
+	u32 tid;
+	/* SLOT_*. */
+	u32 state;
+	/* Its address space, so that its process is looked for once. */
+	u32 space;
+	u32 unused;
+	u64 entered;
+	/* The number it got under the lock; 0 where it did not take it for writing (yet). */
+	u64 order;
+};
+
+enum { SLOT_FREE, SLOT_CALL, SLOT_FORK };
+enum { SLOTS = 1 << 16, SPACES = 1 << 12 };
+
+/* Which of the address spaces with this number, modulo SPACES, was changed last, and by which call. */
+struct space {
+	u32 space;
+	u32 unused;
+	u64 last;
+};
+
+enum { COUNT_ORDER, COUNT_LOST, COUNT_SPACES, COUNT_UNTRACKED, COUNTS };
+
+struct file_key {
+	u64 name;
+	u64 inode;
+	u32 dev;
+	u32 is_deleted;
+};
+
+struct {
+	uint(type, MAP_RINGBUF);
+	uint(max_entries, 1 << 23);
+} ring SEC(".maps");
+
+struct {
+	uint(type, MAP_HASH);
+	type(key, u32);
+	type(value, struct process);
+	uint(max_entries, 1 << 14);
+} processes SEC(".maps");
+
+struct {
+	uint(type, MAP_ARRAY);
+	type(key, u32);
+	type(value, struct slot);
+	uint(max_entries, SLOTS);
+} slots SEC(".maps");
+
+struct {
+	uint(type, MAP_ARRAY);
+	type(key, u32);
+	type(value, struct space);
+	uint(max_entries, SPACES);
+} spaces SEC(".maps");
+
+struct {
+	uint(type, MAP_ARRAY);
+	type(key, u32);
+	type(value, u64);
+	uint(max_entries, COUNTS);
+} counts SEC(".maps");
+
+/* Names that were told. */
+struct {
+	uint(type, MAP_LRU_HASH);
+	type(key, struct file_key);
+	type(value, u32);
+	uint(max_entries, 1 << 14);
+} told SEC(".maps");
+
+/*
+ * Records are put together in these; the exit of a call, an exec and the making of a name are never in each other's way.
+ * How far a loop has come is kept here too: what lies in a map the verifier takes for anything, and so looks at a loop once.
+ */
+struct call_room {
+	struct call call;
+	/* The next address, where to end, and so many rows. */
+	u64 pos, end;
+	u32 count;
+};
+
+enum { PLACES = 6 };
+
+struct exec_room {
+	struct exec exec;
+	/* From where VMAs are looked for, upwards and then downwards: which place, which way, at which address, so many rows. */
+	u64 places[PLACES];
+	u64 pos;
+	u32 which, is_down, count;
+};
+
+struct name_room {
+	struct name name;
+	/* A path on its way up to the root of the mount namespace. */
+	u64 dentry, mount;
+	u32 size;
+};
+
+struct {
+	uint(type, MAP_PERCPU_ARRAY);
+	type(key, u32);
+	type(value, struct call_room);
+	uint(max_entries, 1);
+} call_rooms SEC(".maps");
+
+struct {
+	uint(type, MAP_PERCPU_ARRAY);
+	type(key, u32);
+	type(value, struct exec_room);
+	uint(max_entries, 1);
+} exec_rooms SEC(".maps");
+
+struct {
+	uint(type, MAP_PERCPU_ARRAY);
+	type(key, u32);
+	type(value, struct name_room);
+	uint(max_entries, 1);
+} name_rooms SEC(".maps");
+
+INLINE u64 *count(u32 which)
+{
+	return bpf_map_lookup_elem(&counts, &which);
+}
+
+INLINE void add_one(u32 which)
+{
+	u64 *value = count(which);
+
+	if (value)
+		__sync_fetch_and_add(value, 1);
+}
+
+/* The next number of a record. */
+INLINE u64 next_order(void)
+{
+	u64 *value = count(COUNT_ORDER);
+
+	return value ? __sync_fetch_and_add(value, 1) + 1 : 0;
+}
+
+INLINE u32 next_space(void)
+{
+	u64 *value = count(COUNT_SPACES);
+
+	return value ? (u32)__sync_fetch_and_add(value, 1) + 1 : 0;
+}
+
+INLINE long emit(void *record, u64 size, u64 wakeup)
+{
+	long failed = bpf_ringbuf_output(&ring, record, size, wakeup);
+
+	if (failed)
+		add_one(COUNT_LOST);
+	return failed;
+}
+
+/*
+ * Whether to wake the reader: it looks by itself many times a second, and waking it costs more than the record. Only
+ * a ring that fills up does.
+ */
+INLINE u64 wakeup(void)
+{
+	return bpf_ringbuf_query(&ring, RB_AVAIL_DATA) > wake_above ? RB_FORCE_WAKEUP : RB_NO_WAKEUP;
+}
+
+INLINE struct slot *slot_of(u32 tid)
+{
+	u32 at = tid & (SLOTS - 1);
+
+	return bpf_map_lookup_elem(&slots, &at);
+}
+
+INLINE struct space *space_of(u32 number)
+{
+	u32 at = number & (SPACES - 1);
+
+	return bpf_map_lookup_elem(&spaces, &at);
+}
+
+/* The process of a task, where it is watched. */
+INLINE struct process *process_of(struct task_struct *task)
+{
+	u32 pid = task->tgid;
+	struct process *process = bpf_map_lookup_elem(&processes, &pid);
+	u64 started;
+
+	if (!process)
+		return 0;
+	started = task->group_leader->start_boottime;
+	if (!process->started)
+		process->started = started;
+	/* An earlier one with its number has ended, and user space has not heard of it yet. */
+	return process->started == started ? process : 0;
+}
+
+INLINE void begin(struct head *head, u32 kind, struct task_struct *task, u32 space, u64 order)
+{
+	head->kind = kind;
+	head->space = space;
+	head->pid = task->tgid;
+	head->tid = task->pid;
+	head->order = order;
+	head->at = bpf_ktime_get_ns();
+}
+
+#endif

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Tells user space of every memory call of the watched processes, and of the coming and going of their tasks, without
+ * stopping anything.
+ *
+ * A call gets its number while it holds the mmap lock for writing, so that the numbers are the kernel's own order. What the
+ * map looks like where it acted is read when it returns; whether somebody else has changed it since, the numbers tell.
+ *
+ * Helpers that are GPL only are used, and so the programs are, for the kernel, of a licence that is compatible with it.
+ */
+#include "calls.h"
+#include "maps.h"
+#include "rows.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+enum { ENOENT = 2, STEPS = 24 };
+#define PAGE 4096ULL
+
+INLINE struct call_room *call_room(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&call_rooms, &zero);
+}
+
+INLINE struct exec_room *exec_room(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&exec_rooms, &zero);
+}
+
+/* The row at an address, and on to where it ends. */
+static long step(u32 index, void *unused)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct call_room *room = call_room();
+	struct row row = {};
+	long ret;
+	u32 at;
+
+	if (!room || room->pos >= room->end)
+		return 1;
+	if (room->count >= CALL_ROWS) {
+		room->call.answer |= ANSWER_CUT;
+		return 1;
+	}
+	ret = bpf_find_vma(task, room->pos, found, &row, 0);
+	if (ret == -ENOENT) {
+		/* A hole; how far it goes, only looking tells. */
+		room->pos += PAGE;
+		return 0;
+	}
+	if (ret) {
+		room->call.answer |= ANSWER_BUSY;
+		return 1;
+	}
+	if (row.end <= room->pos)
+		return 1;
+	at = room->count;
+	BOUNDED(at, CALL_ROWS);
+	room->call.rows[at] = row;
+	room->count = at + 1;
+	room->pos = row.end;
+	return 0;
+}
+
+/* Looks at what a call did. */
+INLINE void answer(struct call_room *room, u32 shape)
+{
+	struct call *call = &room->call;
+	int failed = call->result < 0 && call->result >= -4095;
+	u64 pos = call->args[0], len = call->args[1], unused = 0;
+
+	switch (shape) {
+	case SHAPE_RANGE_FAILED:
+		if (!failed)
+			return;
+		break;
+	case SHAPE_ADVICE:
+		if (call->args[2] < 64 && !(advice_of_vmas >> call->args[2] & 1))
+			return;
+		break;
+	case SHAPE_MOVED:
+		if (failed)
+			break;
+		pos = call->result;
+		len = call->args[2];
+		break;
+	case SHAPE_RESULT:
+		if (failed)
+			return;
+		pos = call->result;
+		break;
+	case SHAPE_BREAK:
+		pos = call->result - 1;
+		len = 1;
+		break;
+	case SHAPE_ATTACHED:
+		if (failed)
+			return;
+		pos = call->result;
+		len = 1;
+		break;
+	case SHAPE_RANGE:
+		break;
+	default:
+		return;
+	}
+	pos &= ~(PAGE - 1);
+	if (pos + len < pos)
+		return;
+	call->from = room->pos = pos;
+	room->end = pos + len;
+	room->count = 0;
+	bpf_loop(STEPS, step, &unused, 0);
+	call->to = room->pos;
+	call->row_count = room->count;
+}
+
+SEC("tp_btf/sys_enter")
+int on_enter(u64 *context)
+{
+	struct pt_regs *regs = (void *)context[0];
+	u64 nr = context[1];
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct process *process;
+	struct slot *slot;
+	u32 is_32 = 0, shape = shape_of(task, regs, nr, &is_32);
+
+	if (!shape)
+		return 0;
+	process = process_of(task);
+	slot = slot_of(task->pid);
+	if (!process || !slot)
+		return 0;
+	slot->tid = task->pid;
+	slot->space = process->space;
+	slot->order = 0;
+	slot->entered = bpf_ktime_get_ns();
+	slot->state = shape == SHAPE_FORK ? SLOT_FORK : SLOT_CALL;
+	return 0;
+}
+
+SEC("tp_btf/mmap_lock_acquire_returned")
+int on_lock(u64 *context)
+{
+	struct mm_struct *mm = (void *)context[0];
+	struct task_struct *task;
+	struct slot *slot;
+	struct space *space;
+
+	/* For reading, or not at all. */
+	if (!(u8)context[1] || !(u8)context[2])
+		return 0;
+	task = bpf_get_current_task_btf();
+	slot = slot_of(task->pid);
+	if (!slot || slot->state == SLOT_FREE || slot->tid != task->pid || task->mm != mm)
+		return 0;
+	if (!slot->order)
+		slot->order = next_order();
+	space = space_of(slot->space);
+	if (space) {
+		space->space = slot->space;
+		space->last = slot->order;
+	}
+	return 0;
+}
+
+/* A number was given to a call that has nothing to tell. */
+INLINE void tell_nothing(struct task_struct *task, u64 order)
+{
+	struct head head = {};
+
+	begin(&head, KIND_NOTHING, task, 0, order);
+	emit(&head, sizeof(head), RB_NO_WAKEUP);
+}
+
+SEC("tp_btf/sys_exit")
+int on_exit(u64 *context)
+{
+	struct pt_regs *regs = (void *)context[0];
+	s64 result = context[1];
+	struct task_struct *task = bpf_get_current_task_btf();
+	u64 nr = regs->orig_ax, order, size;
+	struct process *process;
+	struct slot *slot;
+	struct space *space;
+	struct call_room *room;
+	struct call *call;
+	u32 number, is_32 = 0, is_ours, rows, shape = shape_of(task, regs, nr, &is_32);
+
+	if (!shape)
+		return 0;
+	slot = slot_of(task->pid);
+	if (!slot)
+		return 0;
+	is_ours = slot->tid == task->pid;
+	if (is_ours && slot->state == SLOT_FREE)
+		return 0;
+	order = is_ours ? slot->order : 0;
+	if (shape == SHAPE_FORK) {
+		if (is_ours) {
+			slot->state = SLOT_FREE;
+			if (order)
+				tell_nothing(task, order);
+		}
+		return 0;
+	}
+	if (is_ours) {
+		number = slot->space;
+	} else {
+		/* Its entry was not seen, or another task has its slot by now. */
+		process = process_of(task);
+		if (!process)
+			return 0;
+		number = process->space;
+	}
+	room = call_room();
+	if (!room)
+		return 0;
+	call = &room->call;
+	begin(&call->head, KIND_CALL, task, number, order);
+	call->entered = is_ours ? slot->entered : 0;
+	call->result = is_32 ? (s64)(s32)result : result;
+	call->nr = nr;
+	call->is_32 = is_32;
+	call->answer = call->row_count = 0;
+	call->from = call->to = 0;
+#pragma unroll
+	for (u32 i = 0; i < 6; i++)
+		call->args[i] = argument(regs, i, is_32);
+	answer(room, shape);
+	if (!order)
+		call->head.order = next_order();
+	space = space_of(number);
+	if (order)
+		call->answer |= ANSWER_LOCKED;
+	if (order && (!space || space->last != order || space->space != number))
+		call->answer |= ANSWER_MIXED;
+	rows = call->row_count;
+	size = sizeof(*call) - sizeof(call->rows) + (rows <= CALL_ROWS ? rows : CALL_ROWS) * sizeof(struct row);
+	emit(call, size, wakeup());
+	/* Only now: who sees it free finds the record in the ring. */
+	if (is_ours)
+		slot->state = SLOT_FREE;
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int on_fork(u64 *context)
+{
+	struct task_struct *parent = (void *)context[0], *child = (void *)context[1];
+	struct process *process = process_of(parent), new = {};
+	struct slot *slot = slot_of(parent->pid);
+	struct fork fork = {};
+	u64 order = 0;
+	u32 pid = child->tgid;
+
+	if (!process)
+		return 0;
+	fork.child_pid = child->tgid;
+	fork.child_tid = child->pid;
+	fork.started = child->start_boottime;
+	fork.child_space = process->space;
+	if (child->tgid == parent->tgid)
+		fork.how = FORK_THREAD;
+	else if (child->mm == parent->mm)
+		fork.how = FORK_SHARED;
+	else
+		fork.how = FORK_PROCESS;
+	if (fork.how == FORK_PROCESS && !(process->flags & PROCESS_FOLLOW))
+		return 0;
+	if (fork.how == FORK_PROCESS)
+		fork.child_space = next_space();
+	if (fork.how != FORK_THREAD) {
+		new.space = fork.child_space;
+		new.flags = process->flags;
+		new.started = child->start_boottime;
+		if (bpf_map_update_elem(&processes, &pid, &new, 0)) {
+			add_one(COUNT_UNTRACKED);
+			return 0;
+		}
+	}
+	if (slot && slot->state == SLOT_FORK && slot->tid == parent->pid && slot->order) {
+		order = slot->order;
+		slot->order = 0;
+	}
+	begin(&fork.head, KIND_FORK, parent, process->space, order ? order : next_order());
+	emit(&fork, sizeof(fork), wakeup());
+	return 0;
+}
+
+/* A row of a new program, and on to the next: upwards from a place, downwards from it, then from the next place. */
+static long gather(u32 index, void *unused)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct exec_room *room = exec_room();
+	struct row row = {};
+	u32 at;
+
+	if (!room || room->count >= EXEC_ROWS)
+		return 1;
+	if (!bpf_find_vma(task, room->pos, found, &row, 0) && row.start < row.end) {
+		at = room->count;
+		BOUNDED(at, EXEC_ROWS);
+		room->exec.rows[at] = row;
+		room->count = at + 1;
+		room->pos = room->is_down ? row.start - 1 : row.end;
+		return 0;
+	}
+	/* A hole: the other way, or the next place. */
+	at = room->which;
+	BOUNDED(at, PLACES);
+	if (!room->is_down) {
+		room->is_down = 1;
+		room->pos = room->places[at] - 1;
+		return 0;
+	}
+	room->is_down = 0;
+	room->which = ++at;
+	BOUNDED(at, PLACES);
+	room->pos = room->places[at];
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int on_exec(u64 *context)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct process *process = process_of(task);
+	struct mm_struct *mm = task->mm;
+	struct slot *slot, *former = slot_of((u32)context[1]);
+	struct pt_regs *regs;
+	struct exec_room *room;
+	struct exec *exec;
+	u32 rows;
+	u64 size, order = 0, unused = 0;
+
+	if (!process || !mm)
+		return 0;
+	room = exec_room();
+	if (!room)
+		return 0;
+	exec = &room->exec;
+	/* A thread that takes over the number of its process is at its old number no more. */
+	if ((u32)context[1] != (u32)task->pid && former && former->tid == (u32)context[1]) {
+		former->state = SLOT_FREE;
+		if (former->order)
+			tell_nothing(task, former->order);
+	}
+	exec->old_space = process->space;
+	exec->old_tid = (u32)context[1];
+	exec->started = task->start_boottime;
+	exec->map_count = mm->map_count;
+	process->space = next_space();
+	/* It had a number since it took the lock of its new map, and needs no other one. */
+	slot = slot_of(task->pid);
+	if (slot && slot->tid == (u32)task->pid && slot->state != SLOT_FREE) {
+		order = slot->order;
+		slot->order = 0;
+		slot->state = SLOT_FREE;
+	}
+	begin(&exec->head, KIND_EXEC, task, process->space, order ? order : next_order());
+	regs = bpf_task_pt_regs(task);
+	/* The program's text; where it begins, mostly in ld.so; its data; heap, vdso, stack. */
+	room->places[0] = mm->start_code;
+	room->places[1] = regs->ip;
+	room->places[2] = mm->end_data - 1;
+	room->places[3] = mm->brk - 1;
+	room->places[4] = (u64)mm->context.vdso;
+	room->places[5] = mm->start_stack;
+	room->pos = room->places[0];
+	room->which = room->is_down = room->count = 0;
+	bpf_loop(EXEC_ROWS + 3 * PLACES, gather, &unused, 0);
+	exec->row_count = rows = room->count;
+	size = sizeof(*exec) - sizeof(exec->rows) + (rows <= EXEC_ROWS ? rows : EXEC_ROWS) * sizeof(struct row);
+	emit(exec, size, wakeup());
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int on_end(u64 *context)
+{
+	struct task_struct *task = (void *)context[0];
+	struct process *process = process_of(task);
+	struct slot *slot = slot_of(task->pid);
+	struct exit exit = {};
+
+	if (!process)
+		return 0;
+	if (slot && slot->tid == task->pid && slot->state != SLOT_FREE) {
+		slot->state = SLOT_FREE;
+		if (slot->order)
+			tell_nothing(task, slot->order);
+	}
+	exit.status = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code : task->exit_code;
+	begin(&exit.head, KIND_EXIT, task, process->space, next_order());
+	/* Somebody may wait for the last one. */
+	emit(&exit, sizeof(exit), RB_FORCE_WAKEUP);
+	return 0;
+}

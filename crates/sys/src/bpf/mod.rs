@@ -1,0 +1,166 @@
+//! The BPF programs of `bpf/vm.bpf.c`: loading them, saying what they watch, taking what they tell.
+//!
+//! The object was built beforehand and lies beside its source, so that nobody needs clang; where fields of the kernel's
+//! structures lie is found out when it is loaded (CO-RE, from the kernel's own BTF).
+
+mod error;
+mod record;
+mod tables;
+
+pub use error::BpfError;
+pub use record::{Answer, Call, Ended, Execed, Forked, Head, How, NameKey, Named, Record, Row};
+pub use tables::{Condition, Numbered, Shape, Tables};
+
+use aya::maps::{Array, HashMap, MapData, RingBuf};
+use aya::programs::BtfTracePoint;
+use aya::{Btf, Ebpf, EbpfLoader};
+use std::os::fd::AsFd;
+use std::time::Duration;
+use vmatlas_event::{Bytes, MmId, Pid, Tid};
+
+#[cfg(target_arch = "x86_64")]
+const OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/vm.x86_64.bpf.o");
+#[cfg(not(target_arch = "x86_64"))]
+const OBJECT: &[u8] = &[];
+
+/// The programs of the object, and the tracepoint of each. Those that end what others begin come first.
+const PROGRAMS: [(&str, &str); 6] = [
+    ("on_end", "sched_process_exit"),
+    ("on_exit", "sys_exit"),
+    ("on_exec", "sched_process_exec"),
+    ("on_fork", "sched_process_fork"),
+    ("on_lock", "mmap_lock_acquire_returned"),
+    ("on_enter", "sys_enter"),
+];
+
+/// `maps.h`: counters that the programs keep.
+const COUNT_LOST: u32 = 1;
+const COUNT_SPACES: u32 = 2;
+const COUNT_UNTRACKED: u32 = 3;
+
+/// The programs at work. Dropping it takes them away; what was watched goes on as if nothing had been.
+pub struct Probe {
+    /// Keeps the programs attached.
+    _programs: Ebpf,
+    ring: RingBuf<MapData>,
+    processes: HashMap<MapData, u32, [u32; 4]>,
+    slots: Array<MapData, [u64; 4]>,
+    counts: Array<MapData, u64>,
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Probe")
+    }
+}
+
+impl Probe {
+    /// Loads and attaches the programs; nothing is watched yet. Address spaces that they number get `first_space` + 1 and
+    /// the numbers after it.
+    ///
+    /// # Errors
+    /// [`BpfError::NotPermitted`] without CAP_BPF and CAP_PERFMON, [`BpfError::NoBtf`], [`BpfError::Unsupported`] where the
+    /// kernel lacks a tracepoint or a helper, or the processor is another one; [`BpfError::Other`].
+    pub fn load(tables: &Tables, ring: Bytes, first_space: MmId) -> Result<Probe, BpfError> {
+        if OBJECT.is_empty() {
+            return Err(BpfError::Unsupported("there are no BPF programs for this processor".to_owned()));
+        }
+        if !is_outermost() {
+            return Err(BpfError::Unsupported(
+                "BPF tells the host's PIDs, and here is a PID namespace (a container without --pid host)"
+                    .to_owned(),
+            ));
+        }
+        let btf = Btf::from_sys_fs().map_err(BpfError::of_btf)?;
+        // The ring is a power of two of pages.
+        let size = u32::try_from(ring.0.next_power_of_two().max(4096)).unwrap_or(1 << 30);
+        let wake_above = u64::from(size / 4);
+        let mut programs = EbpfLoader::new()
+            .btf(Some(&btf))
+            .override_global("shapes", tables.shapes.as_slice(), true)
+            .override_global("conditions", tables.conditions.as_slice(), true)
+            .override_global("advice_of_vmas", &tables.advice, true)
+            .override_global("wake_above", &wake_above, true)
+            .map_max_entries("ring", size)
+            .load(OBJECT)
+            .map_err(|error| BpfError::of(&error))?;
+        let mut map = |name: &'static str| {
+            programs
+                .take_map(name)
+                .ok_or_else(|| BpfError::Other(format!("the BPF object has no map {name}")))
+        };
+        let error = |error: aya::maps::MapError| BpfError::of(&error.into());
+        let ring = RingBuf::try_from(map("ring")?).map_err(error)?;
+        let processes = HashMap::try_from(map("processes")?).map_err(error)?;
+        let slots = Array::try_from(map("slots")?).map_err(error)?;
+        let mut counts: Array<MapData, u64> = Array::try_from(map("counts")?).map_err(error)?;
+        counts.set(COUNT_SPACES, u64::from(first_space.0), 0).map_err(error)?;
+        for (name, tracepoint) in PROGRAMS {
+            let program = programs.program_mut(name).map(<&mut BtfTracePoint>::try_from);
+            let Some(Ok(program)) = program else {
+                return Err(BpfError::Other(format!("the BPF object has no program {name}")));
+            };
+            let attached = program.load(tracepoint, &btf).and_then(|()| program.attach());
+            attached.map_err(|error| BpfError::of_program(tracepoint, &error))?;
+        }
+        Ok(Probe { _programs: programs, ring, processes, slots, counts })
+    }
+
+    /// Watches a process, which must not end while it is being told of, and every thread of it; with `follow` the processes
+    /// that it makes too, else only those that share its address space.
+    ///
+    /// # Errors
+    /// [`BpfError::Other`] when too many are watched already.
+    pub fn watch(&mut self, pid: Pid, space: MmId, follow: bool) -> Result<(), BpfError> {
+        let value = [space.0, u32::from(follow), 0, 0];
+        self.processes.insert(pid.0 as u32, value, 0).map_err(|error| BpfError::of(&error.into()))
+    }
+
+    /// Watches a process no more.
+    pub fn forget(&mut self, pid: Pid) {
+        // One that is not there is forgotten already.
+        let _ = self.processes.remove(&(pid.0 as u32));
+    }
+
+    /// Takes what was told since, but at most `most` records: more may come faster than they are taken. Whether that was all.
+    pub fn take(&mut self, most: usize, mut found: impl FnMut(Record)) -> bool {
+        for _ in 0..most {
+            let Some(item) = self.ring.next() else { return true };
+            if let Some(record) = record::parse(&item) {
+                found(record);
+            }
+        }
+        false
+    }
+
+    /// Waits until there is much to take or a process ended, at most this long.
+    pub fn wait(&self, time: Duration) {
+        crate::poll::wait_readable(self.ring.as_fd(), time);
+    }
+
+    /// How many records were lost because nobody took those before them.
+    pub fn lost(&self) -> u64 {
+        self.counts.get(&COUNT_LOST, 0).unwrap_or(0)
+    }
+
+    /// How many processes are not watched because too many are.
+    pub fn untracked(&self) -> u64 {
+        self.counts.get(&COUNT_UNTRACKED, 0).unwrap_or(0)
+    }
+
+    /// Whether a task is inside a memory call. Once it is not, the call's record can be taken.
+    pub fn is_inside(&self, tid: Tid) -> bool {
+        const SLOTS: u32 = 1 << 16;
+        let slot = self.slots.get(&(tid.0 as u32 & (SLOTS - 1)), 0);
+        // `struct slot`: the number of the task, then its state.
+        slot.is_ok_and(|[first, ..]| first as u32 == tid.0 as u32 && first >> 32 != 0)
+    }
+}
+
+/// Whether our PIDs are the kernel's own: in a PID namespace they are not.
+fn is_outermost() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    // PROC_PID_INIT_INO (include/linux/proc_ns.h).
+    const FIRST: u64 = 0xefff_fffc;
+    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == FIRST)
+}

@@ -1,0 +1,131 @@
+//! A program that runs already.
+
+use super::watch::{State, Task, Watch};
+use super::{Bpf, FIRST_SPACE, vsyscall};
+use crate::engine::Wiring;
+use crate::error::TraceError;
+use crate::{Attach, End};
+use std::time::Duration;
+use vmatlas_event::{Errno, Kernel, KernelError, MmId, MonoNs, Pid, Sink, SnapshotReason, TaskId};
+use vmatlas_sys::now;
+use vmatlas_sys::signal::Wishes;
+
+const EPERM: Errno = Errno(1);
+const ESRCH: Errno = Errno(3);
+
+/// A running program that is being watched.
+#[derive(Debug)]
+pub struct BpfAttached {
+    attach: Attach,
+    watch: Watch,
+    wishes: Wishes,
+}
+
+impl Bpf {
+    /// Begins to watch a process, and its children where they are to be followed.
+    ///
+    /// # Errors
+    /// [`TraceError::Gone`] when there is no such process, [`TraceError::NotPermitted`] when we may not read its map,
+    /// [`TraceError::Bpf`] or [`TraceError::System`].
+    pub fn attach(self, attach: Attach, kernel: &mut dyn Kernel) -> Result<BpfAttached, TraceError> {
+        let wishes = Wishes::begin();
+        let watch = Watch::new(self.probe, attach.pid, attach.follow);
+        let mut attached = BpfAttached { attach, watch, wishes };
+        let mut next = MmId(0);
+        attached.take_in(attach.pid, &mut next, kernel)?;
+        let mut waiting = vec![attach.pid];
+        let mut seen = vec![attach.pid];
+        while let Some(pid) = waiting.pop().filter(|_| attach.follow) {
+            for child in kernel.children(pid) {
+                // One that ended meanwhile is not followed.
+                if !seen.contains(&child) {
+                    seen.push(child);
+                    if attached.take_in(child, &mut next, kernel).is_ok() {
+                        waiting.push(child);
+                    }
+                }
+            }
+        }
+        attached.watch.vsyscall = vsyscall(kernel);
+        Ok(attached)
+    }
+}
+
+impl BpfAttached {
+    /// Watches all threads of a process.
+    fn take_in(&mut self, pid: Pid, next: &mut MmId, kernel: &mut dyn Kernel) -> Result<(), TraceError> {
+        let threads = |kernel: &mut dyn Kernel| {
+            kernel.threads(pid).map_err(|error| match error {
+                KernelError::Gone => TraceError::Gone { pid },
+                KernelError::NotPermitted => TraceError::NotPermitted { errno: EPERM },
+                KernelError::Unsupported | KernelError::Other(_) => {
+                    TraceError::System { what: "listing threads", errno: ESRCH }
+                }
+            })
+        };
+        let first = threads(kernel)?;
+        let known = self.watch.tasks.values().find(|task| {
+            first.iter().any(|tid| vmatlas_sys::same_address_space(task.id.tid, *tid).unwrap_or(false))
+        });
+        let mm = match known.map(|task| task.mm) {
+            Some(mm) => mm,
+            None => {
+                let mm = *next;
+                // More than a thousand at once have no numbers left.
+                if mm >= FIRST_SPACE {
+                    return Err(TraceError::System { what: "numbering processes", errno: Errno(7) });
+                }
+                *next = MmId(mm.0 + 1);
+                mm
+            }
+        };
+        self.watch.probe.watch(pid, mm, self.attach.follow).map_err(TraceError::Bpf)?;
+        // Those that come from now on are told.
+        for tid in threads(kernel)? {
+            let id = TaskId { pid, tid, started: kernel.start_time(tid) };
+            self.watch.add(Task { id, mm, known: true }, State::Awaited);
+        }
+        self.watch.due(mm, SnapshotReason::Attach);
+        Ok(())
+    }
+
+    /// Watches until the program ends, the time is over, or somebody says so (SIGINT, SIGTERM, SIGHUP): there is no end then.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn run(mut self, kernel: &mut dyn Kernel, sink: &mut dyn Sink) -> Result<Option<End>, TraceError> {
+        const TURN: Duration = Duration::from_millis(5);
+        let mut wiring = Wiring { kernel, sink, job: None };
+        let until = self
+            .attach
+            .duration
+            .map(|d| MonoNs(now().0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))));
+        self.begin(&mut wiring);
+        while self.watch.has_tasks() {
+            if self.wishes.is_to_end() || until.is_some_and(|until| now() >= until) {
+                self.watch.turn(&mut wiring);
+                self.watch.read_last(&mut wiring);
+                self.watch.end(&mut wiring);
+                return Ok(None);
+            }
+            if self.wishes.take_look() {
+                let spaces: Vec<MmId> = self.watch.spaces.keys().copied().collect();
+                spaces.into_iter().for_each(|mm| self.watch.due(mm, SnapshotReason::Request));
+            }
+            self.wishes.wait(TURN);
+            self.watch.turn(&mut wiring);
+        }
+        self.watch.end(&mut wiring);
+        Ok(Some(self.watch.root_end.unwrap_or(End::Exited(0))))
+    }
+
+    /// Tells who is there, and what the maps are.
+    fn begin(&mut self, wiring: &mut Wiring<'_>) {
+        // What was told before the threads were listed is in the list.
+        let mut tasks: Vec<Task> = self.watch.tasks.values().copied().collect();
+        tasks.sort_by_key(|task| (task.mm, task.id.tid));
+        for task in tasks {
+            self.watch.join(task, wiring);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! What each record means.
+
+use super::watch::{State, Task, Watch};
+use crate::End;
+use crate::decode::{ARCH_I386, ARCH_X86_64, decode};
+use crate::engine::Wiring;
+use vmatlas_event::{
+    AddrRange, ForkKind, MmId, MonoNs, Next, Op, Outcome, SnapshotReason, StartTime, TaskId, Tid,
+};
+use vmatlas_sys::bpf::{Call, Ended, Execed, Forked, Head, How, Record};
+use vmatlas_sys::ptrace::Entry;
+use vmatlas_sys::{now, ticks_per_second};
+
+/// A start time as /proc has it.
+fn started(ns: u64) -> Option<StartTime> {
+    Some(StartTime(ns / (1_000_000_000 / ticks_per_second())))
+}
+
+impl Watch {
+    pub(super) fn record(&mut self, record: Record, wiring: &mut Wiring<'_>) {
+        match record {
+            Record::Call(head, call) => self.call(head, &call, wiring),
+            Record::Forked(head, forked) => self.forked(head, forked, wiring),
+            Record::Execed(head, execed) => self.executed(head, &execed, wiring),
+            Record::Ended(head, ended) => self.ended(head, ended, wiring),
+            Record::Named(..) | Record::Nothing(_) => {}
+        }
+    }
+
+    /// Who it was. One that nobody told of is taken in: the word of it was lost, or came before us.
+    fn task_of(&mut self, head: Head, wiring: &mut Wiring<'_>) -> Option<Task> {
+        if let Some(task) = self.tasks.get(&head.tid).filter(|task| task.mm == head.space) {
+            return Some(*task);
+        }
+        if !self.follow && !self.spaces.contains_key(&head.space) {
+            return None;
+        }
+        let id = TaskId { pid: head.pid, tid: head.tid, started: wiring.kernel.start_time(head.tid) };
+        if let Some(task) = self.tasks.get(&head.tid) {
+            self.gone(task.id.tid, (None, None), wiring);
+        }
+        let task = Task { id, mm: head.space, known: true };
+        self.add(task, State::Unknown);
+        if self.spaces.get(&head.space).is_some_and(|space| space.state == State::Unknown) {
+            self.due(head.space, SnapshotReason::Unclear);
+        }
+        self.join(task, wiring);
+        Some(task)
+    }
+
+    /// Tells of a task that was there before.
+    pub(super) fn join(&mut self, task: Task, wiring: &mut Wiring<'_>) {
+        let at = now();
+        self.send(wiring.sink, (task.id, task.mm), (at, at), Op::Joined, Outcome::Done(0));
+    }
+
+    fn call(&mut self, head: Head, call: &Call, wiring: &mut Wiring<'_>) {
+        let arch = if call.is_32 { ARCH_I386 } else { ARCH_X86_64 };
+        let Some(op) = decode(&Entry { arch, nr: call.nr, args: call.args }) else { return };
+        let Some(task) = self.task_of(head, wiring).filter(|task| task.known) else { return };
+        let Some(space) = self.spaces.get_mut(&task.mm) else { return };
+        space.changed = true;
+        let state = space.state;
+        if state == State::Awaited {
+            return;
+        }
+        let is_attach = matches!(op, Op::Shmat { .. });
+        let times = (call.entered.unwrap_or(head.at), head.at);
+        let next = self.send(wiring.sink, (task.id, task.mm), times, op, call.outcome);
+        let Next::Ask(ranges) = next else { return };
+        if state == State::Unknown {
+            return;
+        }
+        for asked in ranges {
+            // A new segment: how long it is, only its row tells.
+            let asked = match call.rows.first() {
+                Some(row) if is_attach && asked == AddrRange::ALL => row.range,
+                _ => asked,
+            };
+            if call.seen.covers(asked) {
+                self.answer_seen(task, call, asked, wiring);
+            } else if !self.answer_late(task, asked, wiring) && call.answer.took_lock {
+                // One that did not take the lock has changed nothing.
+                self.due(task.mm, SnapshotReason::Unclear);
+            }
+        }
+    }
+
+    /// Gives the answer that the programs brought with the call.
+    fn answer_seen(&mut self, task: Task, call: &Call, asked: AddrRange, wiring: &mut Wiring<'_>) {
+        let rows = call.rows.iter().filter(|row| row.range.intersects(asked));
+        let rows = rows.map(|row| self.names.row(row)).collect();
+        let is_mixed = call.answer.is_mixed || self.order.is_broken(now());
+        let in_flight = match is_mixed {
+            true => self.others(task),
+            false => Vec::new(),
+        };
+        let at = self.last.map_or_else(now, |(_, _, at)| at);
+        let op = Op::Observed { rows, asked, late: false, in_flight };
+        self.send(wiring.sink, (task.id, task.mm), (at, at), op, Outcome::Done(0));
+    }
+
+    /// The other tasks of an address space: which of them was first, nobody knows.
+    pub(super) fn others(&self, task: Task) -> Vec<TaskId> {
+        let is_other = |other: &&Task| other.mm == task.mm && other.id != task.id;
+        self.tasks.values().filter(is_other).map(|other| other.id).collect()
+    }
+
+    fn forked(&mut self, head: Head, forked: Forked, wiring: &mut Wiring<'_>) {
+        let Some(parent) = self.task_of(head, wiring) else { return };
+        let id = TaskId { pid: forked.pid, tid: forked.tid, started: started(forked.started) };
+        match self.tasks.get(&forked.tid) {
+            // It was there already when its process was joined.
+            Some(task) if task.id == id && task.mm == forked.space => return,
+            // The end of an earlier task with its number was lost.
+            Some(_) => self.gone(forked.tid, (None, None), wiring),
+            None => {}
+        }
+        let parent_state = self.spaces.get(&parent.mm).map_or(State::Unknown, |space| space.state);
+        self.add(Task { id, mm: forked.space, known: parent.known }, parent_state);
+        if !parent.known {
+            return;
+        }
+        let kind = match forked.how {
+            How::Process => ForkKind::Process,
+            How::SharedProcess => ForkKind::SharedProcess,
+            How::Thread => ForkKind::Thread,
+        };
+        let op = Op::Fork { kind, child: id, child_mm: forked.space };
+        let outcome = Outcome::Done(u64::from(forked.tid.0.unsigned_abs()));
+        self.send(wiring.sink, (parent.id, parent.mm), (head.at, head.at), op, outcome);
+        if forked.how == How::Process {
+            // A copy but for what fork leaves out and merges differently.
+            self.due(forked.space, SnapshotReason::Fork);
+        }
+    }
+
+    fn executed(&mut self, head: Head, execed: &Execed, wiring: &mut Wiring<'_>) {
+        let former = execed.old_tid;
+        if !self.follow && head.pid != self.root {
+            // It shared the map of the process that is watched, and has another one now.
+            self.probe.forget(head.pid);
+            let of_it: Vec<Tid> =
+                self.tasks.values().filter(|task| task.id.pid == head.pid).map(|task| task.id.tid).collect();
+            for tid in of_it {
+                self.gone(tid, (None, None), wiring);
+            }
+            return;
+        }
+        // All other threads have ended; the words of their ends came before, but for those that were lost.
+        let is_other = |task: &&Task| task.id.pid == head.pid && task.id.tid != former;
+        let others: Vec<Tid> = self.tasks.values().filter(is_other).map(|task| task.id.tid).collect();
+        for tid in others {
+            self.gone(tid, (None, None), wiring);
+        }
+        if let Some(task) = self.tasks.remove(&former) {
+            wiring.kernel.forget(task.id);
+            self.leave_space(task.mm);
+        }
+        let id = TaskId { pid: head.pid, tid: head.tid, started: started(execed.started) };
+        wiring.kernel.forget(id);
+        let mm = head.space;
+        self.add(Task { id, mm, known: true }, State::Known);
+        let times = (head.at, head.at);
+        self.send(wiring.sink, (id, mm), times, Op::Exec { old_mm: execed.old_space }, Outcome::Done(0));
+        match self.names.whole(execed) {
+            Some(mut rows) => {
+                rows.extend(self.vsyscall.clone());
+                let op = Op::Snapshot { reason: SnapshotReason::Exec, rows };
+                self.send(wiring.sink, (id, mm), times, op, Outcome::Done(0));
+            }
+            None => {
+                if let Some(space) = self.spaces.get_mut(&mm) {
+                    space.state = State::Unknown;
+                }
+                self.due(mm, SnapshotReason::Exec);
+            }
+        }
+    }
+
+    fn ended(&mut self, head: Head, ended: Ended, wiring: &mut Wiring<'_>) {
+        if head.pid == self.root {
+            self.root_end = ended.status.map(End::Exited).or(ended.signal.map(End::Signaled));
+        }
+        if let Some(task) = self.tasks.get(&head.tid)
+            && task.id.pid == head.pid
+        {
+            self.gone_at(head.tid, head.at, (ended.status, ended.signal), wiring);
+        }
+        if !self.tasks.values().any(|task| task.id.pid == head.pid) {
+            self.probe.forget(head.pid);
+        }
+    }
+
+    /// One task less in an address space; whether it was the last.
+    fn leave_space(&mut self, mm: MmId) -> bool {
+        let Some(space) = self.spaces.get_mut(&mm) else { return true };
+        space.users = space.users.saturating_sub(1);
+        if space.users > 0 {
+            return false;
+        }
+        self.spaces.remove(&mm);
+        true
+    }
+
+    pub(super) fn gone(&mut self, tid: Tid, how: (Option<i32>, Option<i32>), wiring: &mut Wiring<'_>) {
+        self.gone_at(tid, now(), how, wiring);
+    }
+
+    fn gone_at(
+        &mut self,
+        tid: Tid,
+        at: MonoNs,
+        (status, signal): (Option<i32>, Option<i32>),
+        wiring: &mut Wiring<'_>,
+    ) {
+        let Some(task) = self.tasks.remove(&tid) else { return };
+        wiring.kernel.forget(task.id);
+        let last = self.leave_space(task.mm);
+        if task.known {
+            let op = Op::Exit { status, signal, last };
+            self.send(wiring.sink, (task.id, task.mm), (at, at), op, Outcome::Done(0));
+        }
+    }
+
+    /// Records were lost: nothing is known any more, until the maps are read again.
+    pub(super) fn lose(&mut self, count: u64, wiring: &mut Wiring<'_>) {
+        let at = now();
+        let (task, mm, from) = self.last.unwrap_or_else(|| {
+            let id = TaskId { pid: self.root, tid: Tid(self.root.0), started: None };
+            (id, MmId(0), at)
+        });
+        let op = Op::Lost { count: Some(count), from, to: at, state: None };
+        self.send(wiring.sink, (task, mm), (at, at), op, Outcome::Done(0));
+        self.has_lost = true;
+        for space in self.spaces.values_mut().filter(|space| space.state != State::Awaited) {
+            space.state = State::Unknown;
+        }
+        let spaces: Vec<MmId> = self.spaces.keys().copied().collect();
+        for mm in spaces {
+            self.due(mm, SnapshotReason::Unclear);
+        }
+        let mut tasks: Vec<Task> = self.tasks.values().filter(|task| task.known).copied().collect();
+        tasks.sort_by_key(|task| task.id.tid);
+        for task in tasks {
+            self.join(task, wiring);
+        }
+    }
+
+    /// Looks, once a second after a loss or the program's own end, which tasks have ended: their words may be among the lost.
+    pub(super) fn look_for_tasks(&mut self, wiring: &mut Wiring<'_>) {
+        const EVERY_NS: u64 = 1_000_000_000;
+        let at = now();
+        let is_needed = self.has_lost || self.root_end.is_some();
+        if !is_needed || at.0.saturating_sub(self.looked.0) < EVERY_NS {
+            return;
+        }
+        self.looked = at;
+        let ended: Vec<Tid> = self
+            .tasks
+            .values()
+            .filter(|task| {
+                wiring
+                    .kernel
+                    .start_time(task.id.tid)
+                    .is_none_or(|at| task.id.started.is_some_and(|s| s != at))
+            })
+            .map(|task| task.id.tid)
+            .collect();
+        // Those whose ends are on their way tell more.
+        if !ended.is_empty() && self.collect() && !self.spaces.keys().any(|mm| self.order.has(*mm)) {
+            ended.into_iter().for_each(|tid| self.gone(tid, (None, None), wiring));
+        }
+    }
+}

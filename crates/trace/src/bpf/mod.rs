@@ -1,0 +1,60 @@
+//! The BPF backend: programs in the kernel tell of every memory call, and nothing is stopped for it.
+//!
+//! A call's record has its arguments, its result, its place in the kernel's order, and the VMAs where it acted as they
+//! were when it returned. What such a record cannot tell is read from /proc at a moment when nothing changes the map, and
+//! stays uncertain until then.
+
+mod attach;
+mod events;
+mod order;
+mod reads;
+mod rows;
+mod run;
+mod tables;
+mod watch;
+
+pub use attach::BpfAttached;
+pub use run::BpfLaunched;
+
+use crate::error::TraceError;
+use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, VmaRow};
+use vmatlas_sys::bpf::{BpfError, Probe};
+
+/// Address spaces that were there before the programs have smaller numbers.
+const FIRST_SPACE: MmId = MmId(1 << 10);
+/// The ring holds some 60,000 calls.
+const RING: Bytes = Bytes(8 << 20);
+
+/// The programs, loaded and at work, nothing being watched yet.
+#[derive(Debug)]
+pub struct Bpf {
+    probe: Probe,
+}
+
+impl Bpf {
+    /// Loads the programs.
+    ///
+    /// # Errors
+    /// [`TraceError::Bpf`].
+    pub fn load() -> Result<Bpf, TraceError> {
+        Bpf::with_ring(RING)
+    }
+
+    /// The same with a ring of this size: a small one loses records.
+    ///
+    /// # Errors
+    /// [`TraceError::Bpf`].
+    pub fn with_ring(ring: Bytes) -> Result<Bpf, TraceError> {
+        let many = || BpfError::Other("too many calls for the tables".to_owned());
+        let tables = tables::tables().ok_or_else(many).map_err(TraceError::Bpf)?;
+        let probe = Probe::load(&tables, ring, FIRST_SPACE).map_err(TraceError::Bpf)?;
+        Ok(Bpf { probe })
+    }
+}
+
+/// The row that this kernel adds to the maps of 64-bit programs, which is no VMA.
+fn vsyscall(kernel: &mut dyn Kernel) -> Option<VmaRow> {
+    let pid: Pid = vmatlas_sys::self_pid();
+    let rows = kernel.all_vmas(TaskId { pid, tid: Tid(pid.0), started: None }).ok()?;
+    rows.into_iter().next_back().filter(|row| row.special() == Some(b"vsyscall"))
+}

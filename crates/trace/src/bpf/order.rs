@@ -1,0 +1,183 @@
+//! Records in the kernel's order.
+//!
+//! A record comes when its call returns, and has the number that the call got under the lock: a later one may be there
+//! first. Numbers are dense, so that a missing one is waited for, and one that is not coming was lost.
+
+use std::collections::BTreeMap;
+use vmatlas_event::MonoNs;
+use vmatlas_sys::bpf::{Head, Record};
+
+/// So long a missing number is waited for: its call may fill gigabytes of memory before it returns.
+const PATIENCE_NS: u64 = 20_000_000;
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A record.
+    Record(Record),
+    /// So many records are lost for ever, between this moment and the next record.
+    Lost(u64),
+}
+
+/// Records that wait for earlier ones.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    waiting: BTreeMap<u64, Record>,
+    /// The number that comes next.
+    next: u64,
+    /// Since when it is missing.
+    missing_since: Option<MonoNs>,
+    /// Numbers that were waited for long enough; they may still come.
+    late: BTreeMap<u64, MonoNs>,
+    /// Whether the last record was one of them.
+    is_disturbed: bool,
+    /// Of the lost ones, those that are told.
+    lost: u64,
+}
+
+pub(super) fn head(record: &Record) -> Option<&Head> {
+    match record {
+        Record::Call(head, _)
+        | Record::Forked(head, _)
+        | Record::Execed(head, _)
+        | Record::Ended(head, _)
+        | Record::Nothing(head) => Some(head),
+        Record::Named(..) => None,
+    }
+}
+
+impl Order {
+    pub(super) fn new() -> Order {
+        Order { next: 1, ..Order::default() }
+    }
+
+    /// Takes a record; names have no place here.
+    pub(super) fn put(&mut self, record: Record) {
+        if let Some(order) = head(&record).map(|head| head.order) {
+            self.waiting.insert(order, record);
+        }
+    }
+
+    /// The next record, unless an earlier one may still come. `lost` is how many were lost so far by the kernel's word.
+    pub(super) fn next(&mut self, now: MonoNs, lost: u64) -> Option<Next> {
+        let (&first, _) = self.waiting.first_key_value()?;
+        if first <= self.next {
+            let record = self.waiting.remove(&first)?;
+            // It has come, and what it did may be later than what was told since.
+            let was_late = self.late.remove(&first).is_some();
+            self.is_disturbed = was_late;
+            self.next = self.next.max(first + 1);
+            self.missing_since = None;
+            return Some(Next::Record(record));
+        }
+        let missing = first - self.next;
+        if lost.saturating_sub(self.lost) >= missing + self.late.len() as u64 {
+            // All that is missing is lost.
+            self.lost += missing;
+            self.skip_to(first);
+            return Some(Next::Lost(missing));
+        }
+        let since = *self.missing_since.get_or_insert(now);
+        if now.0.saturating_sub(since.0) < PATIENCE_NS {
+            return None;
+        }
+        let told = lost.saturating_sub(self.lost);
+        self.late.extend((self.next..first).map(|number| (number, now)));
+        self.skip_to(first);
+        match told {
+            0 => self.next(now, lost),
+            told => {
+                self.lost += told;
+                Some(Next::Lost(told))
+            }
+        }
+    }
+
+    /// What was lost and not told of, when nothing more comes.
+    pub(super) fn end(&mut self, lost: u64) -> u64 {
+        let untold = lost.saturating_sub(self.lost);
+        self.lost = lost.max(self.lost);
+        untold
+    }
+
+    /// Whether a call is missing that got its number before others that came already: the order is not the kernel's then.
+    pub(super) fn is_broken(&mut self, now: MonoNs) -> bool {
+        const FORGOTTEN_NS: u64 = 2_000_000_000;
+        self.late.retain(|_, since| now.0.saturating_sub(since.0) < FORGOTTEN_NS);
+        self.is_disturbed || !self.late.is_empty()
+    }
+
+    /// Whether a record of this address space waits, or one that leads away from it.
+    pub(super) fn has(&self, space: vmatlas_event::MmId) -> bool {
+        let is_of = |record: &Record| match record {
+            Record::Execed(head, exec) => head.space == space || exec.old_space == space,
+            record => head(record).is_some_and(|head| head.space == space),
+        };
+        self.waiting.values().any(is_of)
+    }
+
+    fn skip_to(&mut self, next: u64) {
+        self.next = next;
+        self.missing_since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vmatlas_event::{MmId, Pid, Tid};
+
+    fn record(order: u64) -> Record {
+        Record::Nothing(Head { space: MmId(1), pid: Pid(1), tid: Tid(1), order, at: MonoNs(order) })
+    }
+
+    fn numbers(order: &mut Order, now: u64, lost: u64) -> Vec<i64> {
+        let mut all = Vec::new();
+        while let Some(next) = order.next(MonoNs(now), lost) {
+            all.push(match next {
+                Next::Record(record) => head(&record).unwrap().order as i64,
+                Next::Lost(count) => -(count as i64),
+            });
+        }
+        all
+    }
+
+    /// Checks that records come in the order of their numbers, and that an earlier one is waited for.
+    #[test]
+    fn the_order_is_that_of_the_numbers() {
+        let mut order = Order::new();
+        order.put(record(2));
+        assert_eq!(numbers(&mut order, 0, 0), []);
+        assert!(order.has(MmId(1)) && !order.has(MmId(2)));
+        order.put(record(1));
+        order.put(record(3));
+        assert_eq!(numbers(&mut order, 1, 0), [1, 2, 3]);
+    }
+
+    /// Checks that a call which takes long is not waited for without end, comes when it comes, and does not count as lost.
+    #[test]
+    fn long_calls_come_late() {
+        let mut order = Order::new();
+        [1, 3, 4].into_iter().for_each(|n| order.put(record(n)));
+        assert_eq!(numbers(&mut order, 0, 0), [1]);
+        assert_eq!(numbers(&mut order, PATIENCE_NS, 0), [3, 4]);
+        order.put(record(2));
+        order.put(record(5));
+        assert_eq!(numbers(&mut order, PATIENCE_NS, 0), [2, 5]);
+        assert_eq!(order.end(0), 0);
+    }
+
+    /// Checks that as many are told as lost as the kernel has lost, and at once where nothing else can be missing.
+    #[test]
+    fn what_is_lost_is_counted() {
+        let mut order = Order::new();
+        [1, 4, 5].into_iter().for_each(|n| order.put(record(n)));
+        assert_eq!(numbers(&mut order, 0, 2), [1, -2, 4, 5]);
+        order.put(record(9));
+        // One of three is lost, and nobody knows which.
+        assert_eq!(numbers(&mut order, 0, 3), []);
+        assert_eq!(numbers(&mut order, PATIENCE_NS, 3), [-1, 9]);
+        assert_eq!(order.end(5), 2);
+        assert_eq!(order.end(5), 0);
+    }
+}

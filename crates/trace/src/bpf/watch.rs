@@ -1,0 +1,185 @@
+//! What is watched through BPF, and the loop over what the programs tell.
+//!
+//! `events` says what each record means, `reads` when whole maps are read, `order` which record comes next.
+
+use super::order::{Next, Order};
+use super::rows::Names;
+use crate::End;
+use crate::engine::Wiring;
+use rustc_hash::FxHashMap;
+use std::time::Duration;
+use vmatlas_event::{
+    Event, MmId, MonoNs, Next as Wish, Op, Outcome, Pid, Seq, Sink, SnapshotReason, Source, TaskId, Tid,
+    VmaRow,
+};
+use vmatlas_sys::bpf::{Probe, Record};
+use vmatlas_sys::now;
+
+/// How long to wait for more, at most: waking us for each record would cost more than the record.
+const TURN: Duration = Duration::from_millis(5);
+
+/// A task that is watched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task {
+    pub(super) id: TaskId,
+    pub(super) mm: MmId,
+    /// Whether it has the map of a program that we know: not before its first exec.
+    pub(super) known: bool,
+}
+
+/// An address space that watched tasks use.
+#[derive(Debug)]
+pub(super) struct Space {
+    pub(super) users: u32,
+    /// Why its whole map is to be read.
+    pub(super) due: Option<SnapshotReason>,
+    /// When it may be read next.
+    pub(super) not_before: MonoNs,
+    /// When it was read last.
+    pub(super) read: MonoNs,
+    /// Whether calls were made since.
+    pub(super) changed: bool,
+    /// How well it is known.
+    pub(super) state: State,
+}
+
+/// How well an address space is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Not at all yet: what is in the first reading needs no event.
+    Awaited,
+    /// Not any more: calls are told, but answers would contradict a model that knows nothing.
+    Unknown,
+    /// As far as can be told.
+    Known,
+}
+
+/// The programs, and what they have told so far.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) probe: Probe,
+    pub(super) order: Order,
+    pub(super) names: Names,
+    pub(super) tasks: FxHashMap<Tid, Task>,
+    pub(super) spaces: FxHashMap<MmId, Space>,
+    pub(super) root: Pid,
+    /// How the last thread of it that ended did so: they all end as the process does.
+    pub(super) root_end: Option<End>,
+    pub(super) follow: bool,
+    /// The pseudo mapping that 64-bit programs have in maps, where this kernel shows one.
+    pub(super) vsyscall: Option<VmaRow>,
+    /// The last event that was sent.
+    pub(super) last: Option<(TaskId, MmId, MonoNs)>,
+    /// Whether records were lost: ends may be among them.
+    pub(super) has_lost: bool,
+    /// When tasks were last looked for.
+    pub(super) looked: MonoNs,
+    seq: u64,
+    muted: bool,
+}
+
+impl Watch {
+    pub(super) fn new(probe: Probe, root: Pid, follow: bool) -> Watch {
+        Watch {
+            probe,
+            order: Order::new(),
+            names: Names::default(),
+            tasks: FxHashMap::default(),
+            spaces: FxHashMap::default(),
+            root,
+            root_end: None,
+            follow,
+            vsyscall: None,
+            last: None,
+            has_lost: false,
+            looked: now(),
+            seq: 0,
+            muted: false,
+        }
+    }
+
+    /// Takes a task in.
+    pub(super) fn add(&mut self, task: Task, state: State) {
+        let space = Space { users: 0, due: None, not_before: MonoNs(0), read: now(), changed: false, state };
+        self.spaces.entry(task.mm).or_insert(space).users += 1;
+        self.tasks.insert(task.id.tid, task);
+    }
+
+    /// Whether a task is left.
+    pub(super) fn has_tasks(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+
+    /// Tells all that has happened, and reads what is due.
+    pub(super) fn turn(&mut self, wiring: &mut Wiring<'_>) {
+        self.tell(wiring);
+        self.read_due(wiring);
+        self.look_for_tasks(wiring);
+    }
+
+    /// Tells all that has happened.
+    pub(super) fn tell(&mut self, wiring: &mut Wiring<'_>) {
+        // A program on many processors can tell more than is taken.
+        const ROUNDS: u32 = 16;
+        for _ in 0..ROUNDS {
+            // Before the records are taken: what is lost later is between later ones.
+            let lost = self.probe.lost();
+            let is_all = self.collect();
+            let at = now();
+            while let Some(next) = self.order.next(at, lost) {
+                match next {
+                    Next::Record(record) => self.record(record, wiring),
+                    Next::Lost(count) => self.lose(count, wiring),
+                }
+            }
+            if is_all {
+                break;
+            }
+        }
+    }
+
+    /// Waits for more.
+    pub(super) fn wait(&self) {
+        self.probe.wait(TURN);
+    }
+
+    /// Tells what was lost at the very end.
+    pub(super) fn end(&mut self, wiring: &mut Wiring<'_>) {
+        self.turn(wiring);
+        let lost = self.probe.lost();
+        let count = self.order.end(lost);
+        if count > 0 {
+            self.lose(count, wiring);
+        }
+    }
+
+    /// Takes what the programs told into its order; whether that was all.
+    pub(super) fn collect(&mut self) -> bool {
+        const MOST: usize = 4096;
+        let Watch { probe, order, names, .. } = self;
+        probe.take(MOST, |record| match record {
+            Record::Named(key, named) => names.put(key, &named),
+            record => order.put(record),
+        })
+    }
+
+    pub(super) fn send(
+        &mut self,
+        sink: &mut dyn Sink,
+        (task, mm): (TaskId, MmId),
+        (entered, left): (MonoNs, MonoNs),
+        op: Op,
+        outcome: Outcome,
+    ) -> Wish {
+        if self.muted {
+            return Wish::Go;
+        }
+        let seq = Seq(self.seq);
+        self.seq += 1;
+        self.last = Some((task, mm, left));
+        let event = Event { seq, entered, left, task, mm, op, outcome, stack: None, source: Source::Bpf };
+        let wish = sink.event(&event);
+        self.muted = wish == Wish::Stop;
+        wish
+    }
+}

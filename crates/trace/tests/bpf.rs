@@ -1,0 +1,271 @@
+//! The BPF backend beside ptrace, and its model beside the kernel's map while the program stands still.
+
+#![expect(clippy::unwrap_used, reason = "a test binary")]
+
+use std::ffi::OsString;
+use vmatlas_event::{Addr, Bytes, Event, MmId, Next, Op, OpKind, Outcome, Pid, Sink, SnapshotReason, VmaRow};
+use vmatlas_model::{Spaces, page_changes};
+use vmatlas_proc::{ProcKernel, ProcRoot};
+use vmatlas_testkit::{left_off, need_root, program};
+use vmatlas_trace::{Bpf, End, Launch, TraceError, Tracer};
+
+/// Keeps what it is told, and asks what the model wants to know.
+struct Keeper {
+    spaces: Spaces,
+    events: Vec<Event>,
+    /// Calls that the kernel did not confirm.
+    unconfirmed: u64,
+}
+
+impl Keeper {
+    fn new() -> Keeper {
+        Keeper { spaces: Spaces::new(vmatlas_sys::page_size()), events: Vec::new(), unconfirmed: 0 }
+    }
+
+    fn calls(&self) -> Vec<&Event> {
+        self.events.iter().filter(|event| event.op.is_call()).collect()
+    }
+}
+
+impl Sink for Keeper {
+    fn event(&mut self, event: &Event) -> Next {
+        let progress = self.spaces.event(event);
+        self.events.push(event.clone());
+        for done in progress.unanswered.iter().chain(&progress.done) {
+            self.unconfirmed += u64::from(!done.confirmed);
+        }
+        if progress.ask.is_empty() { Next::Go } else { Next::Ask(progress.ask) }
+    }
+}
+
+fn launch(command: &[&str]) -> Launch {
+    let command: Vec<OsString> = command.iter().map(OsString::from).collect();
+    Launch::new(&command, Some("/usr/bin:/bin".as_ref())).unwrap()
+}
+
+/// Loads the programs; `None` where this kernel cannot.
+fn bpf() -> Option<Bpf> {
+    if !need_root("BPF programs are loaded") {
+        return None;
+    }
+    match Bpf::load() {
+        Err(TraceError::Bpf(why)) => {
+            left_off(&format!("BPF ({why})"));
+            None
+        }
+        bpf => Some(bpf.unwrap()),
+    }
+}
+
+fn watched(command: &[&str]) -> Option<(Keeper, End)> {
+    let mut keeper = Keeper::new();
+    let mut kernel = ProcKernel::new(ProcRoot::system());
+    let end = bpf()?.start(&launch(command)).unwrap().run(&mut kernel, &mut keeper).unwrap();
+    Some((keeper, end))
+}
+
+fn traced(command: &[&str]) -> (Keeper, End) {
+    let mut keeper = Keeper::new();
+    let mut kernel = ProcKernel::new(ProcRoot::system());
+    let launch = launch(command);
+    let end = Tracer::start(&launch).unwrap().run(&launch, &mut kernel, &mut keeper).unwrap();
+    (keeper, end)
+}
+
+/// Checks that the programs load, and that a program's calls, its exec and its end are told, its map whole.
+#[test]
+fn a_program_is_seen() {
+    let Some((keeper, end)) = watched(&["sh", "-c", "exit 7"]) else { return };
+    assert_eq!(end, End::Exited(7));
+    let kinds: Vec<OpKind> = keeper.events.iter().map(|event| event.op.kind()).collect();
+    assert_eq!(kinds[..2], [OpKind::Exec, OpKind::Snapshot], "{kinds:?}");
+    assert!(kinds.contains(&OpKind::Mmap) && kinds.last() == Some(&OpKind::Exit), "{kinds:?}");
+    let Op::Snapshot { reason: SnapshotReason::Exec, rows } = &keeper.events[1].op else { panic!() };
+    let names: Vec<&[u8]> = rows.iter().map(VmaRow::name_bytes).collect();
+    for name in [&b"[stack]"[..], b"[vdso]", b"/usr/bin/dash"] {
+        assert!(names.contains(&name), "{rows:#?}");
+    }
+    assert_eq!((keeper.spaces.tally().drift, keeper.unconfirmed), (0, 0));
+    assert!(keeper.spaces.alive().is_empty());
+}
+
+/// Checks that both backends tell the same calls, arguments, results and answers included, of programs whose addresses are
+/// the same each time.
+#[test]
+fn both_backends_tell_the_same() {
+    for command in [
+        &["setarch", "-R", "ls", "/"][..],
+        &["setarch", "-R", "sh", "-c", "true; (exit 3); ls / | cat > /dev/null; exit 7"],
+    ] {
+        let Some((bpf, bpf_end)) = watched(command) else { return };
+        let (ptrace, ptrace_end) = traced(command);
+        assert_eq!(bpf_end, ptrace_end);
+        assert_eq!(bpf.spaces.tally().drift, 0);
+        // Processes by the order of their execs are not the same when they run beside each other: by what they did.
+        let histories = |keeper: &Keeper| {
+            let mut spaces: Vec<MmId> = Vec::new();
+            keeper.events.iter().for_each(|e| {
+                if !spaces.contains(&e.mm) {
+                    spaces.push(e.mm);
+                }
+            });
+            let of = |mm: &MmId| {
+                let calls = keeper.events.iter().filter(|e| e.mm == *mm && e.op.is_call());
+                calls.map(|e| format!("{:?} = {:?}", e.op, e.outcome)).collect::<Vec<String>>()
+            };
+            // The first program of all runs before its addresses are the same.
+            // A process that only executes makes no call before.
+            let mut histories: Vec<Vec<String>> =
+                spaces.iter().skip(1).map(of).filter(|history| !history.is_empty()).collect();
+            histories.sort();
+            histories
+        };
+        assert_eq!(histories(&bpf), histories(&ptrace));
+    }
+}
+
+/// How a stopped program and its model compare.
+#[derive(Debug, Default)]
+struct Comparison {
+    compared: u64,
+    uncertain: u64,
+    boundaries: u64,
+    drift: u64,
+    wrong: Vec<String>,
+}
+
+impl Comparison {
+    fn add(&mut self, ours: &[VmaRow], theirs: &[VmaRow], last: Option<&Event>) {
+        // The stack grows by touching, without any call.
+        let settled = |row: &&VmaRow| row.special() != Some(b"stack");
+        let ours: Vec<VmaRow> = ours.iter().filter(settled).cloned().collect();
+        let theirs: Vec<VmaRow> = theirs.iter().filter(settled).cloned().collect();
+        self.compared += 1;
+        let pages = page_changes(&ours, &theirs, &[]);
+        if !pages.is_empty() && self.wrong.len() < 3 {
+            self.wrong.push(format!("after {last:?}: {pages:?}"));
+        }
+        let ranges = |rows: &[VmaRow]| rows.iter().map(|row| row.range).collect::<Vec<_>>();
+        self.boundaries += u64::from(ranges(&ours) != ranges(&theirs));
+    }
+}
+
+fn is_stopped(pid: Pid) -> bool {
+    let states = |entry: std::io::Result<std::fs::DirEntry>| {
+        let text = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+        text.rsplit_once(") ")?.1.chars().next()
+    };
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    tasks.filter_map(states).all(|state| matches!(state, 'T' | 'Z' | 'X'))
+}
+
+/// Stops a program again and again, and compares what the records made of the model with the kernel's map.
+fn stopped_and_compared(command: &[&str], stops: u64) -> Option<Comparison> {
+    const SIGSTOP: i32 = 19;
+    const SIGCONT: i32 = 18;
+    let mut launched = bpf()?.start(&launch(command)).unwrap();
+    let pid = launched.pid();
+    let (mut keeper, mut kernel) = (Keeper::new(), ProcKernel::new(ProcRoot::system()));
+    launched.go(&mut kernel);
+    let mut comparison = Comparison::default();
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    for _ in 0..stops {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        for _ in 0..1 + state % 8 {
+            std::thread::sleep(std::time::Duration::from_micros(state >> 8 & 0x7ff));
+            launched.tell(&mut kernel, &mut keeper);
+            launched.read_due(&mut kernel, &mut keeper);
+        }
+        if vmatlas_sys::kill(pid, SIGSTOP).is_err() {
+            break;
+        }
+        // A thread that waits for its child of vfork(2) does not stop, and the child may wait for a thread that did.
+        let is_still = (0..100).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            is_stopped(pid)
+        });
+        if vmatlas_sys::poll_my_child(pid).ok().flatten().and_then(ended).is_some() {
+            break;
+        }
+        launched.tell(&mut kernel, &mut keeper);
+        for mm in keeper.spaces.alive() {
+            let tasks = keeper.events.iter().rev().find(|event| event.mm == mm).map(|event| event.task);
+            let (Some(task), Some(space)) = (tasks, keeper.spaces.get(mm)) else { continue };
+            if task.pid != pid {
+                continue;
+            }
+            let leader = vmatlas_event::TaskId { tid: vmatlas_event::Tid(pid.0), ..task };
+            let Ok(theirs) = vmatlas_event::Kernel::all_vmas(&mut kernel, leader) else { continue };
+            if is_still && launched.is_certain(mm) {
+                let ours: Vec<VmaRow> = space.vmas().cloned().collect();
+                comparison.add(&ours, &theirs, keeper.calls().last().copied());
+            } else {
+                comparison.uncertain += 1;
+            }
+        }
+        keeper.events.drain(..keeper.events.len().saturating_sub(64));
+        let _ = vmatlas_sys::kill(pid, SIGCONT);
+    }
+    comparison.drift = keeper.spaces.tally().drift;
+    let _ = vmatlas_sys::kill(pid, 9);
+    launched.run(&mut kernel, &mut keeper).unwrap();
+    Some(comparison)
+}
+
+fn ended(status: vmatlas_sys::WaitStatus) -> Option<()> {
+    matches!(status, vmatlas_sys::WaitStatus::Exited(_) | vmatlas_sys::WaitStatus::Signaled(_)).then_some(())
+}
+
+/// Checks that of random calls, threads included, no page is ever another one than the kernel's while the program is stopped.
+#[test]
+fn the_model_equals_a_stopped_program() {
+    // Of another package: built with the whole workspace.
+    let me = std::env::current_exe().unwrap();
+    let subject = program(me.parent().unwrap().with_file_name("vmatlas-truth-subject").to_str().unwrap());
+    if !subject.exists() {
+        left_off("vmatlas-truth-subject (cargo build -p vmatlas-testkit)");
+        return;
+    }
+    let subject = subject.to_str().unwrap();
+    for threads in ["1", "4"] {
+        let command = [subject, "--calls", "40000", "--seed", "7", "--threads", threads];
+        let Some(comparison) = stopped_and_compared(&command, 100) else { return };
+        assert!(comparison.compared > 0, "{threads} threads: {comparison:?}");
+        assert!(comparison.wrong.is_empty(), "{threads} threads: {comparison:#?}");
+        println!("{threads} threads: {comparison:?}");
+    }
+}
+
+/// Checks that records which a tiny ring loses are counted, that nothing is claimed after them, and that the model is true
+/// again after the next reading.
+#[test]
+fn what_is_lost_is_told() {
+    if bpf().is_none() {
+        return;
+    }
+    let small = Bpf::with_ring(Bytes(4096)).unwrap();
+    let (mut keeper, mut kernel) = (Keeper::new(), ProcKernel::new(ProcRoot::system()));
+    let command = launch(&["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do ls / > /dev/null; done; exit 4"]);
+    let end = small.start(&command).unwrap().run(&mut kernel, &mut keeper).unwrap();
+    assert_eq!(end, End::Exited(4));
+    let lost = |event: &Event| match &event.op {
+        Op::Lost { count, .. } => *count,
+        _ => None,
+    };
+    let lost: u64 = keeper.events.iter().filter_map(lost).sum();
+    assert!(lost > 0);
+    assert_eq!(keeper.spaces.tally().drift, 0);
+    assert!(keeper.spaces.alive().is_empty(), "{:?}", keeper.spaces.alive());
+}
+
+/// Checks that calls that fail, and break calls, keep their results.
+#[test]
+fn results_are_kept() {
+    let Some((keeper, _)) = watched(&["sh", "-c", "exit 0"]) else { return };
+    let breaks: Vec<&Event> =
+        keeper.calls().into_iter().filter(|event| event.op == Op::Brk { addr: Addr(0) }).collect();
+    assert!(breaks.iter().all(|event| matches!(event.outcome, Outcome::Done(at) if at > 0)), "{breaks:?}");
+    assert!(!breaks.is_empty());
+}
