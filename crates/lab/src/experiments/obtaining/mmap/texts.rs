@@ -24,7 +24,7 @@ vmatlas_view::texts! {
         "それぞれに 1 バイトずつ書き込みます。ここで初めてカーネルがページフレームを割り当てます。";
     /// Step 3.
     TOUCH_NOTE_READ: "One byte of each is read (writing is not allowed). Reading untouched anonymous memory gives the shared zero page, which costs nothing.",
-        "それぞれから 1 バイトずつ読みます (書き込みは許されていません)。触れていない無名メモリを読むと共有のゼロページが見えるだけで、物理メモリは使いません。";
+        "それぞれから 1 バイトずつ読みます (書き込みは許されていません)。まだ触れていない無名のメモリなら、読んでも共用のゼロページが見えるだけで、物理メモリは使いません。";
     /// Step 3, the access is refused.
     TOUCH_KILLED: "The access was not allowed, and the kernel ended the process: {how}.", "許されていないアクセスなので、カーネルがプロセスを終了させました: {how}。";
     /// A size.
