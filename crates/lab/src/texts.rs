@@ -192,11 +192,11 @@ vmatlas_view::texts! {
     /// How to answer.
     HINT_YES: "yes or no", "はい / いいえ";
     /// How to answer.
-    HINT_SIZE: "a size, such as 8KiB", "サイズ (例: 8KiB)";
+    HINT_SIZE: "a size, such as 8KiB", "サイズ、たとえば 8KiB";
     /// How to answer.
     HINT_NUMBER: "a number", "数";
     /// How to answer.
-    HINT_WORD: "a word", "語";
+    HINT_WORD: "a word", "名前や語句";
     /// Column of the sum of all.
     FACTS_COLUMN: "FACTS", "項目数";
     /// Column of the sum of all.
