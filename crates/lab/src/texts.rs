@@ -139,13 +139,13 @@ vmatlas_view::texts! {
     /// Why there is no experiment.
     CANNOT_READ: "the subject of the experiment cannot be read: {why}", "実験用のプロセスを読み取れません: {why}";
     /// What an experiment shows more with.
-    NEEDS_ROOT: "root, for page frame numbers", "root 権限 (ページフレーム番号の表示)";
+    NEEDS_ROOT: "root, for page frame numbers", "root 権限 (ページフレーム番号)";
     /// What an experiment shows more with.
     NEEDS_HUGE_PAGES: "huge pages set aside", "確保済みのヒュージページ";
     /// What an experiment shows more with.
     NEEDS_SWAP: "swap", "スワップ";
     /// What is missing here.
-    NOT_MET: "this experiment shows more with {what}, which is missing here", "この実験は {what} があればさらに多くを示せますが、ここにはありません";
+    NOT_MET: "this experiment shows more with {what}, which is missing here", "ここには「{what}」がないので、一部を省きます";
     /// Why frames cannot be compared.
     FRAMES_HIDDEN: "page frame numbers are shown to root only", "ページフレーム番号は root にしか表示されません";
     /// Why a setting is not known.
@@ -192,11 +192,11 @@ vmatlas_view::texts! {
     /// How to answer.
     HINT_YES: "yes or no", "はい / いいえ";
     /// How to answer.
-    HINT_SIZE: "a size, such as 8KiB", "サイズ (例: 8KiB)";
+    HINT_SIZE: "a size, such as 8KiB", "サイズ、たとえば 8KiB";
     /// How to answer.
     HINT_NUMBER: "a number", "数";
     /// How to answer.
-    HINT_WORD: "a word", "語";
+    HINT_WORD: "a word", "名前や語句";
     /// Column of the sum of all.
     FACTS_COLUMN: "FACTS", "項目数";
     /// Column of the sum of all.

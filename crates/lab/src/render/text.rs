@@ -79,7 +79,7 @@ pub fn step(out: &mut dyn Write, number: usize, step: &Step, look: &Look) -> fmt
     let values: [(&str, &dyn fmt::Display); 2] = [("n", &number), ("title", &title)];
     writeln!(out, "\n{}", look.heading(&texts::STEP.fill(look.lang, &values)))?;
     let mut follows = false;
-    for part in &step.parts {
+    for part in step.parts.iter().filter(|part| !matches!(part, Part::Samples(_))) {
         // Lines of what was done belong together.
         let is_line = matches!(part, Part::Did(_));
         if !(is_line && follows) {
@@ -167,14 +167,22 @@ fn parameters(out: &mut dyn Write, info: &Info, look: &Look) -> fmt::Result {
             "" => String::new(),
             usual => texts::USUAL.fill(lang, &[("value", &usual)]),
         };
-        vec![
-            Cell::new(format!("  --{}{value}", param.name)),
-            Cell::new(help),
-            Cell::new(usual).paint(Paint::Faint),
-        ]
+        [format!("  --{}{value}", param.name), help.to_owned(), usual]
     };
-    let rows: Vec<Vec<Cell>> = info.params.iter().map(row).collect();
-    write_table(out, &[Align::Left, Align::Left, Align::Left], &rows, look.style, Some(look.columns))
+    let rows: Vec<[String; 3]> = info.params.iter().map(row).collect();
+    let widest = |index: usize| {
+        rows.iter().filter_map(|row| row.get(index)).map(|text| width(text)).max().unwrap_or(0)
+    };
+    // Two blanks before each of the other columns.
+    let room = look.columns.saturating_sub(4 + widest(0) + widest(2)).max(24);
+    let mut folded: Vec<Vec<Cell>> = Vec::new();
+    for [name, help, usual] in rows {
+        let mut lines = wrap(&help, room).into_iter();
+        let first = lines.next().unwrap_or_default();
+        folded.push(vec![Cell::new(name), Cell::new(first), Cell::new(usual).paint(Paint::Faint)]);
+        folded.extend(lines.map(|line| vec![Cell::new(""), Cell::new(line), Cell::new("")]));
+    }
+    write_table(out, &[Align::Left, Align::Left, Align::Left], &folded, look.style, Some(look.columns))
 }
 
 pub(super) fn warning(out: &mut dyn Write, text: &str, look: &Look) -> fmt::Result {
@@ -215,14 +223,21 @@ fn did_part(out: &mut dyn Write, did: &DidPart, look: &Look) -> fmt::Result {
         }
         None => did.what.clone(),
     };
+    let mut what = format!("{INDENT}{what}");
+    if width(&what) > look.columns {
+        // A long call goes on below, further in.
+        let lines = wrap(&what, look.columns.saturating_sub(2 * INDENT.len()));
+        what = format!("{INDENT}{}", lines.join(&format!("\n{INDENT}{INDENT}")));
+    }
     let (result, paint) = match &did.result {
-        Ok(text) if text.is_empty() => return writeln!(out, "{INDENT}{what}"),
+        Ok(text) if text.is_empty() => return writeln!(out, "{what}"),
         Ok(text) => (text.clone(), Paint::Added),
         Err(errno) => (vmatlas_sys::errno_name(*errno).unwrap_or("?").to_owned(), Paint::Failed),
     };
-    let fits = INDENT.len() + width(&what) + 3 + width(&result) <= look.columns;
+    let last = what.lines().last().map_or(0, width);
+    let fits = last + 3 + width(&result) <= look.columns;
     let between = if fits { " ".to_owned() } else { format!("\n{INDENT}{INDENT}") };
-    writeln!(out, "{INDENT}{what}{between}= {}", look.style.paint(paint, &result))
+    writeln!(out, "{what}{between}= {}", look.style.paint(paint, &result))
 }
 
 fn sums_part(out: &mut dyn Write, sums: &[(&'static str, u64, Bytes, Bytes)], look: &Look) -> fmt::Result {
@@ -329,8 +344,13 @@ pub(super) fn facts(out: &mut dyn Write, facts: &[Fact], look: &Look) -> fmt::Re
     }
     let aligns = [Align::Left, Align::Right, Align::Right, Align::Left];
     write_table(out, &aligns, &rows, look.style, Some(look.columns))?;
-    for (why, ids) in reasons(facts, lang) {
-        let text = texts::BECAUSE.fill(lang, &[("id", &ids.join(", ")), ("why", &why)]);
+    let reasons = reasons(facts, lang);
+    for (why, ids) in &reasons {
+        // One reason belongs to every fact with that sign; several are told apart by the facts' names.
+        let text = match reasons.len() {
+            1 => format!("· {why}"),
+            _ => texts::BECAUSE.fill(lang, &[("id", &ids.join(", ")), ("why", why)]),
+        };
         for line in wrap(&text, look.columns.saturating_sub(2).max(24)) {
             writeln!(out, "  {}", look.style.paint(Paint::Faint, &line))?;
         }

@@ -24,7 +24,7 @@ vmatlas_view::texts! {
         "それぞれに 1 バイトずつ書き込みます。ここで初めてカーネルがページフレームを割り当てます。";
     /// Step 3.
     TOUCH_NOTE_READ: "One byte of each is read (writing is not allowed). Reading untouched anonymous memory gives the shared zero page, which costs nothing.",
-        "それぞれから 1 バイトずつ読みます (書き込みは許されていません)。触れていない無名メモリを読むと共有のゼロページが見えるだけで、物理メモリは使いません。";
+        "それぞれから 1 バイトずつ読みます (書き込みは許されていません)。まだ触れていない無名のメモリなら、読んでも共用のゼロページが見えるだけで、物理メモリは使いません。";
     /// Step 3, the access is refused.
     TOUCH_KILLED: "The access was not allowed, and the kernel ended the process: {how}.", "許されていないアクセスなので、カーネルがプロセスを終了させました: {how}。";
     /// A size.
@@ -55,9 +55,9 @@ vmatlas_view::texts! {
     WHY_OFFSET: "The offset must be a multiple of the page size.", "オフセットはページサイズの倍数でなければなりません。";
     /// Why refused.
     WHY_TYPE: "Exactly one of MAP_SHARED, MAP_PRIVATE and MAP_SHARED_VALIDATE must be given.",
-        "MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE のどれか 1 つを指定しなければなりません。";
+        "MAP_SHARED、MAP_PRIVATE、MAP_SHARED_VALIDATE のどれか 1 つを指定しなければなりません。";
     /// Why refused.
-    WHY_NO_FILE: "Without MAP_ANONYMOUS a file descriptor is needed.", "MAP_ANONYMOUS なしではファイルディスクリプタが必要です。";
+    WHY_NO_FILE: "Without MAP_ANONYMOUS a file descriptor is needed.", "MAP_ANONYMOUS なしではファイルディスクリプターが必要です。";
     /// Why refused.
     WHY_TOO_LARGE: "The address space of a process ends at 128 TiB.", "プロセスの仮想アドレス空間は 128 TiB までです。";
     /// Why refused.
@@ -94,7 +94,7 @@ vmatlas_view::texts! {
     /// Why refused.
     WHY_ACCESS: "The file was not opened for what the mapping asks.", "ファイルがこのマッピングに必要なモードで開かれていません。";
     /// Why refused.
-    WHY_PERMISSION: "A seal, a mount option or a missing privilege forbids it.", "封印、マウントオプション、または権限の不足により禁じられています。";
+    WHY_PERMISSION: "A seal, a mount option or a missing privilege forbids it.", "ファイルシール、マウントオプション、または権限の不足により禁じられています。";
     /// Why refused.
     WHY_EXISTS: "Something is mapped there already.", "そのアドレスにはすでに何かがマップされています。";
     /// Why refused.
@@ -107,7 +107,7 @@ vmatlas_view::texts! {
     /// No prediction.
     READS_DECIDE: "read pages may be the shared zero page, or the file's own", "読んだページはゼロページやファイルのページかもしれないため";
     /// Fact.
-    FACT_OUTCOME: "the call ends as expected", "呼び出しの結果";
+    FACT_OUTCOME: "the call ends as expected", "呼び出しの結果 (success は成功)";
     /// Fact.
     FACT_ALIGNED: "the address is a multiple of the page size", "アドレスはページサイズの倍数";
     /// Fact.
