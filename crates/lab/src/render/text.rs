@@ -79,7 +79,8 @@ pub fn step(out: &mut dyn Write, number: usize, step: &Step, look: &Look) -> fmt
     let values: [(&str, &dyn fmt::Display); 2] = [("n", &number), ("title", &title)];
     writeln!(out, "\n{}", look.heading(&texts::STEP.fill(look.lang, &values)))?;
     let mut follows = false;
-    for part in &step.parts {
+    // The chart shows the samples.
+    for part in step.parts.iter().filter(|part| !matches!(part, Part::Samples(_))) {
         // Lines of what was done belong together.
         let is_line = matches!(part, Part::Did(_));
         if !(is_line && follows) {
@@ -102,7 +103,6 @@ pub(super) fn part(out: &mut dyn Write, part: &Part, look: &Look) -> fmt::Result
         Part::Did(did) => did_part(out, did, look),
         Part::Sums(sums) => sums_part(out, sums, look),
         Part::Sizes(sizes) => sizes_part(out, sizes, look),
-        // The chart shows them.
         Part::Samples(_) => Ok(()),
         Part::Table(table) => table_part(out, table, look),
     }
@@ -160,21 +160,24 @@ fn parameters(out: &mut dyn Write, info: &Info, look: &Look) -> fmt::Result {
         return Ok(());
     }
     writeln!(out, "\n{}", look.heading(texts::PARAMS.get(lang)))?;
-    let row = |param: &Param| {
+    let option = |param: &Param| {
         let value = param.value_name().map(|name| format!(" {name}")).unwrap_or_default();
-        let help = info.section(&format!("param {}", param.name), lang);
-        let usual = match param.usual {
-            "" => String::new(),
-            usual => texts::USUAL.fill(lang, &[("value", &usual)]),
-        };
-        vec![
-            Cell::new(format!("  --{}{value}", param.name)),
-            Cell::new(help),
-            Cell::new(usual).paint(Paint::Faint),
-        ]
+        format!("  --{}{value}", param.name)
     };
-    let rows: Vec<Vec<Cell>> = info.params.iter().map(row).collect();
-    write_table(out, &[Align::Left, Align::Left, Align::Left], &rows, look.style, Some(look.columns))
+    let options: Vec<String> = info.params.iter().map(option).collect();
+    let room =
+        look.columns.min(PROSE).saturating_sub(options.iter().map(|o| width(o)).max().unwrap_or(0) + 2);
+    let mut rows = Vec::new();
+    for (param, option) in info.params.iter().zip(options) {
+        let mut help = info.section(&format!("param {}", param.name), lang).to_owned();
+        if !param.usual.is_empty() {
+            help.push_str(&texts::USUAL.fill(lang, &[("value", &param.usual)]));
+        }
+        let mut lines = wrap(&help, room.max(24)).into_iter();
+        rows.push(vec![Cell::new(option), Cell::new(lines.next().unwrap_or_default())]);
+        rows.extend(lines.map(|line| vec![Cell::new(""), Cell::new(line)]));
+    }
+    write_table(out, &[Align::Left, Align::Left], &rows, look.style, Some(look.columns))
 }
 
 pub(super) fn warning(out: &mut dyn Write, text: &str, look: &Look) -> fmt::Result {
@@ -215,13 +218,19 @@ fn did_part(out: &mut dyn Write, did: &DidPart, look: &Look) -> fmt::Result {
         }
         None => did.what.clone(),
     };
+    // Lines after the first begin further in, so that each call begins where it can be seen.
+    let next = format!("\n{INDENT}{INDENT}");
+    let what = match INDENT.len() + width(&what) <= look.columns {
+        true => what,
+        false => wrap(&what, look.columns.saturating_sub(2 * INDENT.len()).max(24)).join(&next),
+    };
     let (result, paint) = match &did.result {
         Ok(text) if text.is_empty() => return writeln!(out, "{INDENT}{what}"),
         Ok(text) => (text.clone(), Paint::Added),
         Err(errno) => (vmatlas_sys::errno_name(*errno).unwrap_or("?").to_owned(), Paint::Failed),
     };
-    let fits = INDENT.len() + width(&what) + 3 + width(&result) <= look.columns;
-    let between = if fits { " ".to_owned() } else { format!("\n{INDENT}{INDENT}") };
+    let used = what.rsplit_once('\n').map_or(INDENT.len() + width(&what), |(_, last)| width(last));
+    let between = if used + 3 + width(&result) <= look.columns { " " } else { next.as_str() };
     writeln!(out, "{INDENT}{what}{between}= {}", look.style.paint(paint, &result))
 }
 
@@ -329,8 +338,11 @@ pub(super) fn facts(out: &mut dyn Write, facts: &[Fact], look: &Look) -> fmt::Re
     }
     let aligns = [Align::Left, Align::Right, Align::Right, Align::Left];
     write_table(out, &aligns, &rows, look.style, Some(look.columns))?;
-    for (why, ids) in reasons(facts, lang) {
-        let text = texts::BECAUSE.fill(lang, &[("id", &ids.join(", ")), ("why", &why)]);
+    let reasons = reasons(facts, lang);
+    for (why, ids) in &reasons {
+        // A reason alone belongs to every line that is open.
+        let id = if reasons.len() == 1 { "·".to_owned() } else { ids.join(", ") };
+        let text = texts::BECAUSE.fill(lang, &[("id", &id), ("why", why)]);
         for line in wrap(&text, look.columns.saturating_sub(2).max(24)) {
             writeln!(out, "  {}", look.style.paint(Paint::Faint, &line))?;
         }

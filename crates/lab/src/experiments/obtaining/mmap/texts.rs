@@ -6,7 +6,7 @@ vmatlas_view::texts! {
     /// Step 0.
     AT_EXEC: "The map at exec, before the program's first instruction", "exec 直後 (最初の命令の前) のメモリマップ";
     /// Step 0.
-    SINCE: "What its loader and runtime obtained since then, call by call:", "その後、ローダーとランタイムが獲得したもの (システムコールごと):";
+    SINCE: "What its loader and runtime obtained since then, call by call (mmap unmaps what it puts another mapping in place of):", "その後、ローダーとランタイムが獲得したもの (システムコールごと):";
     /// Step 0, no tracer.
     NO_START: "What the process was given at exec only our tracer sees.", "exec 直後のメモリマップは、自前のトレーサーがないと見えません。";
     /// Step 0.
@@ -20,7 +20,7 @@ vmatlas_view::texts! {
     /// Step 3.
     STEP_TOUCH: "touching {n} pages", "{n} ページに触れる";
     /// Step 3.
-    TOUCH_NOTE_WRITE: "One byte is written to each of them. Only now does the kernel give page frames.",
+    TOUCH_NOTE_WRITE: "One byte is written to each of them. Only now does the kernel give page frames: pieces of physical memory, each as large as a page.",
         "それぞれに 1 バイトずつ書き込みます。ここで初めてカーネルがページフレームを割り当てます。";
     /// Step 3.
     TOUCH_NOTE_READ: "One byte of each is read (writing is not allowed). Reading untouched anonymous memory gives the shared zero page, which costs nothing.",
