@@ -341,8 +341,10 @@ pub(super) fn facts(out: &mut dyn Write, facts: &[Fact], look: &Look) -> fmt::Re
     let reasons = reasons(facts, lang);
     for (why, ids) in &reasons {
         // A reason alone belongs to every line that is open.
-        let id = if reasons.len() == 1 { "·".to_owned() } else { ids.join(", ") };
-        let text = texts::BECAUSE.fill(lang, &[("id", &id), ("why", why)]);
+        let text = match reasons.len() {
+            1 => format!("· {why}"),
+            _ => texts::BECAUSE.fill(lang, &[("id", &ids.join(", ")), ("why", why)]),
+        };
         for line in wrap(&text, look.columns.saturating_sub(2).max(24)) {
             writeln!(out, "  {}", look.style.paint(Paint::Faint, &line))?;
         }
