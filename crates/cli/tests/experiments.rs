@@ -150,6 +150,15 @@ fn experiments_are_recorded() {
     }
 }
 
+/// Checks that a help shows no place for a value that only a run can fill.
+#[test]
+fn helps_have_no_open_values() {
+    for name in names() {
+        let help = String::from_utf8(lab(&[&name, "--help"]).stdout).unwrap();
+        assert!(help.contains("Try next:") && !help.contains('{'), "{name}: {help}");
+    }
+}
+
 /// Checks that pictures are SVG, and that a handout names its picture.
 #[test]
 fn pictures_and_handouts_go_together() {

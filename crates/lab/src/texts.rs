@@ -37,7 +37,7 @@ vmatlas_view::texts! {
     /// Heading: the program.
     PROGRAM: "The same by hand, in C", "同じ実験を C で";
     /// Where the subject is.
-    SUBJECT: "The experiment happens in a process of its own, PID {pid}. Look at it from another terminal:",
+    SUBJECT: "The experiment happens in a process of its own, its subject: PID {pid}. Look at it from another terminal:",
         "実験は専用のプロセス (PID {pid}) の中で行います。別の端末から観察できます:";
     /// Column of facts.
     FACT: "FACT", "項目";
@@ -175,8 +175,8 @@ vmatlas_view::texts! {
     LIST_MORE_WITH: "more with: {what}", "さらに詳しく見るには: {what}";
     /// Heading: parameters.
     PARAMS: "What you can change", "変えられる値";
-    /// The usual value.
-    USUAL: "usually {value}", "通常は {value}";
+    /// The usual value, behind the meaning of a parameter.
+    USUAL: " [usually {value}]", " [通常は {value}]";
     /// Heading: quiz.
     QUIZ: "Quiz", "クイズ";
     /// A question.

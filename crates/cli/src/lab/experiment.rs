@@ -66,12 +66,15 @@ impl Subcommand for Chosen {
     }
 }
 
+/// The question, with what is usual in place of parameters, and what to try. A question that needs what only a run
+/// knows is left out.
 fn notes(info: &'static Info) -> String {
-    format!(
-        "{}\n\nTry next:\n{}",
-        info.section("question", Lang::En),
-        info.section("next", Lang::En).replace('`', "")
-    )
+    let mut question = info.section("question", Lang::En).to_owned();
+    for param in info.params {
+        question = question.replace(&format!("{{{}}}", param.name), param.usual);
+    }
+    let question = if question.contains('{') { String::new() } else { question + "\n\n" };
+    format!("{question}Try next:\n{}", info.section("next", Lang::En).replace('`', ""))
 }
 
 fn option(info: &'static Info, param: &'static Param) -> Arg {

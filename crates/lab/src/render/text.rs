@@ -79,6 +79,7 @@ pub fn step(out: &mut dyn Write, number: usize, step: &Step, look: &Look) -> fmt
     let values: [(&str, &dyn fmt::Display); 2] = [("n", &number), ("title", &title)];
     writeln!(out, "\n{}", look.heading(&texts::STEP.fill(look.lang, &values)))?;
     let mut follows = false;
+    // The chart shows the samples.
     for part in step.parts.iter().filter(|part| !matches!(part, Part::Samples(_))) {
         // Lines of what was done belong together.
         let is_line = matches!(part, Part::Did(_));
@@ -102,7 +103,6 @@ pub(super) fn part(out: &mut dyn Write, part: &Part, look: &Look) -> fmt::Result
         Part::Did(did) => did_part(out, did, look),
         Part::Sums(sums) => sums_part(out, sums, look),
         Part::Sizes(sizes) => sizes_part(out, sizes, look),
-        // The chart shows them.
         Part::Samples(_) => Ok(()),
         Part::Table(table) => table_part(out, table, look),
     }
@@ -160,29 +160,24 @@ fn parameters(out: &mut dyn Write, info: &Info, look: &Look) -> fmt::Result {
         return Ok(());
     }
     writeln!(out, "\n{}", look.heading(texts::PARAMS.get(lang)))?;
-    let row = |param: &Param| {
+    let option = |param: &Param| {
         let value = param.value_name().map(|name| format!(" {name}")).unwrap_or_default();
-        let help = info.section(&format!("param {}", param.name), lang);
-        let usual = match param.usual {
-            "" => String::new(),
-            usual => texts::USUAL.fill(lang, &[("value", &usual)]),
-        };
-        [format!("  --{}{value}", param.name), help.to_owned(), usual]
+        format!("  --{}{value}", param.name)
     };
-    let rows: Vec<[String; 3]> = info.params.iter().map(row).collect();
-    let widest = |index: usize| {
-        rows.iter().filter_map(|row| row.get(index)).map(|text| width(text)).max().unwrap_or(0)
-    };
-    // Two blanks before each of the other columns.
-    let room = look.columns.saturating_sub(4 + widest(0) + widest(2)).max(24);
-    let mut folded: Vec<Vec<Cell>> = Vec::new();
-    for [name, help, usual] in rows {
-        let mut lines = wrap(&help, room).into_iter();
-        let first = lines.next().unwrap_or_default();
-        folded.push(vec![Cell::new(name), Cell::new(first), Cell::new(usual).paint(Paint::Faint)]);
-        folded.extend(lines.map(|line| vec![Cell::new(""), Cell::new(line), Cell::new("")]));
+    let options: Vec<String> = info.params.iter().map(option).collect();
+    let room =
+        look.columns.min(PROSE).saturating_sub(options.iter().map(|o| width(o)).max().unwrap_or(0) + 2);
+    let mut rows = Vec::new();
+    for (param, option) in info.params.iter().zip(options) {
+        let mut help = info.section(&format!("param {}", param.name), lang).to_owned();
+        if !param.usual.is_empty() {
+            help.push_str(&texts::USUAL.fill(lang, &[("value", &param.usual)]));
+        }
+        let mut lines = wrap(&help, room.max(24)).into_iter();
+        rows.push(vec![Cell::new(option), Cell::new(lines.next().unwrap_or_default())]);
+        rows.extend(lines.map(|line| vec![Cell::new(""), Cell::new(line)]));
     }
-    write_table(out, &[Align::Left, Align::Left, Align::Left], &folded, look.style, Some(look.columns))
+    write_table(out, &[Align::Left, Align::Left], &rows, look.style, Some(look.columns))
 }
 
 pub(super) fn warning(out: &mut dyn Write, text: &str, look: &Look) -> fmt::Result {
@@ -223,21 +218,20 @@ fn did_part(out: &mut dyn Write, did: &DidPart, look: &Look) -> fmt::Result {
         }
         None => did.what.clone(),
     };
-    let mut what = format!("{INDENT}{what}");
-    if width(&what) > look.columns {
-        // A long call goes on below, further in.
-        let lines = wrap(&what, look.columns.saturating_sub(2 * INDENT.len()));
-        what = format!("{INDENT}{}", lines.join(&format!("\n{INDENT}{INDENT}")));
-    }
+    // Lines after the first begin further in, so that each call begins where it can be seen.
+    let next = format!("\n{INDENT}{INDENT}");
+    let what = match INDENT.len() + width(&what) <= look.columns {
+        true => what,
+        false => wrap(&what, look.columns.saturating_sub(2 * INDENT.len()).max(24)).join(&next),
+    };
     let (result, paint) = match &did.result {
         Ok(text) if text.is_empty() => return writeln!(out, "{what}"),
         Ok(text) => (text.clone(), Paint::Added),
         Err(errno) => (vmatlas_sys::errno_name(*errno).unwrap_or("?").to_owned(), Paint::Failed),
     };
-    let last = what.lines().last().map_or(0, width);
-    let fits = last + 3 + width(&result) <= look.columns;
-    let between = if fits { " ".to_owned() } else { format!("\n{INDENT}{INDENT}") };
-    writeln!(out, "{what}{between}= {}", look.style.paint(paint, &result))
+    let used = what.rsplit_once('\n').map_or(INDENT.len() + width(&what), |(_, last)| width(last));
+    let between = if used + 3 + width(&result) <= look.columns { " " } else { next.as_str() };
+    writeln!(out, "{INDENT}{what}{between}= {}", look.style.paint(paint, &result))
 }
 
 fn sums_part(out: &mut dyn Write, sums: &[(&'static str, u64, Bytes, Bytes)], look: &Look) -> fmt::Result {
@@ -346,7 +340,7 @@ pub(super) fn facts(out: &mut dyn Write, facts: &[Fact], look: &Look) -> fmt::Re
     write_table(out, &aligns, &rows, look.style, Some(look.columns))?;
     let reasons = reasons(facts, lang);
     for (why, ids) in &reasons {
-        // One reason belongs to every fact with that sign; several are told apart by the facts' names.
+        // A reason alone belongs to every line that is open.
         let text = match reasons.len() {
             1 => format!("· {why}"),
             _ => texts::BECAUSE.fill(lang, &[("id", &ids.join(", ")), ("why", why)]),

@@ -8,8 +8,8 @@ use crate::table::{shorten, width};
 
 crate::texts! {
     /// What boxes are.
-    LEGEND: "one box = one VMA, one column = one page, below it its frame; * = changed",
-        "枠は 1 つの領域、列は 1 ページ、下の段はページフレーム。* は変化した部分";
+    LEGEND: "one box = one VMA (one line of the map), one column = one page, below it its frame (its piece of physical memory); * = the page in question",
+        "枠は 1 つの領域 (メモリマップの 1 行)、列は 1 ページ、下の段はそのページフレーム (物理メモリの一片)。* は注目するページ";
     /// What colours are.
     COLORS: "green: a frame of its own (darker: of a huge page); yellow: shared with another process; blue: the zero page; violet: a page of a file; orange: in swap",
         "緑: 専用のページフレーム (濃い緑: ヒュージページの一部)、黄: ほかのプロセスと共有、青: ゼロページ、紫: ファイルのページ、橙: スワップにある";

@@ -51,13 +51,13 @@ crate::texts! {
     BEFORE_NOTE: "What the kernel, the loader and the runtime gave the process. Only a part of it is in physical memory.",
         "カーネル・ローダー・ランタイムがプロセスに用意した領域です。物理メモリに載っているのはその一部だけです。";
     /// Under the second panel, nothing resident.
-    AFTER_NOTE: "The addresses may be used now, but no physical memory stands behind them: the figure of the talk, which shows it here already, skips this moment.",
+    AFTER_NOTE: "The addresses may be used now, but no physical memory stands behind them yet. Pictures of mmap often skip this moment and show it here already.",
         "アドレスは使えるようになりましたが、対応する物理メモリはまだありません。よく見る説明図では、この段階が省かれ、すでに物理メモリがあるように描かれています。";
     /// Under the second panel, where the call itself brought the pages in.
     POPULATED_NOTE: "MAP_POPULATE or MAP_LOCKED made the kernel provide the pages within the call.",
         "MAP_POPULATE や MAP_LOCKED が指定されたので、カーネルは呼び出しの中で物理メモリを割り当てました。";
     /// Under the third panel.
-    TOUCH_NOTE: "Each page got a frame when it was touched: now it looks as in the talk, for the touched pages.",
+    TOUCH_NOTE: "Each page got a frame when it was touched: now it looks as in those pictures, for the touched pages.",
         "触れたページごとに物理メモリ (ページフレーム) が割り当てられました。触れたページについては、よく見る説明図のとおりになりました。";
     /// Under the third panel, when touching gave no frames.
     NO_FRAME_NOTE: "The pages were touched, but none needed a frame of its own.",

@@ -16,7 +16,7 @@ use crate::subject::Subject;
 use crate::texts as shared;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use vmatlas_event::{Addr, AddrRange, Bytes, Errno, Op, Outcome};
+use vmatlas_event::{Addr, AddrRange, Bytes, Errno, MapFlags, Op, Outcome};
 use vmatlas_model::PageChange;
 use vmatlas_sys::mem::{MmapArgs, Touch};
 use vmatlas_view::picture::talk::{Moment, NewArea, Panel, Talk, blocks};
@@ -273,10 +273,15 @@ fn touching(
     let signal = predict::signal(args, pages, Setting { machine: &report.machine, before, file });
     let reads_only = args.prot.0 & 3 == 1;
     let how = if reads_only { Touch::Read } else { Touch::Write };
-    let note = if reads_only { texts::TOUCH_NOTE_READ } else { texts::TOUCH_NOTE_WRITE };
+    let note = match (reads_only, args.prot.0 & 2) {
+        (true, _) if !args.flags.has(MapFlags::ANONYMOUS) => texts::TOUCH_NOTE_READ_FILE,
+        (true, _) => texts::TOUCH_NOTE_READ,
+        (false, 0) => texts::TOUCH_NOTE_REFUSED,
+        (false, _) => texts::TOUCH_NOTE_WRITE,
+    };
     let was = pages_of(subject.process(), &before.rows, area)?;
     let mut parts = vec![Part::Para(Say::new(note))];
-    let title = Say::new(texts::STEP_TOUCH).with("n", pages);
+    let title = Say::new(if pages == 1 { texts::STEP_TOUCH_ONE } else { texts::STEP_TOUCH }).with("n", pages);
     let touched = match subject.touch(area, 0, pages, how) {
         Err(ending) => {
             let how = match ending {

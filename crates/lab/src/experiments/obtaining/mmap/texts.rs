@@ -6,7 +6,7 @@ vmatlas_view::texts! {
     /// Step 0.
     AT_EXEC: "The map at exec, before the program's first instruction", "exec 直後 (最初の命令の前) のメモリマップ";
     /// Step 0.
-    SINCE: "What its loader and runtime obtained since then, call by call:", "その後、ローダーとランタイムが獲得したもの (システムコールごと):";
+    SINCE: "What its loader and runtime obtained since then, call by call (mmap unmaps what it puts another mapping in place of):", "その後、ローダーとランタイムが獲得したもの (システムコールごと):";
     /// Step 0, no tracer.
     NO_START: "What the process was given at exec only our tracer sees.", "exec 直後のメモリマップは、自前のトレーサーがないと見えません。";
     /// Step 0.
@@ -19,14 +19,22 @@ vmatlas_view::texts! {
     ONE_BYTE_NOTE: "Memory comes in pages: whoever asks for one byte gets {page}.", "メモリはページ単位です。1 バイトを要求しても {page} が割り当てられます。";
     /// Step 3.
     STEP_TOUCH: "touching {n} pages", "{n} ページに触れる";
+    /// Step 3, a single page.
+    STEP_TOUCH_ONE: "touching {n} page", "{n} ページに触れる";
+    /// Step 3, where the protection is in the way.
+    TOUCH_NOTE_REFUSED: "One byte is to be written to each of them, but the protection (prot) does not allow it.",
+        "それぞれに 1 バイトずつ書き込もうとしますが、保護属性 (prot) はそれを許していません。";
     /// Step 3.
-    TOUCH_NOTE_WRITE: "One byte is written to each of them. Only now does the kernel give page frames.",
+    TOUCH_NOTE_WRITE: "One byte is written to each of them. Only now does the kernel give page frames: pieces of physical memory, each as large as a page.",
         "それぞれに 1 バイトずつ書き込みます。ここで初めてカーネルがページフレームを割り当てます。";
     /// Step 3.
     TOUCH_NOTE_READ: "One byte of each is read (writing is not allowed). Reading untouched anonymous memory gives the shared zero page, which costs nothing.",
         "それぞれから 1 バイトずつ読みます (書き込みは許されていません)。まだ触れていない無名のメモリなら、読んでも共用のゼロページが見えるだけで、物理メモリは使いません。";
+    /// Step 3, a file that may not be written.
+    TOUCH_NOTE_READ_FILE: "One byte of each is read (writing is not allowed): pages of the file, out of the kernel's page cache.",
+        "それぞれから 1 バイトずつ読みます (書き込みは許されていません)。読むのは、カーネルのページキャッシュにあるファイルのページです。";
     /// Step 3, the access is refused.
-    TOUCH_KILLED: "The access was not allowed, and the kernel ended the process: {how}.", "許されていないアクセスなので、カーネルがプロセスを終了させました: {how}。";
+    TOUCH_KILLED: "The access failed, and the kernel ended the process: {how}.", "アクセスは失敗し、カーネルがプロセスを終了させました: {how}。";
     /// A size.
     TOUCHED: "touched", "触れたサイズ";
     /// Argument meaning.
