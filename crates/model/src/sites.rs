@@ -170,7 +170,7 @@ impl Sites {
         resident: &dyn Fn(AddrRange) -> Option<Bytes>,
     ) -> BTreeMap<Site, SiteSum> {
         let mut mapped: BTreeMap<Site, (u64, Option<u64>)> = BTreeMap::new();
-        for row in space.vmas().filter(|row| is_vma(row)) {
+        for row in space.vmas().filter(is_vma) {
             let mut parts: BTreeMap<Site, u64> = BTreeMap::new();
             for origin in space.origins_in(row.range) {
                 let len = origin.range.intersect(row.range).map_or(0, |range| range.len().0);
@@ -203,7 +203,7 @@ impl Sites {
         }
         // Those of the parent at the fork, and of what the beginning of a damaged recording would tell.
         let counted: i64 = self.sums.values().map(|sum| sum.vmas).sum();
-        let inherited = space.vmas().filter(|row| is_vma(row)).count() as i64 - counted;
+        let inherited = space.vmas().filter(is_vma).count() as i64 - counted;
         if inherited != 0 {
             self.sums.entry(Site::Found(SnapshotReason::Fork)).or_default().vmas += inherited;
         }
@@ -213,7 +213,7 @@ impl Sites {
 
 /// How many of these are VMAs: `[vsyscall]` is none.
 fn vmas_in(rows: &[VmaRow]) -> i64 {
-    rows.iter().filter(|row| is_vma(row)).count() as i64
+    rows.iter().filter(is_vma).count() as i64
 }
 
 #[cfg(test)]

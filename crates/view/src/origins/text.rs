@@ -201,7 +201,7 @@ impl OriginsView {
 /// The first line of a stack alone.
 fn innermost(stack: &ShownStack, line: &LineOptions) -> String {
     let mut text = String::new();
-    let plain = LineOptions { style: crate::Style::default(), columns: None, ..line.clone() };
+    let plain = LineOptions { style: crate::Style::default(), columns: None, ..*line };
     let frames = stack.frames.iter().take(1).cloned().collect();
     let first = ShownStack { frames, end: vmatlas_event::StackEnd::Start };
     push_lines(&mut text, &first, 0, &plain);
