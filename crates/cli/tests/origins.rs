@@ -1,5 +1,7 @@
 //! `vmatlas origins`, from outside: sums of recorded programs against the map they are sums of.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
