@@ -1,6 +1,7 @@
 //! `vmatlas origins`, from outside: sums of recorded programs against the map they are sums of.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![expect(clippy::unwrap_used, reason = "a test binary")]
+#![forbid(unsafe_code)]
 
 use serde_json::Value;
 use std::path::Path;
