@@ -21,9 +21,9 @@ use vmatlas_view::export::{self, Place, Profile, Sample, Unit, Weight};
 enum Format {
     /// A line for each stack, for flamegraph.pl, inferno and speedscope
     Collapsed,
-    /// https://www.speedscope.app
+    /// <https://www.speedscope.app>
     Speedscope,
-    /// https://profiler.firefox.com
+    /// <https://profiler.firefox.com>
     Firefox,
     /// go tool pprof, Pyroscope, Parca; gzipped
     Pprof,

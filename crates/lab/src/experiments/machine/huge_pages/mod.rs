@@ -1,7 +1,8 @@
 //! Transparent huge pages: one fault brings 2 MiB where that was asked for, and what breaks such a page up.
 
+mod pages;
+
 use crate::cleanup::Cleanup;
-use crate::command::Reply;
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
 use crate::info::{Info, Need, Setup};
@@ -12,8 +13,11 @@ use crate::report::Report;
 use crate::say::Word;
 use crate::settings::{Param, Takes};
 use crate::squares::part_of;
+use pages::{
+    Brings, COLLAPSE, DONTNEED, HUGEPAGE, NOHUGEPAGE, USUAL, advise, aligned, between, bytes, huge,
+    huge_fact, of_process, told,
+};
 use vmatlas_event::{Addr, AddrRange, Bytes};
-use vmatlas_proc::parse::smaps::Field;
 use vmatlas_sys::mem::Touch;
 
 /// What is known of it before it is made.
@@ -24,12 +28,6 @@ pub(crate) static INFO: Info = Info::new("huge-pages", (include_str!("en.md"), i
 /// The setting of the machine, changed for as long as the experiment takes.
 const MODE: Param = Param { name: "mode", takes: Takes::Word(&["always", "madvise", "never"]), usual: "" };
 const ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
-const DONTNEED: u64 = 4;
-const HUGEPAGE: u64 = 14;
-const NOHUGEPAGE: u64 = 15;
-const COLLAPSE: u64 = 25;
-/// Where the kernel does not tell the size of a huge page, since it has none.
-const USUAL: u64 = 2 << 20;
 /// Pages that the advised area has before its first whole block, and behind its last. Three, since four could become a
 /// page of a size between.
 const EDGE: u64 = 3;
@@ -37,10 +35,6 @@ const EDGE: u64 = 3;
 const BLOCKS: u64 = 3;
 /// What must be available, with room, before whole huge pages are promised.
 const NEEDED: u64 = 64 << 20;
-
-/// What one fault brings, from this to that; equal where it is sure.
-#[derive(Clone, Copy)]
-struct Brings(u64, u64);
 
 fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     let mode = setup.settings.text("mode").map(|mode| |_: &str| mode.to_owned());
@@ -171,68 +165,4 @@ fn collapse(lab: &mut Lab<'_>, block: AddrRange, thp: &Thp, sure: bool) -> Resul
     };
     lab.fact("collapse", predicted, measured);
     Ok(())
-}
-
-/// The settings as they are for us, and so for the subject: a process may have switched huge pages off for itself and its
-/// children (PR_SET_THP_DISABLE).
-fn of_process(thp: &Thp) -> Thp {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let is_off = |line: &str| line.strip_prefix("THP_enabled:").is_some_and(|value| value.trim() == "0");
-    if status.lines().any(is_off) { Thp::default() } else { thp.clone() }
-}
-
-/// An area of one block that begins where a huge page can.
-fn aligned(lab: &mut Lab<'_>, whole: u64) -> Result<AddrRange, LabError> {
-    let all = lab.map(2 * whole, RW)?;
-    let first = all.start().0.next_multiple_of(whole) - all.start().0;
-    Ok(part_of(all, first / lab.page(), whole / lab.page()))
-}
-
-/// madvise(2).
-fn advise(lab: &mut Lab<'_>, range: AddrRange, advice: u64) -> Result<Reply, LabError> {
-    let (at, len) = (range.start(), range.len().0);
-    let name = match advice {
-        DONTNEED => "MADV_DONTNEED",
-        HUGEPAGE => "MADV_HUGEPAGE",
-        NOHUGEPAGE => "MADV_NOHUGEPAGE",
-        _ => "MADV_COLLAPSE",
-    };
-    lab.call("madvise", [at.0, len, advice, 0, 0, 0], format!("madvise({at}, {len}, {name})"))
-}
-
-/// What of the VMAs in a range is mapped by huge pages, as the kernel counts it.
-fn huge(lab: &Lab<'_>, range: AddrRange) -> Result<Option<Bytes>, LabError> {
-    lab.smaps(range, &[Field::AnonHugePages])
-}
-
-fn told(lab: &Lab<'_>, size: Option<Bytes>) -> Measured {
-    size.map_or_else(|| Measured::NotRead(lab.why("no-count")), |size| Measured::Is(Value::Bytes(size.0)))
-}
-
-/// The fact of how much is mapped by huge pages: `most` where whole ones came, nothing where smaller ones did.
-fn huge_fact(
-    lab: &mut Lab<'_>,
-    id: &'static str,
-    area: AddrRange,
-    brings: Brings,
-    most: u64,
-) -> Result<(), LabError> {
-    let whole = lab.report.machine.thp.whole.map_or(USUAL, |size| size.0);
-    let size = huge(lab, area)?;
-    let (least, most) = match brings {
-        Brings(least, _) if least == whole => (most, most),
-        Brings(_, largest) if largest == whole => (0, most),
-        Brings(..) => (0, 0),
-    };
-    let measured = told(lab, size);
-    lab.fact(id, bytes(least, most), measured);
-    Ok(())
-}
-
-fn bytes(least: u64, most: u64) -> Expected {
-    between(Value::Bytes(least), Value::Bytes(most))
-}
-
-fn between(least: Value, most: Value) -> Expected {
-    if least == most { Expected::Is(least) } else { Expected::Between(least, most) }
 }

@@ -1,5 +1,6 @@
 //! malloc: what it takes from brk and what from mmap, what it keeps of what is freed, and a second thread's arena.
 
+mod blocks;
 mod look;
 mod own;
 mod predict;
@@ -11,12 +12,11 @@ use crate::lab::Lab;
 use crate::report::Report;
 use crate::say::Say;
 use crate::settings::Param;
-use crate::squares::part_of;
 use crate::texts;
-use look::{OTHER_ARENA, heap, unknown};
-use own::{FREE, MALLOC, SLOTS, SMALL, THREAD};
+use look::{heap, unknown};
+use own::{FREE, MALLOC, SLOTS, SMALL};
 use predict::{Malloc, Place, STEP, chunk};
-use vmatlas_event::{Addr, AddrRange, Bytes};
+use vmatlas_event::Bytes;
 
 /// What is known of it before it is made.
 pub(crate) static INFO: Info = Info::new("malloc", (include_str!("en.md"), include_str!("ja.md")), make)
@@ -138,67 +138,6 @@ impl Work<'_> {
             });
             Ok(at)
         })
-    }
-
-    /// Blocks in the heap: freed in the middle of it, and at its end.
-    fn blocks(&mut self, model: &mut Malloc) -> Result<(), LabError> {
-        let page = self.lab.page();
-        let places = self.lab.step("blocks", |lab| {
-            let mut places = Vec::new();
-            for slot in 0..BLOCKS {
-                model.malloc(BLOCK);
-                let shown = format!("memset(p{slot} = malloc({BLOCK}), 1, {BLOCK})");
-                places.push(done(lab.own([MALLOC, slot, BLOCK, 1, 0], &shown)?, BLOCK)?);
-            }
-            lab.say("blocks");
-            Ok(places)
-        })?;
-        let back = model.free_all(BLOCKS * chunk(BLOCK));
-        let end = heap(&self.lab.after).end().0;
-        let shown = AddrRange::from_len(Addr(end.saturating_sub(back + SHOWN / 2 * page)), Bytes(0));
-        let shown = part_of(shown.unwrap_or(AddrRange::ALL), 0, SHOWN);
-        self.lab.draw("blocks", shown, &[], &[])?;
-
-        self.lab.step("middle", |lab| {
-            for slot in 0..BLOCKS - 1 {
-                free(lab, slot, format!("p{slot}"))?;
-            }
-            lab.say("middle");
-            Ok(())
-        })?;
-        self.shrank("middle", 0);
-        // The whole pages of the blocks that were freed.
-        let first = places.first().map_or(0, |at| at.next_multiple_of(page));
-        let last = places.last().map_or(0, |at| at / page * page);
-        let freed = AddrRange::new(Addr(first), Addr(last)).unwrap_or(shown);
-        let resident = self.lab.resident(freed)?;
-        self.seen("resident", Value::Bytes(freed.len().0), Some(Value::Bytes(resident.0)));
-        self.lab.draw("middle", shown, &[], &[])?;
-
-        self.lab.step("top", |lab| {
-            free(lab, BLOCKS - 1, format!("p{}", BLOCKS - 1))?;
-            lab.say(if back > 0 { "top" } else { "top-kept" });
-            Ok(())
-        })?;
-        self.shrank("top", back);
-        self.lab.draw("top", shown, &[], &[])
-    }
-
-    fn second_thread(&mut self) -> Result<(), LabError> {
-        let block = self.lab.step("thread", |lab| {
-            let shown = format!("/* a second thread */ p = malloc({SMALLS})");
-            let block = done(lab.own([THREAD, 0, SMALLS, 0, 0], &shown)?, SMALLS)?;
-            lab.set("addr", Addr(block));
-            lab.say("thread");
-            Ok(block)
-        })?;
-        let arena = AddrRange::from_len(Addr(block / ARENA * ARENA), Bytes(ARENA)).unwrap_or(AddrRange::ALL);
-        let parts = self.lab.after.rows.iter().filter_map(|row| row.range.intersect(arena));
-        let reserved: Bytes = parts.map(AddrRange::len).sum();
-        self.seen("arena", Value::Bytes(ARENA), Some(Value::Bytes(reserved.0)));
-        let other = self.header(block)?.map(|word| word & OTHER_ARENA != 0);
-        self.seen("other-arena", Value::Yes(true), other.map(Value::Yes));
-        Ok(())
     }
 }
 

@@ -1,8 +1,8 @@
 //! The statements of this experiment.
 
+use super::calling::{Made, mapped};
 use super::predict::{self, FileKind, SUCCESS, Why};
 use super::texts;
-use super::{Made, mapped};
 use crate::error::Ending;
 use crate::facts::{Expected, Fact, Measured, Value};
 use crate::report::Report;

@@ -13,7 +13,6 @@ use crate::squares::part_of;
 use crate::state::State;
 use crate::subject::Peer;
 use crate::{machine, randomised::Randomised, texts};
-use std::fs;
 use vmatlas_event::{AddrRange, Bytes, Pid};
 use vmatlas_proc::Process;
 use vmatlas_sys::mem::Touch;
@@ -86,7 +85,7 @@ fn make(mut setup: Setup<'_>) -> Result<Report, LabError> {
     let left = Lab::pages_in(child.process(), area)?.iter().filter(|seen| seen.present).count();
     lab.is("gone", Value::Pages(0), Value::Pages(left as u64));
     let is_open =
-        |child: &Peer, fd: u64| fs::symlink_metadata(format!("/proc/{}/fd/{fd}", child.pid())).is_ok();
+        |child: &Peer, fd: u64| std::fs::symlink_metadata(format!("/proc/{}/fd/{fd}", child.pid())).is_ok();
     lab.is("kept", Value::Yes(true), Value::Yes(is_open(&child, kept)));
     lab.is("closed", Value::Yes(true), Value::Yes(!is_open(&child, closed)));
     let new = program(&State::read(child.process())?);

@@ -1,19 +1,18 @@
 //! Address space layout randomisation: where everything is in each start, and how many bits of that are chosen at random.
 
+mod places;
+
 use crate::command::Command;
 use crate::error::LabError;
 use crate::facts::{Expected, Measured, Value};
 use crate::info::{Info, Setup};
 use crate::lab::Lab;
 use crate::randomised::{Bits, Randomised, certainly_seen};
-use crate::report::{Figure, Part, Report, TablePart};
-use crate::say::Say;
+use crate::report::{Figure, Report};
 use crate::settings::Param;
-use crate::state::State;
 use crate::subject::Peer;
+use places::{differing, figure, places, table};
 use std::collections::BTreeSet;
-use vmatlas_event::{Addr, AddrRange, VmaRow};
-use vmatlas_proc::Process;
 
 /// What is known of it before it is made.
 pub(crate) static INFO: Info =
@@ -142,42 +141,6 @@ fn start(lab: &mut Lab<'_>, child: &mut Peer, times: u64) -> Result<Vec<Places>,
     Ok(seen)
 }
 
-fn places(process: &Process) -> Result<Places, LabError> {
-    let rows = State::read(process)?.rows;
-    let special = |name: &[u8]| rows.iter().find(|row| row.special() == Some(name)).map(|row| row.range);
-    let files = || rows.iter().filter(|row| row.has_file());
-    let file = |row: &VmaRow| (row.dev, row.inode);
-    let (lowest, highest) = (files().next(), files().next_back());
-    // Of the file that is mapped highest: ld.so, which the kernel maps before all other libraries.
-    let loader = highest.filter(|row| Some(file(row)) != lowest.map(file));
-    let loader = loader.and_then(|last| files().find(|row| file(row) == file(last)));
-    let start = |range: AddrRange| range.start().0;
-    Ok([
-        lowest.map(|row| start(row.range)),
-        special(b"heap").map(start),
-        loader.map(|row| start(row.range)),
-        special(b"vdso").map(start),
-        special(b"stack").map(|range| range.end().0),
-    ])
-}
-
-fn label(lab: &Lab<'_>, name: &str) -> Say {
-    lab.words(lab.report.info.text(&format!("label {name}")))
-}
-
-/// The places of all starts, thing by thing.
-fn figure(lab: &Lab<'_>, seen: &[Places]) -> Vec<(Say, Vec<u64>)> {
-    let of = |index| seen.iter().filter_map(move |places| *places.get(index)?).collect();
-    PLACES.iter().enumerate().map(|(index, (name, _))| (label(lab, name), of(index))).collect()
-}
-
-fn table(lab: &mut Lab<'_>, lines: &[Places]) {
-    let heads = PLACES.into_iter().map(|(name, _)| label(lab, name)).collect();
-    let cell = |place: &Option<u64>| place.map_or_else(|| "-".to_owned(), |at| Addr(at).to_string());
-    let rows = lines.iter().map(|places| places.iter().map(cell).collect()).collect();
-    lab.show(Part::Table(TablePart { heads, rows }));
-}
-
 /// How many bits of a place are chosen at random, evenly and each for itself.
 fn bits_of(how: Randomised, name: &str, page: vmatlas_event::PageSize) -> Bits {
     match name {
@@ -187,12 +150,6 @@ fn bits_of(how: Randomised, name: &str, page: vmatlas_event::PageSize) -> Bits {
         "vdso" => how.map_bits.min(how.stack_bits.saturating_sub(UNEVEN)),
         _ => how.stack_bits,
     }
-}
-
-/// Bits that are not the same in all addresses.
-fn differing(all: &[u64]) -> u64 {
-    let first = all.first().copied().unwrap_or(0);
-    all.iter().fold(0, |bits, addr| bits | (addr ^ first)).count_ones().into()
 }
 
 /// Where a program that can be anywhere and has a loader begins without randomisation: at two thirds of the addresses (ELF_ET_DYN_BASE).
