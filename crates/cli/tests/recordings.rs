@@ -252,6 +252,17 @@ fn attach_records() {
     assert!(info["kinds"]["fork"]["count"].as_u64().unwrap() > 0, "{info}");
 }
 
+/// A log in which frames are their places alone: where the very files of a recording are on this machine, they give names.
+fn places(log: &str) -> String {
+    let place = |line: &str| -> Option<String> {
+        let Some(frame) = line.trim_start().strip_prefix("at ") else { return Some(line.to_owned()) };
+        let word = frame.rsplit(['(', ' ']).next()?.trim_end_matches(')');
+        // Inlined functions have no place of their own.
+        word.contains("+0x").then(|| format!("at {word}"))
+    };
+    log.lines().filter_map(place).collect::<Vec<_>>().join("\n")
+}
+
 /// Checks that recordings of each version of the format are read as they were when they were made, torn ones too.
 #[test]
 fn golden_recordings_are_read() {
@@ -267,7 +278,7 @@ fn golden_recordings_are_read() {
     for (name, damage) in made {
         let path = folder.join(name);
         let wanted = fs::read_to_string(folder.join(format!("{name}.log"))).unwrap();
-        assert_eq!(log(&path, &["--stacks"]), wanted, "{name}");
+        assert_eq!(places(&log(&path, &["--stacks"])), places(&wanted), "{name}");
         let info = info(&path);
         assert_eq!(info["recording"]["damage"].as_array().unwrap().len(), damage, "{info}");
         assert_eq!(info["recording"]["ended"], Value::Bool(damage == 0));

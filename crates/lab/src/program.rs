@@ -101,17 +101,14 @@ mod tests {
         let flat = |program: Program| program.source.split_whitespace().collect::<Vec<_>>().join(" ");
         let source = flat(Program::mmap(&args, None, 8));
         assert!(source.contains(
-            "mmap(NULL, 1073741824UL, PROT_READ | PROT_WRITE,\n                   MAP_PRIVATE | MAP_ANONYMOUS,\n                   -1, 0L)"
+            "mmap(NULL, 1073741824UL, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L)"
         ));
         let args = MmapArgs { prot: ProtArg(0), flags: MapFlags(2 | 1 << 40), ..args };
         let source = flat(Program::mmap(&args, Some(b"/tmp/a\"\n??/"), 0));
         assert!(source.contains("open(\"/tmp/a\\\"\\012\\077\\077/\", O_RDONLY)"), "{source}");
-        assert!(source.contains("PROT_NONE,\n                   MAP_PRIVATE | 0x10000000000"), "{source}");
+        assert!(source.contains("PROT_NONE, MAP_PRIVATE | 0x10000000000"), "{source}");
         let args = MmapArgs { prot: ProtArg(9), flags: MapFlags(0x68), ..args };
-        let source = Program::mmap(&args, None, 0).source;
-        assert!(
-            source.contains("PROT_READ | 0x8,\n                   MAP_ANONYMOUS | MAP_32BIT | 0x8,"),
-            "{source}"
-        );
+        let source = flat(Program::mmap(&args, None, 0));
+        assert!(source.contains("PROT_READ | 0x8, MAP_ANONYMOUS | MAP_32BIT | 0x8,"), "{source}");
     }
 }
