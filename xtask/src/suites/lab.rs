@@ -12,12 +12,13 @@ const MARK: &str = "vmatlas-lab ";
 
 pub(super) fn run(watch: &Watch) -> Result<()> {
     need("linux.uml", "user-mode-linux")?;
+    // Not over /tmp: the tree, and so vmatlas, may lie there.
     let init = watch.folder.join("init-lab.sh");
     let script = format!(
         "#!/bin/sh\n\
-         mount -t proc proc /proc; mount -t tmpfs tmp /tmp\n\
+         mount -t proc proc /proc; mount -t tmpfs tmp /mnt; export TMPDIR=/mnt\n\
          exec > /dev/console 2>&1\n\
-         {} lab --all --json > /tmp/all; echo \"{MARK}$(cat /tmp/all)\"\n\
+         {} lab --all --json > /mnt/all; echo \"{MARK}$(cat /mnt/all)\"\n\
          echo o > /proc/sysrq-trigger; sleep 5\n",
         watch.vmatlas.display(),
     );
