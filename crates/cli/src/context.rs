@@ -4,7 +4,9 @@ use clap::ValueEnum;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use vmatlas_event::MonoNs;
 use vmatlas_proc::ProcRoot;
+use vmatlas_view::run::LineOptions;
 use vmatlas_view::{Lang, Style};
 
 /// When to colour.
@@ -76,6 +78,18 @@ impl Context {
     /// The width of the terminal this stream goes to; `None` when it is none.
     pub(crate) fn columns(&self, stream: Stream) -> Option<usize> {
         size(stream).map(|(columns, _)| usize::from(columns))
+    }
+
+    /// How lines of calls are written to this stream; `start` is the time that theirs count from.
+    pub(crate) fn lines(&self, stream: Stream, start: MonoNs) -> LineOptions {
+        LineOptions {
+            lang: self.lang,
+            style: self.style(stream),
+            start,
+            columns: self.columns(stream),
+            errno_name: vmatlas_sys::errno_name,
+            signal_name: vmatlas_sys::signal::name,
+        }
     }
 
     /// The height of the terminal this stream goes to.

@@ -14,7 +14,6 @@ use std::process::ExitCode;
 use vmatlas_event::{AddrRange, Bytes, Event, EventSource, MonoNs, Pid, Seq, SnapshotReason};
 use vmatlas_model::{Site, SiteSum, Sites, Spaces};
 use vmatlas_view::origins::{By, Known, Options, OriginsView};
-use vmatlas_view::run::LineOptions;
 use vmatlas_view::show::MapView;
 
 #[derive(Args, Debug)]
@@ -72,14 +71,7 @@ pub(crate) fn run(args: &OriginsArgs, context: &Context) -> Result<ExitCode> {
         output::print(|out| writeln!(out, "{}", view.json(args.by)))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let line = LineOptions {
-        lang: context.lang,
-        style: context.style(Stream::Stdout),
-        start,
-        columns: context.columns(Stream::Stdout),
-        errno_name: vmatlas_sys::errno_name,
-        signal_name: vmatlas_sys::signal::name,
-    };
+    let line = context.lines(Stream::Stdout, start);
     let options = Options { by: args.by, top: args.top, frames: args.frames };
     output::show(context, args.no_pager, |out| view.write_text(out, &line, &options))?;
     Ok(ExitCode::SUCCESS)

@@ -15,7 +15,6 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use vmatlas_event::{Addr, Event, EventSource, MonoNs, Op, Pid, Seq, StackId, VmaRow};
 use vmatlas_model::timeline::History;
-use vmatlas_view::run::LineOptions;
 use vmatlas_view::show::{MapView, ShowRow};
 use vmatlas_view::stack::ShownStack;
 use vmatlas_view::why::{Story, WhyView};
@@ -71,14 +70,7 @@ pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<ExitCode> {
         output::print(|out| writeln!(out, "{}", view.json(vmatlas_sys::errno_name)))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let options = LineOptions {
-        lang: context.lang,
-        style: context.style(Stream::Stdout),
-        start,
-        columns: context.columns(Stream::Stdout),
-        errno_name: vmatlas_sys::errno_name,
-        signal_name: vmatlas_sys::signal::name,
-    };
+    let options = context.lines(Stream::Stdout, start);
     output::show(context, args.no_pager, |out| view.write_text(out, &options))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -109,14 +109,7 @@ pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode> {
     let page = PageSize::new(reader.meta().page_size).unwrap_or(vmatlas_sys::page_size());
     let mut spaces = Spaces::new(page);
     spaces.distrust(reader.meta().distrust);
-    let options = LineOptions {
-        lang: context.lang,
-        style: context.style(Stream::Stdout),
-        start: MonoNs(reader.meta().started),
-        columns: context.columns(Stream::Stdout),
-        errno_name: vmatlas_sys::errno_name,
-        signal_name: vmatlas_sys::signal::name,
-    };
+    let options = context.lines(Stream::Stdout, MonoNs(reader.meta().started));
     let filter = Filter {
         calls: args.expr.clone(),
         min_size: args.min_size,

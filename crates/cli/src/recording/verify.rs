@@ -11,7 +11,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use vmatlas_event::{EventSource, MonoNs};
-use vmatlas_view::run::LineOptions;
 use vmatlas_view::verify::VerifyView;
 
 #[derive(Args, Debug)]
@@ -74,14 +73,7 @@ pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
     if args.json {
         output::print(|out| writeln!(out, "{}", view.json()))?;
     } else {
-        let options = LineOptions {
-            lang: context.lang,
-            style: context.style(Stream::Stdout),
-            start: MonoNs(0),
-            columns: context.columns(Stream::Stdout),
-            errno_name: vmatlas_sys::errno_name,
-            signal_name: vmatlas_sys::signal::name,
-        };
+        let options = context.lines(Stream::Stdout, MonoNs(0));
         output::print(|out| view.write_text(out, &options))?;
     }
     Ok(if view.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
