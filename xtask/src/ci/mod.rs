@@ -26,6 +26,9 @@ pub(crate) enum Extent {
     Fast,
 }
 
+/// So many lines of what went wrong with a step stand in the summary.
+const FAULT_LINES: usize = 40;
+
 /// Runs every step, also after one that failed, and fails when any did.
 pub(crate) fn run(extent: Extent) -> Result<()> {
     let powers = Powers::now()?;
@@ -162,6 +165,10 @@ impl Report {
         }
         for step in &self.steps {
             println!("{}", step.line());
+            // What came in between may be long, or cut where it is kept.
+            for line in step.fault.iter().flat_map(|fault| fault.lines()).take(FAULT_LINES) {
+                println!("    {line}");
+            }
         }
         let failed: Vec<&str> =
             self.steps.iter().filter(|s| s.fault.is_some()).map(|s| s.name.as_str()).collect();

@@ -86,7 +86,8 @@ fn epoch_args(options: &Options, epoch: u64) -> Vec<String> {
     args
 }
 
-fn said(verdict: &Verdict) -> String {
+/// What a run said against the model.
+pub(super) fn said(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Differs(sums, text) if text.trim().is_empty() => {
             sums.first.clone().unwrap_or_else(|| "The model differs from the kernel.".to_owned())

@@ -41,7 +41,7 @@ fn compare(options: &Options) -> Result<()> {
     println!("{}", table::table(&outcome.sums, start.elapsed()));
     if let Some(failure) = &outcome.failure {
         println!("{}", hunt::report(&programs, options, failure)?);
-        bail!("seed {}: the model and the kernel differ, or a run failed (above)", options.seed);
+        bail!("seed {}, {} threads: {}", options.seed, options.threads, hunt::said(&failure.verdict));
     }
     match outcome.sums.compared.unwrap_or(0) {
         enough if enough >= options.calls => Ok(()),
