@@ -31,7 +31,7 @@ pub(crate) struct OriginsArgs {
     /// At most so many call sites; 0 for all
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
-    /// At most so many frames of each call stack; 0 for all
+    /// At most so many functions of each call stack, without the C library's for the call itself; 0 for all of them
     #[arg(long, value_name = "N", default_value_t = 6)]
     frames: usize,
     /// One JSON document instead of text, all call sites and frames in it

@@ -7,7 +7,7 @@ use crate::style::Paint;
 use crate::table::{Align, Cell, Table};
 use crate::units::{count, size};
 use std::fmt::{self, Write};
-use vmatlas_event::{Bytes, SnapshotReason};
+use vmatlas_event::{Bytes, OpKind, SnapshotReason, Symbol};
 use vmatlas_model::{Site, SiteSum};
 
 /// How it is written.
@@ -96,7 +96,7 @@ impl OriginsView {
         let total = texts::TOTAL.fill(lang, &[("n", &count(all.len() as u64))]);
         let total = cells(&self.total(), Cell::new(total).paint(Paint::Heading));
         let lines: Vec<(Site, Vec<Cell>)> =
-            rows.iter().map(|(site, sum)| (*site, cells(sum, self.who(*site, line)))).collect();
+            rows.iter().map(|(site, sum)| (*site, cells(sum, self.who(*site, line, options)))).collect();
 
         let mut aligns = vec![Align::Right; figures.len()];
         aligns.push(Align::Left);
@@ -136,12 +136,12 @@ impl OriginsView {
         figures
     }
 
-    /// The innermost frame, or what there is in place of a stack.
-    fn who(&self, site: Site, line: &LineOptions) -> Cell {
+    /// The innermost function that asked, or what there is in place of a stack.
+    fn who(&self, site: Site, line: &LineOptions, options: &Options) -> Cell {
         let lang = line.lang;
         match site {
             Site::Stack(id) => match self.stacks.get(&id) {
-                Some(stack) => Cell::new(innermost(stack, line)),
+                Some(stack) => Cell::new(first_line(&callers(stack, options), line)),
                 None => Cell::new(texts::NO_STACK.fill(lang, &[("id", &id)])).paint(Paint::Faint),
             },
             Site::Call(pid, call) => {
@@ -155,7 +155,7 @@ impl OriginsView {
         }
     }
 
-    /// The frames beyond the innermost.
+    /// Who called the function that stands in the row.
     fn write_frames(
         &self,
         out: &mut dyn Write,
@@ -165,13 +165,14 @@ impl OriginsView {
     ) -> fmt::Result {
         let Site::Stack(id) = site else { return Ok(()) };
         let Some(stack) = self.stacks.get(&id) else { return Ok(()) };
-        let frames = stack.frames.get(1..).unwrap_or_default();
+        let mut frames = callers(stack, options);
+        frames.drain(..frames.len().min(1));
         let most = if options.frames == 0 { frames.len() } else { options.frames.saturating_sub(1) };
-        let shown: Vec<ShownFrame> = frames.iter().take(most).cloned().collect();
-        let left = frames.len() - shown.len();
+        let left = frames.len().saturating_sub(most);
+        frames.truncate(most);
         let end = if left == 0 { stack.end } else { vmatlas_event::StackEnd::Start };
         let mut text = String::new();
-        push_lines(&mut text, &ShownStack { frames: shown, end }, INDENT, line);
+        push_lines(&mut text, &ShownStack { frames, end }, INDENT, line);
         out.write_str(&text)?;
         if left > 0 {
             let more = texts::MORE_FRAMES.fill(line.lang, &[("n", &left)]);
@@ -198,12 +199,80 @@ impl OriginsView {
     }
 }
 
-/// The first line of a stack alone.
-fn innermost(stack: &ShownStack, line: &LineOptions) -> String {
+/// The functions of a stack, each a frame, without the C library's for the call itself: every stack begins with one of
+/// those, and nobody asks who that was. All of them where all frames are wanted, or where there is nothing else.
+fn callers(stack: &ShownStack, options: &Options) -> Vec<ShownFrame> {
+    let alone =
+        |frame: &ShownFrame, symbol: &Symbol| ShownFrame { symbols: vec![symbol.clone()], ..frame.clone() };
+    let mut functions: Vec<ShownFrame> = Vec::new();
+    for frame in &stack.frames {
+        match frame.symbols.as_slice() {
+            [] => functions.push(frame.clone()),
+            symbols => functions.extend(symbols.iter().map(|symbol| alone(frame, symbol))),
+        }
+    }
+    let wrappers = functions.iter().take_while(|function| is_call(function)).count();
+    if options.frames > 0 && wrappers < functions.len() {
+        functions.drain(..wrappers);
+    }
+    functions
+}
+
+/// Whether a function is the C library's for a call: `mmap`, `__mmap64`, `__GI___munmap`, `__sbrk`.
+fn is_call(function: &ShownFrame) -> bool {
+    let Some(name) = function.symbols.first().and_then(|symbol| symbol.function.as_ref()) else {
+        return false;
+    };
+    let Ok(name) = std::str::from_utf8(name.as_bytes()) else { return false };
+    let name = name.trim_start_matches('_');
+    let name = name.strip_prefix("GI_").unwrap_or(name).trim_start_matches('_');
+    let name = name.strip_suffix("64").unwrap_or(name);
+    name == "sbrk" || name == "syscall" || OpKind::CALLS.iter().any(|call| call.name() == name)
+}
+
+/// The first of these alone.
+fn first_line(frames: &[ShownFrame], line: &LineOptions) -> String {
     let mut text = String::new();
     let plain = LineOptions { style: crate::Style::default(), columns: None, ..*line };
-    let frames = stack.frames.iter().take(1).cloned().collect();
+    let frames = frames.iter().take(1).cloned().collect();
     let first = ShownStack { frames, end: vmatlas_event::StackEnd::Start };
     push_lines(&mut text, &first, 0, &plain);
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vmatlas_event::{Addr, Frame, Name, Place};
+
+    /// A frame of these functions, the innermost of inlined ones first.
+    fn frame(functions: &[&str]) -> ShownFrame {
+        let symbol = |at: usize, name: &&str| Symbol {
+            function: Some(Name::new(name.as_bytes())),
+            file: None,
+            line: None,
+            is_inlined: at + 1 < functions.len(),
+        };
+        let symbols = functions.iter().enumerate().map(|(at, name)| symbol(at, name)).collect();
+        ShownFrame { frame: Frame { place: Place::Unknown(Addr(1)), is_return: true }, module: None, symbols }
+    }
+
+    fn names(frames: &[&[&str]], most: usize) -> Vec<String> {
+        let frames = frames.iter().map(|functions| frame(functions)).collect();
+        let stack = ShownStack { frames, end: vmatlas_event::StackEnd::Start };
+        let functions = callers(&stack, &Options { by: By::Mapped, top: 0, frames: most });
+        let name = |function: &ShownFrame| function.symbols[0].function.clone().unwrap();
+        functions.iter().map(|f| String::from_utf8_lossy(name(f).as_bytes()).into_owned()).collect()
+    }
+
+    /// Checks that a row begins with who called the C library, also where that was inlined, and that nothing else is left out.
+    #[test]
+    fn the_call_itself_asked_for_nothing() {
+        let map = ["__mmap64", "new_arena", "grow"];
+        assert_eq!(names(&[&map, &["main"]], 5), ["new_arena", "grow", "main"]);
+        assert_eq!(names(&[&["__GI___munmap"], &["main"]], 5), ["main"]);
+        assert_eq!(names(&[&["brk"], &["__sbrk"], &["mmap_all", "brk"]], 5), ["mmap_all", "brk"]);
+        assert_eq!(names(&[&["syscall"], &["mmap"]], 5), ["syscall", "mmap"]);
+        assert_eq!(names(&[&map], 0), map);
+    }
 }
