@@ -305,7 +305,7 @@ impl Spaces {
                 self.changed(event.mm, &applied.change);
                 let mut ask = applied.ask.into_vec();
                 if event.op.is_call() {
-                    self.overlapping(event, &mut ask);
+                    self.overlapping(event, &applied.change, &mut ask);
                 }
                 (applied.change, ask, applied.guessed)
             }

@@ -294,4 +294,4 @@ fn now<P: Piece>(map: &IntervalMap<P>, windows: &[AddrRange], after: &mut Few<P>
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,21 +6,22 @@ use vmatlas_event::{
     TaskId, Tid,
 };
 
-const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 
-struct World {
-    spaces: Spaces,
-    seq: u64,
+/// The address space of one process, and its events so far.
+pub(crate) struct World {
+    pub(crate) spaces: Spaces,
+    pub(crate) seq: u64,
 }
 
 impl World {
-    fn with(rows: Vec<VmaRow>) -> World {
+    pub(crate) fn with(rows: Vec<VmaRow>) -> World {
         let mut world = World { spaces: Spaces::new(PageSize::FOUR_KIB), seq: 0 };
         world.send(Op::Snapshot { reason: SnapshotReason::Exec, rows }, Outcome::Done(0));
         world
     }
 
-    fn event(&mut self, op: Op, outcome: Outcome) -> Event {
+    pub(crate) fn event(&mut self, op: Op, outcome: Outcome) -> Event {
         self.seq += 1;
         Event {
             seq: Seq(self.seq),
@@ -35,13 +36,13 @@ impl World {
         }
     }
 
-    fn send(&mut self, op: Op, outcome: Outcome) -> crate::Progress {
+    pub(crate) fn send(&mut self, op: Op, outcome: Outcome) -> crate::Progress {
         let event = self.event(op, outcome);
         self.spaces.event(&event)
     }
 
     /// Sends a call and answers what it asks with `rows`.
-    fn call(&mut self, op: Op, outcome: Outcome, rows: &[VmaRow]) -> Change {
+    pub(crate) fn call(&mut self, op: Op, outcome: Outcome, rows: &[VmaRow]) -> Change {
         let mut progress = self.send(op, outcome);
         for asked in std::mem::take(&mut progress.ask) {
             let rows = rows.iter().filter(|r| r.range.intersects(asked)).cloned().collect();
@@ -51,12 +52,12 @@ impl World {
         progress.done.unwrap().change
     }
 
-    fn rows(&self) -> Vec<VmaRow> {
+    pub(crate) fn rows(&self) -> Vec<VmaRow> {
         self.spaces.get(MmId(1)).unwrap().vmas().cloned().collect()
     }
 }
 
-fn mmap(pages: u64, prot: u64, flags: u64) -> Op {
+pub(crate) fn mmap(pages: u64, prot: u64, flags: u64) -> Op {
     Op::Mmap {
         addr: Addr(0),
         len: Bytes(pages * PAGE),
@@ -67,7 +68,7 @@ fn mmap(pages: u64, prot: u64, flags: u64) -> Op {
     }
 }
 
-fn done(page: u64) -> Outcome {
+pub(crate) fn done(page: u64) -> Outcome {
     Outcome::Done(page * PAGE)
 }
 
@@ -339,76 +340,6 @@ fn a_change_can_be_taken_back() {
     assert_eq!(space.vmas().cloned().collect::<Vec<_>>(), start);
 }
 
-/// Checks that a call which overlapped another in time and range is asked about even where its effect is exact.
-#[test]
-fn overlapping_calls_are_read_again() {
-    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
-    let timed = |world: &mut World, tid, entered, left, op, outcome| {
-        let event = world.event(op, outcome);
-        let task = TaskId { tid: Tid(tid), ..event.task };
-        Event { entered: MonoNs(entered), left: MonoNs(left), task, ..event }
-    };
-    let second = TaskId { pid: Pid(1), tid: Tid(2), started: None };
-    let kind = vmatlas_event::ForkKind::Thread;
-    world.send(Op::Fork { kind, child: second, child_mm: MmId(1) }, Outcome::Done(2));
-    // One thread's munmap is seen late: the other one got the same address meanwhile.
-    let mmap = timed(&mut world, 1, 10, 20, mmap(2, 3, 0x22), done(3));
-    let munmap = timed(
-        &mut world,
-        2,
-        5,
-        30,
-        Op::Munmap { addr: Addr(3 * PAGE), len: Bytes(2 * PAGE) },
-        Outcome::Done(0),
-    );
-    assert_eq!(world.spaces.event(&mmap).ask, [r(3, 5)]);
-    assert_eq!(world.spaces.event(&munmap).ask, [r(3, 5)]);
-    assert_eq!(world.spaces.tally().conflicts, 1);
-    // Later calls have nothing to do with them.
-    let later = timed(
-        &mut world,
-        2,
-        40,
-        50,
-        Op::Munmap { addr: Addr(3 * PAGE), len: Bytes(2 * PAGE) },
-        Outcome::Done(0),
-    );
-    assert!(world.spaces.event(&later).ask.is_empty());
-}
-
-/// Checks that calls that move the break at the same time are asked about and no contradiction, whatever they say.
-#[test]
-fn a_break_moved_by_two_is_asked_about() {
-    let heap = |a, b| VmaRow { name: Some(Name::new(b"[heap]")), ..anon(a, b, Prot::RW) };
-    let mut world = World::with(vec![anon(1, 2, Prot::RW), heap(10, 12)]);
-    world.call(Op::Brk { addr: Addr(0) }, done(12), &[]);
-    let second = TaskId { pid: Pid(1), tid: Tid(2), started: None };
-    let kind = vmatlas_event::ForkKind::Thread;
-    world.send(Op::Fork { kind, child: second, child_mm: MmId(1) }, Outcome::Done(2));
-    let mut brk = |task, (entered, left), in_flight: &[TaskId], to, rows: &[VmaRow]| {
-        let event = world.event(Op::Brk { addr: Addr(to * PAGE) }, done(to));
-        let event = Event { entered: MonoNs(entered), left: MonoNs(left), task, ..event };
-        let ask = world.spaces.event(&event).ask;
-        for asked in &ask {
-            let rows = rows.iter().filter(|r| r.range.intersects(*asked)).cloned().collect();
-            let op = Op::Observed { rows, asked: *asked, late: false, in_flight: in_flight.to_vec() };
-            let answer = Event { task, ..world.event(op, Outcome::Done(0)) };
-            world.spaces.event(&answer);
-        }
-        !ask.is_empty()
-    };
-    let first = TaskId { tid: Tid(1), ..second };
-    // The kernel grew it to 14 and then to 13; we hear of it the other way round.
-    let now = [anon(1, 2, Prot::RW), heap(10, 14)];
-    assert!(brk(first, (10, 20), &[second], 13, &now));
-    assert!(brk(second, (15, 25), &[], 14, &now));
-    // Where it is now nobody knows: no prediction, so nothing to contradict.
-    assert!(brk(first, (30, 40), &[], 15, &[anon(1, 2, Prot::RW), heap(10, 15)]));
-    assert!(brk(first, (50, 60), &[], 16, &[anon(1, 2, Prot::RW), heap(10, 16)]));
-    assert_eq!(world.rows(), [anon(1, 2, Prot::RW), heap(10, 16)]);
-    assert_eq!((world.spaces.tally().drift, world.spaces.tally().conflicts), (0, 1));
-}
-
 /// Checks that an address space lives as long as one task uses it, through threads and exec.
 #[test]
 fn an_address_space_ends_with_its_last_task() {
@@ -476,27 +407,6 @@ fn what_grew_grows_on_without_its_top() {
     world.send(Op::Snapshot { reason: SnapshotReason::Reconcile, rows }, Outcome::Done(0));
     let tally = world.spaces.tally();
     assert_eq!((tally.drift, tally.observed), (0, 2));
-}
-
-/// Checks that a call which overlapped a move is read again where the pages went too, not only where it acted.
-#[test]
-fn what_a_move_took_along_is_read_again() {
-    let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
-    let second = TaskId { pid: Pid(1), tid: Tid(2), started: None };
-    let kind = vmatlas_event::ForkKind::Thread;
-    world.send(Op::Fork { kind, child: second, child_mm: MmId(1) }, Outcome::Done(2));
-    let pages = Bytes(2 * PAGE);
-    let mremap =
-        Op::Mremap { old: Addr(3 * PAGE), old_len: pages, new_len: pages, flags: 3, new: Addr(20 * PAGE) };
-    let mremap = Event { entered: MonoNs(10), left: MonoNs(20), ..world.event(mremap, done(20)) };
-    world.spaces.event(&mremap);
-    // The kernel made the protection first, and told us last.
-    let mprotect = Op::Mprotect { addr: Addr(3 * PAGE), len: pages, prot: ProtArg(1), pkey: None };
-    let mprotect = world.event(mprotect, Outcome::Done(0));
-    let mprotect = Event { entered: MonoNs(5), left: MonoNs(30), task: second, ..mprotect };
-    let ask = world.spaces.event(&mprotect).ask;
-    assert!(ask.contains(&r(3, 5)) && ask.contains(&r(20, 22)), "{ask:?}");
-    assert_eq!(world.spaces.tally().conflicts, 1);
 }
 
 /// Checks that the page of a probe that somebody else set is an observed change, and any other page without a call drift.
