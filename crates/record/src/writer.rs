@@ -145,7 +145,8 @@ impl Writer {
         if written.is_ok() && (due || open.events.len() >= MANY) {
             written = open.flush(now);
         }
-        let written = written.map_err(|e| self.tail_error(e)).and_then(|()| self.rotate());
+        let written = written.map_err(|e| self.tail_error(e));
+        let written = written.and_then(|()| if is_whole { self.rotate() } else { Ok(()) });
         self.check(written);
     }
 
@@ -273,10 +274,14 @@ impl Writer {
 
     /// Starts a new tail where the old one is large.
     fn rotate(&mut self) -> Result<(), RecordError> {
-        let Some(open) = &mut self.open else { return Ok(()) };
-        if open.tail.length < self.options.rotate_at {
+        let Some(open) = self.open.as_mut().filter(|open| open.tail.length >= self.options.rotate_at) else {
             return Ok(());
+        };
+        // The rows of maps are written early when they are many: their events go to the same tail.
+        if let Err(error) = open.flush(open.flushed) {
+            return Err(self.tail_error(error));
         }
+        let Some(open) = &mut self.open else { return Ok(()) };
         let (full, length) = (open.number, open.tail.length);
         open.tail = TailWriter::create(&seal::tail(&self.folder, full + 1))?;
         open.number = full + 1;

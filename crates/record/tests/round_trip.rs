@@ -101,3 +101,19 @@ fn a_recording_can_be_read_while_it_is_made() {
         }
     }
 }
+
+/// Checks that the rows of large maps, which are written before their events, never come into another segment than these.
+#[test]
+fn large_maps_are_read_where_their_events_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r");
+    let rows: Vec<VmaRow> = (1..=500).map(|n| common::row(n << 20, None)).collect();
+    let op = Op::Snapshot { reason: SnapshotReason::Reconcile, rows };
+    let events: Vec<Event> = (0..200).map(|seq| common::event(seq, op.clone())).collect();
+    let mut writer =
+        create(&path, Options { rotate_at: 1 << 20, flush_after: u64::MAX, ..Options::default() });
+    events.iter().for_each(|event| writer.event(event));
+    writer.finish(End::default()).unwrap();
+    assert!(path.join("seg-000003").exists(), "it was rotated");
+    assert_eq!(read(&path), (events, Ok(())));
+}
