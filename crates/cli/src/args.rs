@@ -314,6 +314,10 @@ pub(crate) struct WatchArgs {
     /// With -o: keep the program's arguments in the recording (they may hold secrets)
     #[arg(long, requires = "output")]
     pub(crate) record_args: bool,
+    /// With -o: record which pages are resident too, before each process ends, on SIGUSR1 to attach, and while memory calls are
+    /// made about once a second, at most 1 % of the time ('origins --by resident', 'show', 'rss')
+    #[arg(long, requires = "output")]
+    pub(crate) pages: bool,
     #[command(flatten)]
     pub(crate) faults: crate::faults::FaultArgs,
     /// Walk the call stack at every memory call: on (or no word) or off; shown below each line, and recorded with -o
@@ -328,6 +332,7 @@ impl WatchArgs {
         let options = [
             ("--check", self.check),
             ("--stacks", self.has_stacks()),
+            ("--pages", self.pages),
             ("--faults", self.watched_faults().is_some()),
         ];
         options.into_iter().find(|(_, is_set)| *is_set).map(|(option, _)| option)

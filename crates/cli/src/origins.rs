@@ -2,6 +2,7 @@
 
 use crate::context::{Context, Stream};
 use crate::recording::features::FAULTS;
+use crate::recording::looks::tiled;
 use crate::recording::{Visit, broken, explain_reading};
 use crate::show::Wanted;
 use crate::subject::{self, Subject};
@@ -123,7 +124,12 @@ fn recorded(visit: &mut Visit, map: MapView, context: &Context) -> Result<Origin
     let space = visit.timeline.space(visit.mm);
     let space = space
         .ok_or_else(|| broken(vmatlas_model::timeline::TimelineError::NoSuchSpace(visit.mm), context))?;
-    let sums = sites.finish(space, &|range| resident.get(&range).copied().flatten());
+    let reader = visit.timeline.source_ref().reader();
+    // By origins where a traced program's pages were recorded so, else by whole VMAs.
+    let pages = visit.looked.as_ref().and_then(|looked| looked.pages(reader, context)).unwrap_or_default();
+    let of_parts = |range| tiled(&pages, range).and_then(|(_, pages)| pages).map(|pages| pages.resident);
+    let sums =
+        sites.finish(space, &|range| of_parts(range).or_else(|| resident.get(&range).copied().flatten()));
     let ids = sums.keys().filter_map(|site| match site {
         Site::Stack(id) => Some(*id),
         _ => None,

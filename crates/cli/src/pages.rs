@@ -2,6 +2,7 @@
 
 use crate::args::{parse_addr, parse_kind};
 use crate::context::{Context, Stream};
+use crate::recording::Selector;
 use crate::target::{self, explain};
 use crate::{output, show, texts};
 use anyhow::{Result, anyhow};
@@ -101,7 +102,14 @@ pub(crate) fn run(args: &PagesArgs, context: &Context) -> Result<ExitCode> {
             }
             (target::by_pid(&root, Pid(pid), context)?, part)
         }
-        (Some(name), None) => (target::open(&root, name, context)?, args.part),
+        (Some(name), None) => {
+            let is_number = name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+            if !is_number && Selector::parse(name).is_some() {
+                let target = name.to_string_lossy();
+                return Err(anyhow!(texts::PAGES_OF_RECORDING.fill(context.lang, &[("target", &target)])));
+            }
+            (target::open(&root, name, context)?, args.part)
+        }
         (None, None) => return Err(anyhow!("PID|NAME")),
     };
     let space = Space::of(&process).map_err(|error| explain(&error, context))?;

@@ -67,7 +67,8 @@ fn view_at(visit: &Visit, wanted: Wanted, context: &Context) -> MapView {
         rows.into_iter().zip(verdicts).map(|(vma, verdict)| ShowRow::new(vma, verdict)).collect();
     let pages_why = match (&visit.looked, wanted.pages) {
         (_, None) => Some("not-read"),
-        (None, Some(_)) => Some("not-recorded"),
+        (None, Some(_)) if visit.nearby.is_empty() => Some("not-recorded"),
+        (None, Some(_)) => Some("unknown"),
         (Some(looked), Some(_)) => {
             match looked.fill(visit.timeline.source_ref().reader(), &mut rows, context) {
                 true => None,

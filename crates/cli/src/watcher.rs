@@ -6,7 +6,7 @@ use crate::context::{Context, Stream, is_terminal};
 use crate::faults::{self, FaultTally};
 use crate::filter::Filter;
 use crate::log::{Form, Log, When};
-use crate::recording::{Live, Recorder, Subject};
+use crate::recording::{Live, PageSnapshots, Recorder, Subject};
 use crate::stacks;
 use crate::texts;
 use anyhow::anyhow;
@@ -90,6 +90,8 @@ pub(crate) struct Watcher<'a> {
     summary: Summary,
     filter: Filter,
     recorder: Option<Recorder>,
+    /// Where page snapshots are wanted.
+    pages: Option<PageSnapshots>,
     /// Where call stacks are wanted.
     walker: Option<Walker>,
     /// The names of frames that were shown.
@@ -143,6 +145,7 @@ impl<'a> Watcher<'a> {
             summary: Summary::default(),
             filter,
             recorder,
+            pages: args.pages.then(|| PageSnapshots::new(context.proc_root())),
             walker: args.has_stacks().then(Walker::new),
             names: Live::new(),
             root: None,
@@ -199,11 +202,26 @@ impl<'a> Watcher<'a> {
 
     /// What is kept of stacks for an address space goes with it.
     fn forget_space(&mut self, event: &Event) {
-        let Some(walker) = &mut self.walker else { return };
-        match event.op {
-            Op::Exit { last: true, .. } => walker.forget(event.mm),
-            Op::Exec { old_mm } => walker.forget(old_mm),
-            _ => {}
+        let mm = match event.op {
+            Op::Exit { last: true, .. } => event.mm,
+            Op::Exec { old_mm } => old_mm,
+            _ => return,
+        };
+        if let Some(walker) = &mut self.walker {
+            walker.forget(mm);
+        }
+        if let Some(pages) = &mut self.pages {
+            pages.forget(mm);
+        }
+    }
+
+    /// Records the pages of a map that was just read, where that is wanted and its time has come.
+    fn snapshot_pages(&mut self, event: &Event) {
+        let (Some(pages), Some(recorder)) = (&mut self.pages, &mut self.recorder) else { return };
+        let Some(space) = self.spaces.get(event.mm) else { return };
+        if let Some((look, rows)) = pages.take(event, space, self.context) {
+            // Without room for it nothing is known of these pages.
+            let _ = recorder.look(&look, &rows, None, self.context);
         }
     }
 
@@ -307,6 +325,7 @@ impl Sink for Watcher<'_> {
             }
             recorder.event(event, &self.spaces, self.context);
         }
+        self.snapshot_pages(event);
         self.forget_space(event);
         for done in progress.unanswered.iter().chain(&progress.done) {
             self.done(done);

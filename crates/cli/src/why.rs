@@ -93,7 +93,9 @@ fn recorded(visit: &mut Visit, addr: Addr, context: &Context) -> Result<Story> {
         events.extend(found.map(|event| (seq, event)));
     }
     let start = visit.timeline.start();
-    let all = looks::all(visit.timeline.source_ref().reader());
+    let reader = visit.timeline.source_ref().reader();
+    // Page snapshots of a traced program tell nothing of when something came to be.
+    let all = if looks::is_watched(reader) { looks::all(reader) } else { Vec::new() };
     let told = history.chapters.iter().map(|chapter| chapter.event.seq).chain(mentioned(&history));
     let looks = told.filter_map(|seq| Some((seq, Looked::of_event(&all, seq, start)?))).collect();
     let reader = visit.timeline.source_ref().reader();

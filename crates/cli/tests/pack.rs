@@ -135,6 +135,26 @@ fn what_cannot_be_packed_is_refused() {
     assert_eq!(fs::read_dir(folder).unwrap().count(), 4);
 }
 
+/// Checks that what a killed pack left behind is named, in both languages, and is not touched.
+#[test]
+fn what_a_killed_pack_left_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let torn = vmatlas_testkit::fixtures().join("recordings/v1/torn");
+    let pack = ["pack", torn.to_str().unwrap(), "-o", "r.zip"];
+    fs::write(folder.join("r.zip.tmp"), "x").unwrap();
+    let stderr = refused(folder, &pack);
+    assert!(stderr.contains("r.zip.tmp is in the way") && stderr.contains("then remove it"), "{stderr}");
+    let stderr = refused(folder, &[&["--lang", "ja"], &pack[..]].concat());
+    assert!(stderr.contains("r.zip.tmp があるため"), "{stderr}");
+    assert_eq!(fs::read(folder.join("r.zip.tmp")).unwrap(), b"x");
+    fs::remove_file(folder.join("r.zip.tmp")).unwrap();
+    fs::create_dir(folder.join("r.zip.tmp.d")).unwrap();
+    assert!(refused(folder, &pack).contains("r.zip.tmp.d is in the way"));
+    fs::remove_dir(folder.join("r.zip.tmp.d")).unwrap();
+    said(folder, &pack);
+}
+
 /// Checks that a packed recording of each version is read as when it was made, and that packing makes the very same again.
 #[test]
 fn golden_packed_recordings_are_read() {

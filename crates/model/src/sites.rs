@@ -163,7 +163,8 @@ impl Sites {
 
     /// The sums of what is there now, by sites.
     ///
-    /// `resident` gives the resident bytes of a VMA by its range, `None` where they are not known.
+    /// `resident` gives the resident bytes of a VMA, or of the part of it that is of one origin, by its range; `None` where they
+    /// are not known.
     pub fn finish(
         mut self,
         space: &AddressSpace,
@@ -171,15 +172,19 @@ impl Sites {
     ) -> BTreeMap<Site, SiteSum> {
         let mut mapped: BTreeMap<Site, (u64, Option<u64>)> = BTreeMap::new();
         for row in space.vmas().filter(is_vma) {
-            let mut parts: BTreeMap<Site, u64> = BTreeMap::new();
+            // How much of it is of each site, and what of that is resident where that is known by itself.
+            let mut parts: BTreeMap<Site, (u64, Option<u64>)> = BTreeMap::new();
             for origin in space.origins_in(row.range) {
-                let len = origin.range.intersect(row.range).map_or(0, |range| range.len().0);
-                *parts.entry(self.site_of(Some(origin.seq))).or_default() += len;
+                let Some(range) = origin.range.intersect(row.range) else { continue };
+                let (len, known) = parts.entry(self.site_of(Some(origin.seq))).or_insert((0, Some(0)));
+                *len += range.len().0;
+                *known = known.zip(resident(range)).map(|(sum, here)| sum + here.0);
             }
             let here = resident(row.range).map(|bytes| bytes.0);
             let is_one = parts.len() == 1;
-            for (site, len) in parts {
+            for (site, (len, known)) in parts {
                 let part = match here {
+                    _ if known.is_some() => known,
                     Some(0) => Some(0),
                     Some(all) if all == row.range.len().0 => Some(len),
                     // Whole VMAs are counted: of several parts nobody says which one is resident.
@@ -302,6 +307,28 @@ mod tests {
         assert_eq!(sums[&Site::Found(SnapshotReason::Exec)].mapped, Bytes(2 * PAGE));
         assert_eq!(sums.values().map(|sum| sum.mapped.0).sum::<u64>(), size.0);
         assert_eq!(sums.values().map(|sum| sum.vmas).sum::<i64>(), vmas);
+    }
+
+    /// Checks that what is resident of each origin is told where that is known, and that a figure of the whole is never shared out.
+    #[test]
+    fn resident_bytes_go_to_who_asked() {
+        let make = || {
+            let mut run = Run::new(1);
+            run.mmap(1, 10, 4, Some(7));
+            run.mmap(1, 14, 4, Some(8));
+            run
+        };
+        let pages = |range: AddrRange| range.len().0 / PAGE;
+        let of_parts = |range: AddrRange| match (range.start().0 / PAGE, pages(range)) {
+            (10, 4) => Some(Bytes(PAGE)),
+            (14, 4) => Some(Bytes(3 * PAGE)),
+            _ => None,
+        };
+        let sums = make().finish(1, &of_parts);
+        let resident = [7, 8].map(|id| sums[&stack(id)].resident);
+        assert_eq!(resident, [Some(Bytes(PAGE)), Some(Bytes(3 * PAGE))]);
+        let sums = make().finish(1, &|range| (pages(range) == 8).then_some(Bytes(5 * PAGE)));
+        assert_eq!((sums[&stack(7)].resident, sums[&stack(8)].resident), (None, None));
     }
 
     /// Checks that a child's memory belongs to the stack of the parent that asked for it, though the child made no call.

@@ -235,8 +235,10 @@ impl Out {
                 tail.frames.truncate(index);
             }
         }
-        let beside = Beside(with_suffix(&self.temporary, ".d"));
-        files::create_folder(&beside.0)?;
+        let place = with_suffix(&self.temporary, ".d");
+        files::create_folder(&place)?;
+        // Only now is it ours to remove.
+        let beside = Beside(place);
         seal::convert(&tail, &beside.0, &mut |bytes| meter.step(bytes))?;
         self.segment(&beside.0, number, &mut |_| Ok(()))?;
         Ok(tail.damage.take())

@@ -71,9 +71,13 @@ pub struct Moment {
     pub damage: Vec<String>,
     /// Where it lies among the looks, where nothing was traced.
     pub look: Option<AtLook>,
+    /// The nearest moments at which pages are known, where this is none of them and there are some.
+    pub pages_at: Vec<String>,
 }
 
 crate::texts! {
+    /// Where pages are known.
+    PAGES_AT: "which pages are resident is known at page snapshots only: {moments}", "常駐ページが分かるのはページスナップショットの時点だけです: {moments}";
     /// A core file.
     CORE: "core file {path}", "コアファイル {path}";
     /// Saved maps.
@@ -170,6 +174,9 @@ impl Source {
             if let Some(look) = &moment.look {
                 object.insert("look".into(), look.json());
             }
+            if !moment.pages_at.is_empty() {
+                object.insert("pages_at".into(), moment.pages_at.clone().into());
+            }
         }
         Value::Object(object)
     }
@@ -181,6 +188,12 @@ impl Source {
 }
 
 impl Moment {
+    /// Where pages are known instead.
+    pub fn pages_line(&self, lang: Lang) -> Option<String> {
+        let moments: Vec<String> = self.pages_at.iter().map(|at| escape::terminal(at.as_bytes())).collect();
+        (!moments.is_empty()).then(|| PAGES_AT.fill(lang, &[("moments", &moments.join(", "))]))
+    }
+
     /// What a person must know to trust it.
     fn lines(&self, lang: Lang) -> Vec<String> {
         let mut lines = Vec::new();
@@ -188,6 +201,7 @@ impl Moment {
             let text = if self.being_recorded { BEING_RECORDED } else { NOT_ENDED };
             lines.push(text.get(lang).to_owned());
         }
+        lines.extend(self.pages_line(lang));
         if let Some(what) = self.damage.first() {
             lines.push(DAMAGED.fill(lang, &[("what", &escape::terminal(what.as_bytes()))]));
         }
@@ -254,6 +268,7 @@ mod tests {
             being_recorded: false,
             damage: vec!["tail-000001, byte 7: \x1b[31m".to_owned(), "more".to_owned()],
             look: None,
+            pages_at: Vec::new(),
         };
         let (kind, path) = (SourceKind::Recording, b"rec".to_vec());
         let source = Source { kind, path, signal: None, truncated: None, left_out: 0, moment: Some(moment) };

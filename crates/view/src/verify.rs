@@ -22,7 +22,7 @@ crate::texts! {
     /// What the answers of the kernel contradicted.
     DRIFT: "the kernel's answers: {asked} taken, {drift} contradict the replay", "カーネルの回答: {asked} 件, 再生との食い違い {drift}";
     /// What became of looks.
-    LOOKS: "looks: {looks} compared with replay and with the pages that belong to them, {wrong} differ", "観測: {looks} 回を再生結果とページの記録に照らして比較, 相違 {wrong}";
+    LOOKS: "looks and page snapshots: {looks} compared with replay and with the pages that belong to them, {wrong} differ", "観測とページスナップショット: {looks} 回を再生結果とページの記録に照らして比較, 相違 {wrong}";
     /// A look that differs.
     LOOK: "the look that ends with event {seq} says other sums than its map and pages give", "イベント {seq} で終わる観測の合計が、そのメモリマップとページの記録に一致しません";
     /// Events that are missing.
@@ -64,7 +64,7 @@ pub struct VerifyView {
     pub damage: Vec<String>,
     /// What replay found.
     pub verified: Verified,
-    /// What became of looks, where nothing was traced.
+    /// What became of looks and page snapshots, where there are some.
     pub looks: Option<LooksVerified>,
 }
 

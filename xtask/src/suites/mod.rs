@@ -10,6 +10,7 @@ mod kills;
 mod lab;
 mod pages;
 pub(crate) mod parquet;
+mod replays;
 mod selftests;
 mod stacks;
 mod storms;
@@ -31,6 +32,7 @@ usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the s
                                                        Debian's linux-source-6.12, unpacked below target/)
        cargo xtask suites storms [threads|forks|vforks...]   many tasks: nothing lost, the tracer's memory flat
        cargo xtask suites kills [ROUNDS]               recorders killed at 1,000 random moments: all that was flushed is read
+       cargo xtask suites replays                      recordings of python3 and of a compile by cargo: verify finds nothing
        cargo xtask suites uml [--calls N] [--seed S]   random calls inside Debian's user-mode-linux (Linux 6.1)
        cargo xtask suites lab                          every experiment of the lab, inside the same Linux 6.1
        cargo xtask suites pages [PROGRAM...]           real programs, stopped: our figures against smaps for each VMA (as
@@ -42,7 +44,7 @@ usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the s
                                                        target/), and the queries of docs/QUERIES.md
        cargo xtask suites damage [--flips N]           recordings with flipped bits, and cut at each byte (100,000 flips)
        cargo xtask suites fuzz [TARGET...] [--seconds N]   cargo-fuzz on the reader (nightly; 60 seconds for each of tail,
-                                                       segment, json, replay)";
+                                                       segment, json, replay, symbols)";
 
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     match args {
@@ -53,6 +55,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         ["parquet"] => parquet::run(),
         ["damage", rest @ ..] => damage::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["replays"] => replays::run(&Watch::build()?),
         ["kills"] => kills::run(&Watch::build()?, None),
         ["kills", rounds] => kills::run(&Watch::build()?, Some(rounds)),
         ["selftests"] => selftests::run(&Watch::build()?, None),

@@ -104,6 +104,7 @@ fn read(reader: &mut Reader, context: &Context) -> Counts {
 fn about(reader: &Reader) -> About {
     let meta = reader.meta().clone();
     let end = meta.end.as_ref();
+    let (is_watched, all) = (looks::is_watched(reader), looks::all(reader));
     About {
         path: reader.folder().as_os_str().as_bytes().to_vec(),
         started: MonoNs(meta.started),
@@ -121,7 +122,8 @@ fn about(reader: &Reader) -> About {
             handled: faults.handled,
             accounted: faults.accounted,
         }),
-        looks: looks::is_watched(reader).then(|| Looks::of(&looks::all(reader), meta.interval)),
+        looks: is_watched.then(|| Looks::of(&all, meta.interval)),
+        page_snapshots: if is_watched { 0 } else { all.len() as u64 },
         damage: reader.damage().iter().map(ToString::to_string).collect(),
         features: meta.features,
         program: meta.program,

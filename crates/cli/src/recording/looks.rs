@@ -1,10 +1,14 @@
-//! Moments of a recording that was made by looking: which look is meant, and which pages were there.
+//! Moments of a recording at which pages are known: looks of `watch`, page snapshots of `run --pages`.
 
 use super::Lenient;
 use crate::context::Context;
 use std::collections::HashMap;
-use vmatlas_event::{Addr, Look, MonoNs, PageRow, PageSource, Seq};
+use vmatlas_event::{
+    Addr, AddrRange, Backing, EventSource, Look, MonoNs, Op, PageCounts, PageRow, PageSource, Seq,
+    SnapshotReason,
+};
 use vmatlas_model::timeline::{Moment, Spot, Timeline, TimelineError, Whose};
+use vmatlas_proc::Method;
 use vmatlas_record::{Reader, RecordError};
 use vmatlas_view::looks::AtLook;
 use vmatlas_view::show::{Header, ShowRow};
@@ -22,6 +26,43 @@ pub(crate) struct Looked {
     index: usize,
     /// Where the moment lies.
     pub(crate) place: AtLook,
+    /// Whether it is a page snapshot of a traced program: its map is known at every moment.
+    is_traced: bool,
+}
+
+/// What is known of pages at a moment of a traced program.
+pub(crate) struct Snapped {
+    /// The page snapshot, where the moment is one.
+    pub(crate) looked: Option<Looked>,
+    /// Else the events of the last one before it and of the first one after it.
+    pub(crate) nearby: Vec<Seq>,
+}
+
+/// The pages of one moment, by the addresses where their rows begin.
+pub(crate) type Pages = HashMap<Addr, PageRow>;
+
+/// The pages of a range of which rows tell exactly: one, or several that follow each other (one for each origin).
+pub(crate) fn tiled(pages: &Pages, range: AddrRange) -> Option<(Backing, Option<PageCounts>)> {
+    let first = pages.get(&range.start())?;
+    let (mut at, mut sum) = (range.start(), first.pages.map(|_| PageCounts::default()));
+    while at < range.end() {
+        let row = pages.get(&at).filter(|row| at < row.range.end() && row.range.end() <= range.end())?;
+        at = row.range.end();
+        sum = sum.zip(row.pages).map(|(mut sum, pages)| {
+            sum += pages;
+            sum
+        });
+    }
+    Some((first.backing, sum))
+}
+
+/// How pages were read, as recordings tell it.
+pub(crate) const fn page_source(method: Method) -> PageSource {
+    match method {
+        Method::PagemapScan => PageSource::PagemapScan,
+        Method::PagemapEntries => PageSource::PagemapEntries,
+        Method::Smaps => PageSource::Smaps,
+    }
 }
 
 /// The looks of a recording, as far as they can be read.
@@ -39,6 +80,9 @@ pub(crate) fn seek(
     whose: Whose,
 ) -> Result<(Spot, Option<Looked>), TimelineError<RecordError>> {
     let spot = timeline.seek(moment, whose)?;
+    if !is_watched(timeline.source().reader()) {
+        return Ok((spot, None));
+    }
     let looks = all(timeline.source().reader());
     let start = timeline.start();
     let since = |look: &Look| look.at.0.saturating_sub(start.0);
@@ -76,7 +120,48 @@ pub(crate) fn seek(
         asked: asked.map(MonoNs),
         next: looks.get(index + 1).map(|next| MonoNs(since(next))),
     };
-    Ok((spot, Some(Looked { looks, index, place })))
+    Ok((spot, Some(Looked { looks, index, place, is_traced: false })))
+}
+
+/// What is known of pages at the moment that a traced program was brought to: residency is never carried from one page snapshot
+/// towards the next.
+pub(crate) fn snapped(
+    timeline: &mut Timeline<Lenient>,
+    moment: &Moment,
+    spot: Spot,
+) -> Result<Snapped, TimelineError<RecordError>> {
+    let mut looks = all(timeline.source().reader());
+    looks.retain(|look| Some(look.mm) == spot.mm);
+    let start = timeline.start();
+    let since = |look: &Look| MonoNs(look.at.0.saturating_sub(start.0));
+    let after_it = looks.partition_point(|look| look.seq <= spot.seq);
+    let before = after_it.checked_sub(1).and_then(|index| Some((index, *looks.get(index)?)));
+    let next = looks.get(after_it).map(|look| (look.seq, since(look)));
+    if let Some((index, look)) = before {
+        let is_exact = match moment {
+            // Between its last snapshot and its end a process does nothing more; others of the tree may.
+            Moment::Exit => is_last(timeline, look.seq)?,
+            Moment::Time(asked) => look.seq == spot.seq && after(*asked, &look, start).is_none(),
+            _ => look.seq == spot.seq,
+        };
+        if is_exact {
+            let place = AtLook { at: since(&look), seq: look.seq, asked: None, next: next.map(|(_, at)| at) };
+            let looked = Looked { looks, index, place, is_traced: true };
+            return Ok(Snapped { looked: Some(looked), nearby: Vec::new() });
+        }
+    }
+    let nearby = before.map(|(_, look)| look.seq).into_iter().chain(next.map(|(seq, _)| seq)).collect();
+    Ok(Snapped { looked: None, nearby })
+}
+
+/// Whether an event is the last reading of a map before its end.
+fn is_last(timeline: &mut Timeline<Lenient>, seq: Seq) -> Result<bool, TimelineError<RecordError>> {
+    let mut is_last = false;
+    let read = timeline.source().events(seq, &mut |event| {
+        is_last = event.seq == seq && matches!(event.op, Op::Snapshot { reason: SnapshotReason::Last, .. });
+        false
+    });
+    read.map(|()| is_last).map_err(TimelineError::Source)
 }
 
 /// The look that was due at this very time, and began a little later, as a busy machine has it.
@@ -113,7 +198,9 @@ impl Looked {
             header.zero_pages_counted = look.method == PageSource::PagemapEntries;
             header.zero_pages_unknown = look.method != PageSource::PagemapScan;
         }
-        if let Some(moment) = header.source.as_mut().and_then(|source| source.moment.as_mut()) {
+        if let Some(moment) = header.source.as_mut().and_then(|source| source.moment.as_mut())
+            && !self.is_traced
+        {
             moment.since_start = self.place.asked.unwrap_or(self.place.at);
             moment.look = Some(self.place.clone());
         }
@@ -126,24 +213,29 @@ impl Looked {
 
     /// Fills in the pages; whether they are known.
     pub(crate) fn fill(&self, reader: &Reader, rows: &mut [ShowRow], context: &Context) -> bool {
-        if !self.is_exact() {
-            return false;
+        let Some(found) = self.pages(reader, context) else { return false };
+        for row in rows {
+            if let Some((backing, pages)) = tiled(&found, row.vma.range) {
+                (row.backing, row.pages) = (backing, pages);
+            }
         }
-        let mut found: HashMap<Addr, PageRow> = HashMap::new();
+        true
+    }
+
+    /// The pages of the look; `None` where they are not known.
+    pub(crate) fn pages(&self, reader: &Reader, context: &Context) -> Option<Pages> {
+        if !self.is_exact() {
+            return None;
+        }
+        let mut found = Pages::new();
         let read = reader.pages_at(&self.looks, self.index, &mut |row| {
             found.insert(row.range.start(), row);
         });
         if let Err(error) = read {
             crate::complain(context, &super::explain_reading(&error, context).to_string());
-            return false;
+            return None;
         }
-        for row in rows {
-            if let Some(pages) = found.get(&row.vma.range.start()).filter(|p| p.range == row.vma.range) {
-                row.pages = pages.pages;
-                row.backing = pages.backing;
-            }
-        }
-        true
+        Some(found)
     }
 
     /// The look that an event belongs to, and the one before it, by their times since the start.
@@ -207,6 +299,23 @@ mod tests {
         let of = |ms: u64| due(ms * MS, Some(1000 * MS), &looks, MonoNs(7));
         assert_eq!((of(0), of(1000), of(2000), of(3000), of(4000)), (Some(0), Some(1), None, Some(2), None));
         assert_eq!((of(1001), due(1000 * MS, None, &looks, MonoNs(7))), (None, None));
+    }
+
+    /// Checks that the pages of a VMA are the sum of rows that cover it without a gap, and else are not known.
+    #[test]
+    fn rows_of_origins_add_up() {
+        let range = |from: u64, to: u64| AddrRange::new(Addr(from * 4096), Addr(to * 4096)).unwrap();
+        let row = |from, to, resident: Option<u64>| PageRow {
+            range: range(from, to),
+            backing: Backing::Anonymous,
+            pages: resident.map(|n| PageCounts { resident: Bytes(n * 4096), ..PageCounts::default() }),
+        };
+        let rows = [row(1, 3, Some(2)), row(3, 4, Some(0)), row(4, 9, Some(1)), row(20, 22, None)];
+        let pages: Pages = rows.into_iter().map(|row| (row.range.start(), row)).collect();
+        let of =
+            |from, to| tiled(&pages, range(from, to)).map(|(_, pages)| pages.map(|p| p.resident.0 / 4096));
+        assert_eq!((of(1, 9), of(1, 4), of(3, 4)), (Some(Some(3)), Some(Some(2)), Some(Some(0))));
+        assert_eq!((of(20, 22), of(1, 5), of(2, 4), of(4, 10)), (Some(None), None, None, None));
     }
 
     /// Checks that events belong to the look that wrote them, and that others belong to none.

@@ -13,6 +13,7 @@ mod moment;
 mod names;
 mod numbers;
 pub(crate) mod pack;
+mod pages;
 mod recorder;
 pub(crate) mod verify;
 mod verify_looks;
@@ -20,6 +21,7 @@ mod verify_looks;
 pub(crate) use lenient::Lenient;
 pub(crate) use moment::{Selector, Visit, broken};
 pub(crate) use names::{Live, Names, make as make_names};
+pub(crate) use pages::PageSnapshots;
 pub(crate) use recorder::{Recorder, Subject};
 
 use crate::context::Context;

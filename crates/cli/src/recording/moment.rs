@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use vmatlas_event::{Bytes, EventSource, MmId, Op, PageSize, Pid, VmaRow};
+use vmatlas_event::{Bytes, EventSource, MmId, Op, PageSize, Pid, Seq, VmaRow};
 use vmatlas_model::timeline::{How, Moment, Timeline, TimelineError, Whose};
 use vmatlas_record::{Reader, RecordError, is_packed};
 use vmatlas_view::show::Header;
@@ -34,6 +34,14 @@ impl Selector {
             return is_recording(path).then(|| Selector { path: path.to_owned(), pid: None, moment: None });
         }
         split(target.as_bytes(), &|bytes| is_recording(Path::new(OsStr::from_bytes(bytes))))
+    }
+}
+
+impl Selector {
+    /// The same without its moment.
+    pub(crate) fn target(&self) -> String {
+        let path = self.path.display();
+        self.pid.map_or_else(|| path.to_string(), |pid| format!("{path}:{pid}"))
     }
 }
 
@@ -111,8 +119,10 @@ pub(crate) struct Visit {
     pub(crate) mm: MmId,
     pub(crate) header: Header,
     pub(crate) page: PageSize,
-    /// The look whose map it is, where nothing was traced.
+    /// The look whose map it is, where nothing was traced, or the page snapshot at this moment.
     pub(crate) looked: Option<Looked>,
+    /// The nearest page snapshots, where the moment is none: between two nothing is known of pages.
+    pub(crate) nearby: Vec<Seq>,
 }
 
 impl Visit {
@@ -138,10 +148,15 @@ impl Visit {
         let whose = selector.pid.map_or(Whose::First, Whose::Process);
         let moment = selector.moment.as_deref().map_or(Moment::Exit, Moment::parse);
         let found = looks::seek(&mut timeline, &moment, whose);
-        let (spot, looked) = match found {
+        let (spot, mut looked) = match found {
             Ok(found) => found,
             Err(error) => return Err(not_there(&mut timeline, error, selector, context)),
         };
+        let mut nearby = Vec::new();
+        if !looks::is_watched(timeline.source().reader()) {
+            let snapped = looks::snapped(&mut timeline, &moment, spot).map_err(|e| broken(e, context))?;
+            (looked, nearby) = (snapped.looked, snapped.nearby);
+        }
         let pid = selector.pid.or(root);
         let Some(mm) = spot.mm.filter(|mm| timeline.space(*mm).is_some()) else {
             return Err(no_memory(&mut timeline, pid, context));
@@ -150,7 +165,11 @@ impl Visit {
         if let Some(looked) = &looked {
             looked.adjust(&mut header);
         }
-        Ok(Visit { timeline, mm, header, page, looked })
+        if let Some(moment) = header.source.as_mut().and_then(|source| source.moment.as_mut()) {
+            let target = selector.target();
+            moment.pages_at = nearby.iter().map(|seq| format!("{target}@{seq}")).collect();
+        }
+        Ok(Visit { timeline, mm, header, page, looked, nearby })
     }
 
     /// Whether the other is of the same recording.
@@ -192,6 +211,7 @@ fn header(
         being_recorded: source.reader().is_being_written(),
         damage: source.damage().map(ToString::to_string).collect(),
         look: None,
+        pages_at: Vec::new(),
     };
     let source = Source {
         kind: SourceKind::Recording,

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -110,6 +111,14 @@ fn json(recording: &Path, to: &Path, packing: &Packing, is_ended: bool) -> Value
 fn explain(error: &RecordError, to: &Path, context: &Context) -> anyhow::Error {
     let lang = context.lang;
     match error {
+        RecordError::Io { path, source }
+            if is_left(path, to) && source.kind() == ErrorKind::AlreadyExists =>
+        {
+            anyhow!(texts::PACK_LEFT.fill(lang, &[("path", &path.display())]))
+        }
+        RecordError::Exists(path) if is_left(path, to) => {
+            anyhow!(texts::PACK_LEFT.fill(lang, &[("path", &path.display())]))
+        }
         RecordError::Io { path, .. } if !is_ours(path, to) => super::explain_reading(error, context),
         RecordError::Exists(path) => {
             anyhow!(texts::PACK_EXISTS.fill(lang, &[("path", &path.display())]))
@@ -122,6 +131,11 @@ fn explain(error: &RecordError, to: &Path, context: &Context) -> anyhow::Error {
         }
         _ => super::explain(error, context),
     }
+}
+
+/// Whether a path is a temporary one of the file being made.
+fn is_left(path: &Path, to: &Path) -> bool {
+    path != to && is_ours(path, to)
 }
 
 /// Whether a path is that of the file being made, or of its temporary name.

@@ -1,8 +1,7 @@
 //! Whether the looks of a recording are what replay and the rows of pages that belong to them give.
 
 use super::{looks, moment};
-use std::collections::HashMap;
-use vmatlas_event::{Addr, Bytes, EventSource, Extent, Look, Op, PageCounts, PageRow, Seq};
+use vmatlas_event::{Bytes, EventSource, Extent, Look, Op, PageCounts, PageRow, Seq};
 use vmatlas_model::{AddressSpace, Spaces};
 use vmatlas_record::{Reader, RecordError};
 use vmatlas_view::verify::LooksVerified;
@@ -22,7 +21,7 @@ pub(super) fn check(reader: &mut Reader) -> Result<Option<LooksVerified>, Record
     let mut found = LooksVerified { looks: all.len() as u64, ..LooksVerified::default() };
     let mut spaces = Spaces::new(moment::page_of(reader));
     spaces.distrust(reader.meta().distrust);
-    let mut known: HashMap<Addr, PageRow> = HashMap::new();
+    let mut known = looks::Pages::new();
     let mut before: Option<Sums> = None;
     let (mut from, mut rest) = (Seq(0), all.as_slice());
     while !rest.is_empty() {
@@ -75,12 +74,12 @@ fn sums_told(look: &Look) -> Sums {
     (look.vmas, look.size, look.resident, look.anonymous, look.swapped)
 }
 
-fn sums_of(space: &AddressSpace, known: &HashMap<Addr, PageRow>) -> Sums {
+fn sums_of(space: &AddressSpace, known: &looks::Pages) -> Sums {
     let vmas = || space.vmas().filter(|row| row.special() != Some(b"vsyscall"));
     let sum = |figure: fn(&PageCounts) -> Bytes| -> Option<Bytes> {
         let pages = vmas().map(|row| {
-            let page = known.get(&row.range.start()).filter(|page| page.range == row.range)?;
-            page.pages.as_ref().map(figure)
+            let (_, pages) = looks::tiled(known, row.range)?;
+            pages.as_ref().map(figure)
         });
         pages.sum()
     };

@@ -22,6 +22,10 @@ pub(super) fn read(visit: &Visit, subject: &Subject, args: &RssArgs, context: &C
         }
     }
     let Some(looked) = &visit.looked else {
+        let moment = visit.header.source.as_ref().and_then(|source| source.moment.as_ref());
+        if let Some(line) = moment.and_then(|moment| moment.pages_line(context.lang)) {
+            return Err(anyhow!(line));
+        }
         return Err(anyhow!(texts::REC_NO_PAGES.get(context.lang)));
     };
     let mut map = subject::read(subject, Wanted::pages(), context)?;

@@ -4,6 +4,7 @@
 
 pub(crate) mod any;
 pub(crate) mod ops;
+pub(crate) mod packing;
 pub(crate) mod stacks;
 
 use std::path::Path;

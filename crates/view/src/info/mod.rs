@@ -59,6 +59,8 @@ pub struct About {
     pub faults: Option<Faults>,
     /// What the looks come to, where nothing was traced.
     pub looks: Option<Looks>,
+    /// How often pages of a traced program were read.
+    pub page_snapshots: u64,
 }
 
 /// What page faults came to.
@@ -211,6 +213,9 @@ pub fn write_text(
             ("accounted", &figure(faults.accounted)),
         ];
         writeln!(out, "{}", texts::FAULTS.fill(lang, &values))?;
+    }
+    if about.page_snapshots > 0 {
+        writeln!(out, "{}", texts::PAGE_SNAPSHOTS.fill(lang, &[("n", &count(about.page_snapshots))]))?;
     }
     for line in about.looks.iter().flat_map(|looks| looks.lines(lang)) {
         writeln!(out, "{line}")?;
@@ -379,6 +384,9 @@ pub fn json(about: &About, counts: &Counts) -> Value {
     }
     if let Some(looks) = &about.looks {
         recording.insert("looks".to_owned(), looks.json());
+    }
+    if about.page_snapshots > 0 {
+        recording.insert("page_snapshots".to_owned(), about.page_snapshots.into());
     }
     json!({
         "schema": "vmatlas/info/1",

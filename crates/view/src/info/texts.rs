@@ -22,6 +22,8 @@ crate::texts! {
     /// Page faults.
     FAULTS: "page faults: {told} recorded, {lost} lost; the kernel itself: {handled} handled, {accounted} counted",
         "ページフォールト: 記録 {told}, 欠落 {lost}。カーネルの集計: 処理 {handled}, 計上 {accounted}";
+    /// Page snapshots of a traced program.
+    PAGE_SNAPSHOTS: "{n} page snapshots: which pages are resident is known then, and not between them", "ページスナップショット {n} 個: 常駐ページが分かるのはその時点だけです";
     /// A figure that was not written.
     UNKNOWN: "unknown", "不明";
     /// Heading of the tree.

@@ -44,7 +44,7 @@ crate::texts! {
     /// What a fault is.
     FAULTS_ARE_NOT_PAGES: "A fault is not a page: for one the kernel may map 16 pages of a file or a huge page, and pages filled in advance cause none.", "フォールト数はページ数ではありません。1 回のフォールトでファイルの 16 ページやヒュージページがマップされることがあり、先に読み込まれたページではフォールトは起きません。";
     /// No pages were read.
-    NO_PAGES: "Resident sizes are not in this recording at this moment: only 'vmatlas watch' records them.", "この時点の常駐サイズは記録にありません ('vmatlas watch' だけが記録します)。";
+    NO_PAGES: "Resident sizes are not known at this moment: 'run --pages', 'attach --pages' and 'watch' record them, at some moments.", "この時点の常駐サイズは分かりません ('run --pages'、'attach --pages'、'watch' がいくつかの時点で記録します)。";
     /// No calls were seen.
     NOT_RECORDED: "The kernel does not remember who asked. From now on: 'vmatlas attach PID --stacks -o REC'.", "誰が要求したかをカーネルは覚えていません。これから記録するには: 'vmatlas attach PID --stacks -o REC'";
 }

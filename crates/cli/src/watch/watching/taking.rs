@@ -1,14 +1,14 @@
 //! What a look found, on its way to the model and the recording: events, and rows of pages.
 
 use super::Watching;
+use crate::recording::looks::page_source;
 use crate::watch::look::Seen;
 use crate::watch::tell::grew_most;
 use vmatlas_event::{
-    Addr, AddrRange, Bytes, Event, Extent, Look, MmId, MonoNs, Op, Outcome, PageCounts, PageSource, Seq,
-    SnapshotReason, Source, TaskId, Tid, VmaRow,
+    Addr, AddrRange, Bytes, Event, Extent, Look, MmId, MonoNs, Op, Outcome, PageCounts, Seq, SnapshotReason,
+    Source, TaskId, Tid, VmaRow,
 };
 use vmatlas_model::{changed_pages, changed_parts};
-use vmatlas_proc::Method;
 use vmatlas_view::looks::Found;
 
 /// All pages are written again after so many rows, or so many times the VMAs there are: a seek reads no more.
@@ -128,11 +128,7 @@ impl Watching<'_> {
             at: seen.at,
             took: seen.end.0.saturating_sub(seen.at.0),
             extent: if is_whole { Extent::Whole } else { Extent::Changed },
-            method: match seen.method {
-                Method::PagemapScan => PageSource::PagemapScan,
-                Method::PagemapEntries => PageSource::PagemapEntries,
-                Method::Smaps => PageSource::Smaps,
-            },
+            method: page_source(seen.method),
             rows,
             vmas: known().count() as u64,
             size: known().map(|(row, _)| row.range.len()).sum(),
