@@ -19,9 +19,9 @@ use vmatlas_view::escape;
 
 /// Maps of processes of others, the files that are mapped, deleted ones too. Nothing of it writes.
 const READING: Caps = Caps::of(&[Cap::SysPtrace, Cap::DacReadSearch, Cap::CheckpointRestore]);
-/// A signal that is passed on reaches a program that has become another user. For root alone: a user who can signal us would
-/// gain by it.
-const SIGNALS: Caps = Caps::of(&[Cap::Kill]);
+/// What root keeps who stays root, and to whom most of the system belongs anyway: files are made in folders of others, and
+/// signals passed on to a program that has become another user. An ordinary user would gain by both.
+const ROOTS: Caps = Caps::of(&[Cap::DacOverride, Cap::Kill]);
 /// What page-fault events need that are opened after the rest was given up.
 pub(crate) const FAULT_EVENTS: Caps = Caps::of(&[Cap::Perfmon, Cap::IpcLock]);
 
@@ -92,7 +92,7 @@ impl People {
         if owner.is_none() && Caps::permitted() == Ok(Caps::NONE) {
             return Ok(());
         }
-        let keep = READING.union(more).union(if owner.is_none() { SIGNALS } else { Caps::NONE });
+        let keep = READING.union(more).union(if owner.is_none() { ROOTS } else { Caps::NONE });
         lower(keep, owner).map_err(|errno| self.cannot_lower(errno, context))
     }
 

@@ -121,6 +121,8 @@ vmatlas_view::texts! {
     /// No such cgroup.
     NO_CGROUP: "there is no memory cgroup {path} here; give a folder below /sys/fs/cgroup, or a path as in /proc/PID/cgroup",
         "メモリ cgroup {path} はここにありません。/sys/fs/cgroup 以下のフォルダーか /proc/PID/cgroup のパスを指定してください";
+    /// In the help of an experiment.
+    TRY_NEXT: "Try next:", "次に試すこと:";
     /// No such experiment.
     NO_EXPERIMENT: "there is no experiment '{name}'; 'vmatlas lab' lists them", "'{name}' という実験はありません ('vmatlas lab' で一覧を表示)";
     /// An experiment without a picture.

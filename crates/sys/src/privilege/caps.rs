@@ -7,6 +7,8 @@ use vmatlas_event::Errno;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Cap {
+    /// Write any file and in any folder.
+    DacOverride = 1,
     /// Read any file, enter any folder.
     DacReadSearch = 2,
     /// Signal any process.
