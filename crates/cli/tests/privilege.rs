@@ -206,7 +206,7 @@ fn little_is_kept() {
     let Some(user) = nobody() else { return };
     let folder = folder(&user);
     // The lines of each of our threads; the owner of our files in /proc tells whether we are dumpable.
-    let script = "cat /proc/$PPID/task/*/status | grep -E '^(Uid|CapPrm|CapEff|NoNewPrivs)'; stat -c 'owner %u' /proc/$PPID";
+    let script = "cat /proc/$PPID/task/*/status | grep -E '^(Uid|CapPrm|CapEff|NoNewPrivs)'; stat -c 'owner %u' /proc/$PPID/maps";
     for backend in backends() {
         for is_sudo in [true, false] {
             let rec = path(&folder, &format!("{backend}-{is_sudo}"));
