@@ -1,8 +1,9 @@
 //! `vmatlas attach`: the memory calls of a running process, and what each changed.
 
 use crate::args::AttachArgs;
-use crate::backend::Chosen;
+use crate::backend::{Chosen, Whom};
 use crate::context::Context;
+use crate::privilege::{FAULT_EVENTS, People};
 use crate::recording::Subject;
 use crate::target;
 use crate::texts;
@@ -11,6 +12,7 @@ use anyhow::anyhow;
 use std::process::ExitCode;
 use vmatlas_event::Pid;
 use vmatlas_proc::ProcKernel;
+use vmatlas_sys::privilege::Caps;
 use vmatlas_trace::{Attach, Attached};
 
 pub(crate) fn attach(args: &AttachArgs, context: &Context) -> ExitCode {
@@ -33,7 +35,8 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         return Err(anyhow!(texts::ATTACH_SELF.get(context.lang)).into());
     }
     let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let chosen = args.backend.choose(args.watch.only_ptrace(), context)?;
+    let people = People::of_attach(args.as_root, context)?;
+    let (chosen, choice) = args.backend.choose(Whom::Theirs, args.watch.only_ptrace(), context)?;
     let subject = Subject {
         how: "attach",
         backend: chosen.name(),
@@ -44,7 +47,23 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         interval: None,
         faults: args.watch.watched_faults().is_some(),
     };
+    // What needs privileges comes first, but nobody stands still while files are made: joining by ptrace needs what reading does.
+    let has_faults = args.watch.watched_faults().is_some();
+    let needs = match &chosen {
+        Chosen::Ptrace => {
+            if has_faults {
+                FAULT_EVENTS
+            } else {
+                Caps::NONE
+            }
+        }
+        Chosen::Bpf(bpf) => bpf.needs(),
+    };
+    people.lower(needs, context)?;
     let mut watcher = Watcher::new(&args.watch, context, Patience::Losing, subject)?;
+    if let Some(choice) = choice {
+        watcher.note(&choice.line(context.lang));
+    }
     watcher.root(pid);
     let mut kernel = ProcKernel::new(root);
     let attach = Attach {

@@ -39,11 +39,36 @@ pub(crate) enum Stream {
     Stderr,
 }
 
+/// The language for what is said while the words of the command are still being understood: a help.
+pub(crate) fn lang_of_help() -> Lang {
+    lang_of(std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| Lang::from_environment(variable))
+}
+
+/// The width of the terminal that a help goes to; `None` where it goes to none.
+pub(crate) fn columns_of_help() -> Option<usize> {
+    size(Stream::Stdout).map(|(columns, _)| usize::from(columns))
+}
+
+/// What --lang says among these words, those of a program to be run not counted.
+fn lang_of(words: impl Iterator<Item = String>) -> Option<Lang> {
+    let words: Vec<String> = words.take_while(|word| word != "--").collect();
+    let next = words.iter().skip(1).map(Some).chain([None]);
+    words.iter().zip(next).find_map(|(word, next)| match word.strip_prefix("--lang") {
+        Some("") => Lang::from_locale(next?),
+        Some(value) => Lang::from_locale(value.strip_prefix('=')?),
+        None => None,
+    })
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
 impl Context {
     pub(crate) fn new(lang: Option<Lang>, color: Color, may_query: bool) -> Context {
-        let get = |name: &str| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
         Context {
-            lang: lang.unwrap_or_else(|| Lang::from_environment(get)),
+            lang: lang.unwrap_or_else(|| Lang::from_environment(variable)),
             color,
             may_query,
             shows_progress: true,
@@ -109,5 +134,23 @@ fn size(stream: Stream) -> Option<(u16, u16)> {
     match stream {
         Stream::Stdout => vmatlas_sys::tty::size(io::stdout().as_fd()),
         Stream::Stderr => vmatlas_sys::tty::size(io::stderr().as_fd()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that the language of a help is what --lang says in either form, but not what a program to be run is told.
+    #[test]
+    fn the_language_is_found_before_the_rest() {
+        let of = |line: &str| lang_of(line.split(' ').map(str::to_owned));
+        assert_eq!(of("vmatlas --lang ja lab mmap --help"), Some(Lang::Ja));
+        assert_eq!(of("vmatlas lab mmap --help --lang=en"), Some(Lang::En));
+        for none in
+            ["vmatlas lab --help", "vmatlas lab --lang", "vmatlas --lang xx", "vmatlas run -- ls --lang ja"]
+        {
+            assert_eq!(of(none), None, "{none}");
+        }
     }
 }

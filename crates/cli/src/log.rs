@@ -13,7 +13,7 @@ use vmatlas_event::{Event, MonoNs};
 use vmatlas_model::{Done, FaultPlace};
 use vmatlas_view::run::{LineOptions, push_line};
 use vmatlas_view::stack::{self, ShownStack};
-use vmatlas_view::{faults, json};
+use vmatlas_view::{escape, faults, json};
 
 /// When lines go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,15 @@ impl Log {
     /// When time began.
     pub(crate) fn start(&self, start: MonoNs) {
         lock(&self.writer.lines).options.start = start;
+    }
+
+    /// Takes a line of our own.
+    pub(crate) fn note(&self, text: &str) {
+        self.add(|lines| {
+            let text = escape::terminal(text.as_bytes());
+            // Writing to a String does not fail.
+            let _ = std::fmt::Write::write_fmt(&mut lines.text, format_args!("vmatlas: {text}\n"));
+        });
     }
 
     /// Takes one event, and its call stack where there is one.

@@ -16,6 +16,7 @@ mod log;
 mod origins;
 mod output;
 mod pages;
+mod privilege;
 mod progress;
 mod ps;
 mod recording;

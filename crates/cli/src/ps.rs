@@ -1,5 +1,6 @@
 //! `vmatlas ps`: all processes, with one small file of each unless more is asked for.
 
+mod spaces;
 mod users;
 
 use crate::args::PsArgs;
@@ -70,6 +71,9 @@ fn read(root: &ProcRoot, args: &PsArgs) -> Result<PsView> {
             Ok(row) => view.rows.extend(row),
             Err(Ended) => view.about.ended += 1,
         }
+    }
+    if wants_shares && root.has_our_numbers() {
+        spaces::mark(&mut view.rows);
     }
     view.sort(args.sort);
     view.about = About {
@@ -178,6 +182,7 @@ fn nothing_known(pid: Pid, why: Missing) -> PsRow {
         pss: Err(why),
         uss: Err(why),
         shares_from: None,
+        space_of: None,
         cgroup: None,
         workload: Workload::default(),
         args: Err(why),

@@ -1,13 +1,15 @@
 //! `vmatlas run`: a program, its memory calls, and what each changed.
 
 use crate::args::RunArgs;
-use crate::backend::Chosen;
+use crate::backend::{Chosen, Whom};
 use crate::context::Context;
+use crate::privilege::People;
 use crate::recording::Subject;
 use crate::watcher::{Failure, Patience, Watcher};
 use std::process::ExitCode;
 use vmatlas_proc::ProcKernel;
-use vmatlas_trace::{Launch, Tracer};
+use vmatlas_sys::privilege::Caps;
+use vmatlas_trace::{BpfLaunched, Launch, Tracer};
 
 pub(crate) fn run(args: &RunArgs, context: &Context) -> ExitCode {
     let context = &context.for_program(args.watch.jsonl.is_some());
@@ -19,6 +21,7 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> ExitCode {
 
 fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     let failure = |error| Failure::of_trace(&error, context);
+    let people = People::of_run(&args.user, context)?;
     let path = std::env::var_os("PATH");
     let mut launch = Launch::new(&args.command, path.as_deref()).map_err(failure)?;
     launch.same_cpu = args.same_cpu;
@@ -26,9 +29,11 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     launch.stacks = args.watch.has_stacks();
     launch.faults = args.watch.watched_faults();
     launch.is_job = true;
+    launch.user = people.program.clone();
+    launch.env = people.environment();
     let word = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
     let only_ptrace = args.watch.only_ptrace().or(args.same_cpu.then_some("--same-cpu"));
-    let chosen = args.backend.choose(only_ptrace, context)?;
+    let (chosen, choice) = args.backend.choose(Whom::Ours, only_ptrace, context)?;
     let subject = Subject {
         how: "run",
         backend: chosen.name(),
@@ -38,16 +43,22 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
         interval: None,
         faults: launch.faults.is_some(),
     };
+    // What needs privileges comes first; the program is there, and waits.
+    let started = match chosen {
+        Chosen::Ptrace => Started::Ptrace(Tracer::start(&launch).map_err(failure)?),
+        Chosen::Bpf(bpf) => Started::Bpf(bpf.start(&launch).map_err(failure)?),
+    };
+    people.lower(started.needs(), context)?;
     let mut watcher = Watcher::new(&args.watch, context, Patience::Waiting, subject)?;
+    let notes = [choice.map(|choice| choice.line(context.lang)), people.note(context)];
+    notes.iter().flatten().for_each(|note| watcher.note(note));
     let mut kernel = ProcKernel::new(context.proc_root());
-    let end = match chosen {
-        Chosen::Ptrace => {
-            let tracer = Tracer::start(&launch).map_err(failure)?;
+    let end = match started {
+        Started::Ptrace(tracer) => {
             watcher.root(tracer.pid());
             tracer.run(&launch, &mut kernel, &mut watcher)
         }
-        Chosen::Bpf(bpf) => {
-            let launched = bpf.start(&launch).map_err(failure)?;
+        Started::Bpf(launched) => {
             watcher.root(launched.pid());
             launched.run(&mut kernel, &mut watcher)
         }
@@ -55,4 +66,20 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     let end = end.map_err(failure)?;
     let program = args.command.first().map(|p| p.as_encoded_bytes()).unwrap_or_default();
     Ok(watcher.finish(program, Some(end.shell_status())))
+}
+
+/// A program that waits before its first instruction.
+enum Started {
+    Ptrace(Tracer),
+    Bpf(BpfLaunched),
+}
+
+impl Started {
+    /// Which capabilities watching it needs from now on, besides those for reading.
+    fn needs(&self) -> Caps {
+        match self {
+            Started::Ptrace(_) => Caps::NONE,
+            Started::Bpf(launched) => launched.needs(),
+        }
+    }
 }

@@ -129,6 +129,8 @@ vmatlas_view::texts! {
     /// No such cgroup.
     NO_CGROUP: "there is no memory cgroup {path} here; give a folder below /sys/fs/cgroup, or a path as in /proc/PID/cgroup",
         "メモリ cgroup {path} はここにありません。/sys/fs/cgroup 以下のフォルダーか /proc/PID/cgroup のパスを指定してください";
+    /// In the help of an experiment.
+    TRY_NEXT: "Try next:", "次に試すこと:";
     /// No such experiment.
     NO_EXPERIMENT: "there is no experiment '{name}'; 'vmatlas lab' lists them", "'{name}' という実験はありません ('vmatlas lab' で一覧を表示)";
     /// An experiment without a picture.
@@ -216,6 +218,24 @@ vmatlas_view::texts! {
     /// The disk was too slow.
     REC_LOST: "{n} events were not recorded: the disk was slower than the program; the recording says where, and goes on exactly after each gap",
         "{n} 個のイベントは記録されていません: ディスクがプログラムより遅すぎました。欠けた箇所は記録に示され、その後は正確に続きます";
+    /// Started through sudo.
+    RUNS_AS: "started through {via}: the program runs as {user}, who owns the files too (--as-root: root)",
+        "{via} からの起動なので、プログラムは {user} として動き、ファイルも {user} のものになります (--as-root で root)";
+    /// A variable that says nothing useful.
+    BAD_INVOKER: "{variable} is '{text}', which is no user's number, so whom to run as is not known: --as-root runs the program as root",
+        "{variable} の値 '{text}' はユーザー番号ではないので、どのユーザーとして実行するか決められません。--as-root を付けると root として実行します";
+    /// Only root may become others.
+    USER_NEEDS_ROOT: "--user is for root alone", "--user を使えるのは root だけです";
+    /// No such user.
+    NO_USER: "there is no user '{name}'", "'{name}' というユーザーはいません";
+    /// The system does not say who that is.
+    USER_UNKNOWN: "user {name} cannot be looked up: {why}", "ユーザー {name} を調べられません: {why}";
+    /// Privileges stay where they should go.
+    CANNOT_LOWER: "privileges cannot be given up: {why}; nothing was started",
+        "権限を手放せません: {why}。何も起動していません";
+    /// The program cannot become a user.
+    CANNOT_BECOME: "the program cannot be run as another user: {why} (--as-root runs it as root)",
+        "プログラムを別のユーザーとして実行できません: {why} (--as-root なら root として実行します)";
     /// An option that needs stops.
     BPF_NO_STOPS: "{option} needs a program that is stopped, and BPF stops nothing: leave out --backend bpf",
         "{option} にはプログラムを停止させることが必要ですが、BPF は何も停止させません。--backend bpf を外してください";

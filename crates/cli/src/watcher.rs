@@ -56,6 +56,10 @@ impl Failure {
             TraceError::Gone { pid } => (OWN_FAILURE, texts::NO_PROCESS.fill(lang, &[("pid", pid)])),
             TraceError::Faults { errno } => (OWN_FAILURE, faults::refused(*errno, context)),
             TraceError::Bpf(error) => (OWN_FAILURE, crate::backend::explain(error, context)),
+            TraceError::User { errno } => {
+                let why = vmatlas_sys::errno_text(*errno);
+                (OWN_FAILURE, texts::CANNOT_BECOME.fill(lang, &[("why", &why)]))
+            }
             TraceError::TooOld => (OWN_FAILURE, texts::TRACE_TOO_OLD.get(lang).to_owned()),
             TraceError::NulByte { program } => {
                 (OWN_FAILURE, texts::NUL_BYTE.fill(lang, &[("program", program)]))
@@ -157,6 +161,17 @@ impl<'a> Watcher<'a> {
             last_call: None,
             difference: None,
         })
+    }
+
+    /// Says something of ours before the first line, where lines go; nothing where only a program reads them.
+    pub(crate) fn note(&self, text: &str) {
+        if self.args.is_quiet() || self.args.jsonl.is_some() {
+            return;
+        }
+        match self.args.log {
+            Some(_) => self.log.note(text),
+            None => complain(self.context, text),
+        }
     }
 
     /// Says which process is the program itself.

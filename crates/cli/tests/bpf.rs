@@ -5,16 +5,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
-use vmatlas_testkit::{Capability, Tracee, left_off, need, need_root, vmatlas_binary};
+use vmatlas_testkit::{Capability, Tracee, left_off, need, need_root, vmatlas_binary, vmatlas_command};
 
 fn vmatlas(words: &[&str]) -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command
-        .args(words)
-        .env_remove("LC_ALL")
-        .env_remove("LC_MESSAGES")
-        .env("LANG", "C.UTF-8")
-        .stdin(Stdio::null());
+    let mut command = vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"));
+    command.args(words);
     command
 }
 
@@ -123,4 +118,81 @@ fn what_is_missing_is_said() {
         "{text}"
     );
     assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+/// A running program, and how it is joined without a word about the backend.
+fn joined(options: &[&str]) -> (String, String) {
+    let sleeper = Tracee::start(Command::new("sleep").arg("60").stdout(Stdio::null())).unwrap();
+    let pid = sleeper.pid().to_string();
+    let words = [&["attach", "--duration", "100ms", "-c"], options, &[&pid]].concat();
+    let output = vmatlas(&words).output().unwrap();
+    assert!(output.status.success(), "{}", err(&output));
+    let text = err(&output);
+    (text.lines().next().unwrap().to_owned(), text)
+}
+
+/// Checks that `attach` takes BPF where it can, that an option which needs stops decides otherwise, that `run` takes ptrace,
+/// and that each says so once, before everything else.
+#[test]
+fn the_choice_is_told() {
+    if !has_bpf() {
+        return;
+    }
+    let (first, text) = joined(&[]);
+    assert!(first.starts_with("vmatlas: watching with bpf: "), "{text}");
+    let (first, text) = joined(&["--check"]);
+    assert!(first.starts_with("vmatlas: watching with ptrace: --check "), "{text}");
+    let output = vmatlas(&["run", "--", "true"]).output().unwrap();
+    assert!(err(&output).starts_with("vmatlas: watching with ptrace: "), "{}", err(&output));
+    let (_, text) = joined(&["--backend", "ptrace"]);
+    assert!(!text.contains("watching with"), "{text}");
+}
+
+/// What joining a program of its own comes to for a shell that was started by these words: without a word about the
+/// backend, and with BPF asked for.
+fn joined_by(words: &[&str], prepared: &str) -> (Output, Output) {
+    let binary = vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas"));
+    let join = |options: &str| {
+        let script = format!(
+            "{prepared} sleep 60 & \"$0\" attach {options} --duration 100ms -c $!; s=$?; kill $!; exit $s"
+        );
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(["sh", "-c", &script]).arg(&binary);
+        command.env("LC_ALL", "C").stdin(Stdio::null()).output().unwrap()
+    };
+    (join(""), join("--backend bpf"))
+}
+
+fn assert_stood_in(words: &[&str], prepared: &str, reason: &str) {
+    let (auto, asked) = joined_by(words, prepared);
+    let text = err(&auto);
+    assert_eq!(auto.status.code(), Some(0), "{words:?}: {text}");
+    let first = text.lines().next().unwrap();
+    assert!(first.starts_with("vmatlas: watching with ptrace: ") && first.contains(reason), "{text}");
+    let text = err(&asked);
+    assert_eq!(asked.status.code(), Some(125), "{words:?}: {text}");
+    assert!(text.starts_with("vmatlas: ") && text.contains("--backend ptrace"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+/// Checks that where BPF cannot be used `attach` takes ptrace and says why, and ends with one line where BPF was asked for: a
+/// root without capabilities, one without those for BPF alone, a kernel without BTF, a PID namespace; an ordinary user.
+#[test]
+fn ptrace_stands_in() {
+    if !need(Capability::Ptrace) {
+        return;
+    }
+    if vmatlas_sys::effective_uid() != 0 {
+        assert_stood_in(&["env"], "", "CAP_BPF");
+        return;
+    }
+    if !has_bpf() || !need(Capability::Tool("setpriv")) || !need(Capability::Tool("unshare")) {
+        return;
+    }
+    assert_stood_in(&["setpriv", "--bounding-set=-all", "--inh-caps=-all"], "", "CAP_BPF");
+    let some = ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin", "--inh-caps=-all"];
+    assert_stood_in(&some, "", "CAP_BPF");
+    let no_btf = "mount --bind /dev/null /sys/kernel/btf/vmlinux || exit 1;";
+    assert_stood_in(&["unshare", "--mount"], no_btf, "BTF");
+    assert_stood_in(&["unshare", "--pid", "--fork", "--mount-proc"], "", "PID namespace");
 }

@@ -3,13 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test binary")]
 
 use serde_json::Value;
-use std::process::{Command, Output, Stdio};
-use vmatlas_testkit::{Capability, need, need_root, vmatlas_binary};
+use std::process::Output;
+use vmatlas_testkit::{Capability, need, need_root, vmatlas_command};
 
 fn doctor(words: &[&str]) -> Output {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.arg("doctor").args(words).stdin(Stdio::null());
-    command.env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8").output().unwrap()
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas")).arg("doctor").args(words).output().unwrap()
 }
 
 fn json() -> Value {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use vmatlas_event::Pid;
-use vmatlas_testkit::{Capability, Tracee, need, vmatlas_binary, wait_until};
+use vmatlas_testkit::{Capability, Tracee, need, vmatlas_command, wait_until};
 
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
@@ -18,9 +18,7 @@ const SIGKILL: i32 = 9;
 const MARK: &str = "VMATLAS_LAB_TEST";
 
 fn vmatlas() -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8").stdin(Stdio::null());
-    command
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"))
 }
 
 fn lab(words: &[&str]) -> Output {
@@ -156,6 +154,8 @@ fn helps_have_no_open_values() {
     for name in names() {
         let help = String::from_utf8(lab(&[&name, "--help"]).stdout).unwrap();
         assert!(help.contains("Try next:") && !help.contains('{'), "{name}: {help}");
+        let help = String::from_utf8(lab(&[&name, "--help", "--lang", "ja"]).stdout).unwrap();
+        assert!(help.contains("次に試すこと:") && !help.contains('{'), "{name}: {help}");
     }
 }
 

@@ -8,12 +8,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use vmatlas_testkit::{Capability, Tracee, need, vmatlas_binary, wait_until};
+use vmatlas_testkit::{Capability, Tracee, need, vmatlas_command, wait_until};
 
 fn vmatlas() -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8").stdin(Stdio::null());
-    command
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"))
 }
 
 /// The facts of an experiment with its temporary file in this folder; all of them hold.

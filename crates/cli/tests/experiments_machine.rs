@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vmatlas_event::Pid;
-use vmatlas_testkit::{Capability, Tracee, left_off, need, need_root, vmatlas_binary, wait_until};
+use vmatlas_testkit::{Capability, Tracee, left_off, need, need_root, vmatlas_command, wait_until};
 
 const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const SET_ASIDE: &str = "/proc/sys/vm/nr_hugepages";
@@ -36,8 +36,7 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
 }
 
 fn vmatlas(folder: &Path) -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8").stdin(Stdio::null());
+    let mut command = vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"));
     command.env("TMPDIR", folder);
     command
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
-use vmatlas_testkit::{Capability, need, vmatlas_binary};
+use vmatlas_testkit::{Capability, need, vmatlas_command};
 
 /// Maps 3 MiB and 1 MiB from one place, 64 KiB from another, and waits where it is told to.
 const PROGRAM: &str = r#"
@@ -35,9 +35,7 @@ struct Subject {
 }
 
 fn vmatlas() -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8").stdin(Stdio::null());
-    command
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"))
 }
 
 impl Subject {

@@ -7,16 +7,11 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use vmatlas_testkit::{Capability, Tracee, need, vmatlas_binary};
+use vmatlas_testkit::{Capability, Tracee, need, vmatlas_command};
 
 fn vmatlas(words: &[&str]) -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command
-        .args(words)
-        .env_remove("LC_ALL")
-        .env_remove("LC_MESSAGES")
-        .env("LANG", "C.UTF-8")
-        .stdin(Stdio::null());
+    let mut command = vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"));
+    command.args(words);
     command
 }
 

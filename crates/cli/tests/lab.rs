@@ -6,12 +6,10 @@ use serde_json::Value;
 use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
-use vmatlas_testkit::{Capability, Tracee, need, need_root, vmatlas_binary, wait_until};
+use vmatlas_testkit::{Capability, Tracee, need, need_root, vmatlas_binary, vmatlas_command, wait_until};
 
 fn vmatlas() -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8").stdin(Stdio::null());
-    command
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"))
 }
 
 fn lab(words: &[&str]) -> Output {

@@ -11,12 +11,10 @@ use std::time::Duration;
 use vmatlas_event::{EventSource, PageSize, Seq};
 use vmatlas_model::timeline::{Moment, Timeline, Whose};
 use vmatlas_record::Reader;
-use vmatlas_testkit::{Capability, need, vmatlas_binary, wait_until};
+use vmatlas_testkit::{Capability, need, vmatlas_command, wait_until};
 
 fn vmatlas() -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8").stdin(Stdio::null());
-    command
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"))
 }
 
 fn mark(path: &Path, words: &[&str]) -> Output {

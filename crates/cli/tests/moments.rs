@@ -6,12 +6,10 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use vmatlas_testkit::{Capability, Tracee, need, vmatlas_binary};
+use vmatlas_testkit::{Capability, Tracee, need, vmatlas_command};
 
 fn vmatlas(words: &[&str]) -> Output {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.args(words).env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8");
-    command.stdin(Stdio::null()).output().unwrap()
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas")).args(words).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -5,12 +5,11 @@
 
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
-use vmatlas_testkit::{Capability, need, vmatlas_binary};
+use std::process::Output;
+use vmatlas_testkit::{Capability, need, vmatlas_command};
 
 fn vmatlas(args: &[&str]) -> Output {
-    let binary = vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas"));
-    Command::new(binary).env("LC_ALL", "C").env("NO_COLOR", "1").args(args).output().unwrap()
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas")).args(args).output().unwrap()
 }
 
 fn json(args: &[&str]) -> Value {

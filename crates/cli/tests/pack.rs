@@ -6,13 +6,11 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use vmatlas_testkit::{Capability, need, vmatlas_binary};
+use std::process::{Command, Output};
+use vmatlas_testkit::{Capability, need, vmatlas_command};
 
 fn vmatlas(folder: &Path, words: &[&str]) -> Output {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.args(words).env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8");
-    command.current_dir(folder).stdin(Stdio::null()).output().unwrap()
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas")).args(words).current_dir(folder).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {

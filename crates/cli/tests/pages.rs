@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use vmatlas_event::{Addr, AddrRange, Bytes, MapFlags, ProtArg};
 use vmatlas_sys::mem::{Arena, Touch, touch};
-use vmatlas_testkit::{Capability, Tracee, left_off, need, need_root, vmatlas_binary};
+use vmatlas_testkit::{Capability, Tracee, left_off, need, need_root, vmatlas_binary, vmatlas_command};
 
 const PAGE: u64 = 4096;
 const MADV_HUGEPAGE: i32 = 14;
@@ -16,9 +16,8 @@ const MADV_NOHUGEPAGE: i32 = 15;
 const MADV_GUARD_INSTALL: i32 = 102;
 
 fn command(words: &[&str]) -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.args(words).env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8");
-    command.stdin(Stdio::null());
+    let mut command = vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"));
+    command.args(words);
     command
 }
 

@@ -4,12 +4,10 @@
 
 use serde_json::Value;
 use std::process::{Command, Output, Stdio};
-use vmatlas_testkit::{Capability, Tracee, need, need_root, vmatlas_binary};
+use vmatlas_testkit::{Capability, Tracee, need, need_root, vmatlas_command};
 
 fn vmatlas(words: &[&str]) -> Output {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.args(words).env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8");
-    command.stdin(Stdio::null()).output().unwrap()
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas")).args(words).output().unwrap()
 }
 
 fn json(words: &[&str]) -> Value {
@@ -104,4 +102,33 @@ fn wrong_values_are_wrong_usage() {
     for words in [["ps", "--by", "size"], ["ps", "--sort", "heat"], ["ps", "--min-rss", "much"]] {
         assert_eq!(vmatlas(&words).status.code(), Some(2), "{words:?}");
     }
+}
+
+/// Checks that a child of vfork(2), which uses its parent's address space, says so, and is in the sums with its parent once.
+#[test]
+fn a_borrowed_address_space_counts_once() {
+    const PROGRAM: &str = "#include <stdio.h>\n#include <unistd.h>\n\
+        int main(void) { puts(\"ready\"); fflush(stdout); if (vfork() == 0) { sleep(60); _exit(0); } return 0; }";
+    if !need(Capability::PagemapScan) || !need(Capability::Tool("cc")) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (source, program) = (folder.path().join("p.c"), folder.path().join("borrower"));
+    std::fs::write(&source, PROGRAM).unwrap();
+    assert!(Command::new("cc").arg("-o").arg(&program).arg(&source).status().unwrap().success());
+    let mut parent = Tracee::start(Command::new(&program).stdout(Stdio::piped())).unwrap();
+    assert_eq!(parent.read_line().unwrap(), "ready");
+    let mut list = Value::Null;
+    let both = || {
+        list = json(&["ps", "--pss", "--name", "borrower", "--json"]);
+        list["processes"].as_array().unwrap().len() == 2
+    };
+    assert!(vmatlas_testkit::wait_until(both, std::time::Duration::from_secs(10)));
+    let pid = u32::try_from(parent.pid().0).unwrap();
+    let processes = list["processes"].as_array().unwrap();
+    let child = processes.iter().find(|process| process["pid"] != pid).unwrap();
+    assert_eq!(child["address_space_of"], pid, "{list}");
+    assert_eq!(list["totals"]["uss"], process(&list, pid)["uss"], "{list}");
+    // Its parent waits for it, so it would outlive us.
+    vmatlas_sys::kill(vmatlas_event::Pid(child["pid"].as_i64().unwrap() as i32), 9).unwrap();
 }

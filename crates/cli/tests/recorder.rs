@@ -7,15 +7,13 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use vmatlas_testkit::{Capability, Tracee, need, need_root, vmatlas_binary};
+use vmatlas_testkit::{Capability, Tracee, need, need_root, vmatlas_binary, vmatlas_command};
 
 /// Runs some programs, which fit, and after a while more than fit; ends with a status of its own.
 const FORKS: &str = "n() { i=0; while [ $i -lt $1 ]; do /bin/true; i=$((i+1)); done; }; n 20; sleep 1; n 500; echo done; exit 9";
 
 fn vmatlas() -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8").stdin(Stdio::null());
-    command
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -192,7 +190,7 @@ work()";
     let mut python = Tracee::start(python.args(["-c", script]).stdout(Stdio::piped())).unwrap();
     assert_eq!(python.read_line().unwrap(), "ready");
     let pid = python.pid().to_string();
-    let attach = ["attach", &pid, "-f", "--duration", "2s", "-o"];
+    let attach = ["attach", "--backend", "ptrace", &pid, "-f", "--duration", "2s", "-o"];
     let output = vmatlas().args(attach).arg(&path).output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
     assert!(!python.has_ended());

@@ -10,12 +10,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 use vmatlas_event::{EventSource, Seq};
 use vmatlas_record::Reader;
-use vmatlas_testkit::{Capability, need, vmatlas_binary, wait_until};
+use vmatlas_testkit::{Capability, need, vmatlas_binary, vmatlas_command, wait_until};
 
 fn vmatlas() -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8").stdin(Stdio::null());
-    command
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -243,7 +241,8 @@ fn attach_records() {
     sh.args(["-c", FOR_LONG]).stdout(Stdio::null());
     let guard = Guard(sh.spawn().unwrap());
     let pid = guard.0.id().to_string();
-    let output = vmatlas().args(["attach", &pid, "--duration", "300ms", "-o"]).arg(&path).output().unwrap();
+    let attach = ["attach", "--backend", "ptrace", &pid, "--duration", "300ms", "-o"];
+    let output = vmatlas().args(attach).arg(&path).output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
     let info = info(&path);
     let recording = &info["recording"];

@@ -8,12 +8,10 @@ use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
-use vmatlas_testkit::{Capability, Tracee, need, vmatlas_binary, wait_until};
+use vmatlas_testkit::{Capability, Tracee, need, vmatlas_binary, vmatlas_command, wait_until};
 
 fn vmatlas() -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8").stdin(Stdio::null());
-    command
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"))
 }
 
 /// Runs a program watched; `None` where tracing is not possible.

@@ -7,12 +7,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
-use vmatlas_testkit::{Tracee, vmatlas_binary, wait_until};
+use vmatlas_testkit::{Tracee, vmatlas_command, wait_until};
 
 fn vmatlas(words: &[&str]) -> Output {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.args(words).env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8");
-    command.stdin(Stdio::null()).output().unwrap()
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas")).args(words).output().unwrap()
 }
 
 fn show(target: &str) -> Value {

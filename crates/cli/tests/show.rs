@@ -10,12 +10,10 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use vmatlas_event::{Addr, AddrRange, Bytes, MapFlags, ProtArg};
 use vmatlas_sys::mem::{Arena, MmapArgs, Touch, map, touch};
-use vmatlas_testkit::{Capability, Tracee, need, oracle, vmatlas_binary, wait_until};
+use vmatlas_testkit::{Capability, Tracee, need, oracle, vmatlas_binary, vmatlas_command, wait_until};
 
 fn vmatlas(words: &[&str]) -> Output {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.args(words).env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8");
-    command.stdin(Stdio::null()).output().unwrap()
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas")).args(words).output().unwrap()
 }
 
 fn json(words: &[&str]) -> Value {

@@ -71,7 +71,9 @@ fn end(signal: i32, state: State, watch: Watch) -> i32 {
     assert!(wait_until(|| is_there(pid), patience));
     let _attached = (watch == Watch::Attach).then(|| {
         let mut command = Command::new(&vmatlas);
-        command.args(["attach", "-c", "--log", "/dev/null", &pid.to_string()]).stdin(Stdio::null());
+        command
+            .args(["attach", "--backend", "ptrace", "-c", "--log", "/dev/null", &pid.to_string()])
+            .stdin(Stdio::null());
         let attached = Tracee::start(command.stdout(Stdio::null()).stderr(Stdio::null())).unwrap();
         let traced = format!("TracerPid:\t{}\n", attached.pid());
         let status = || std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

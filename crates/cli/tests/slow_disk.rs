@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use vmatlas_event::{Pid, Tid};
 use vmatlas_sys::ptrace;
-use vmatlas_testkit::{Capability, Tracee, need, vmatlas_binary, wait_until};
+use vmatlas_testkit::{Capability, Tracee, need, vmatlas_command, wait_until};
 
 /// More maps than wait for a disk, a word, and on request calls for some seconds.
 const FORKS: &str = "import mmap, os, sys, time
@@ -25,8 +25,7 @@ while time.time() < end: mmap.mmap(-1, 8192).close()
 sys.exit(6)";
 
 fn vmatlas(words: &[&str], path: &Path) -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8").stdin(Stdio::null());
+    let mut command = vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"));
     command.args(words).arg(path);
     command
 }

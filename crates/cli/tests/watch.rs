@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use vmatlas_event::{Extent, Look};
 use vmatlas_record::Reader;
-use vmatlas_testkit::{Tracee, vmatlas_binary, wait_until};
+use vmatlas_testkit::{Tracee, vmatlas_command, wait_until};
 
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
@@ -20,9 +20,7 @@ const SIGSTOP: i32 = 19;
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn vmatlas() -> Command {
-    let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
-    command.env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C.UTF-8").stdin(Stdio::null());
-    command
+    vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"))
 }
 
 fn text(bytes: &[u8]) -> String {

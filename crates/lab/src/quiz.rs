@@ -56,7 +56,11 @@ impl Question {
                 let said_no = is_word(&["n", "no", "false", texts::NO.get(Lang::Ja)]);
                 (said_yes || said_no).then_some(said_yes == *yes)
             }
-            Value::Word(word) => (!given.is_empty()).then(|| word.eq_ignore_ascii_case(given)),
+            // A signal is known by its short name too, as to kill(1).
+            Value::Word(word) => (!given.is_empty()).then(|| {
+                word.eq_ignore_ascii_case(given)
+                    || word.strip_prefix("SIG").is_some_and(|word| word.eq_ignore_ascii_case(given))
+            }),
             Value::Bytes(n) => units::parse_size(given).map(|size| size.0 == *n),
             Value::Addr(n) => {
                 u64::from_str_radix(given.trim_start_matches("0x"), 16).ok().map(|addr| addr == *n)
@@ -99,6 +103,12 @@ mod tests {
         );
         assert_eq!(yes.is_right("perhaps"), None);
         assert_eq!(question(Value::Bytes(4096)).is_right("4 KiB"), Some(true));
-        assert_eq!(question(Value::Word("SIGSEGV".to_owned())).is_right("sigsegv"), Some(true));
+        let signal = question(Value::Word("SIGSEGV".to_owned()));
+        for (given, is_right) in
+            [("sigsegv", true), ("SEGV", true), ("Segv", true), ("SIG", false), ("BUS", false)]
+        {
+            assert_eq!(signal.is_right(given), Some(is_right), "{given}");
+        }
+        assert_eq!(question(Value::Word("EINVAL".to_owned())).is_right("INVAL"), Some(false));
     }
 }

@@ -263,8 +263,15 @@ fn untraced(fds: &[(RawFd, RawFd)]) -> Result<Ending, String> {
     let c_string = |text: &str| CString::new(text).map_err(|e| e.to_string());
     let path = c_string(SELF)?;
     let args = [c_string(SELF)?, c_string(CHILD_ARGUMENT)?];
-    let program =
-        Program { path: &path, args: &args, env: None, filter: None, signals: Inherited::now(), fds };
+    let program = Program {
+        path: &path,
+        args: &args,
+        env: None,
+        filter: None,
+        user: None,
+        signals: Inherited::now(),
+        fds,
+    };
     let spawned = vmatlas_sys::spawn(&program).map_err(vmatlas_sys::errno_text)?;
     spawned.go();
     let ending = match vmatlas_sys::wait_for(spawned.pid) {

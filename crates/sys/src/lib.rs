@@ -20,6 +20,7 @@ pub mod bpf;
 pub mod mem;
 pub mod perf;
 pub mod playground;
+pub mod privilege;
 pub mod probe;
 pub mod ptrace;
 pub mod sched;

@@ -1,6 +1,7 @@
 //! Starting a program that waits for its tracer before it runs.
 
 use crate::errno::{check, last_errno};
+use crate::privilege::{User, become_user};
 use crate::seccomp::{self, Insn};
 use crate::signal::Inherited;
 use std::ffi::{CStr, CString};
@@ -29,6 +30,8 @@ pub struct Program<'a> {
     pub env: Option<&'a [CString]>,
     /// The seccomp filter to install; with no_new_privs where the kernel asks for it.
     pub filter: Option<&'a [Insn]>,
+    /// The user to become; `None` for our own. It needs CAP_SETUID and CAP_SETGID.
+    pub user: Option<&'a User>,
     /// The signal state to start it with.
     pub signals: Inherited,
     /// Descriptors to hand on: (ours, the number it shall have).
@@ -53,6 +56,8 @@ pub enum ExecFailure {
     Filter(Errno),
     /// A descriptor could not be handed on.
     Setup(Errno),
+    /// It could not become the user.
+    User(Errno),
 }
 
 impl Spawned {
@@ -74,6 +79,7 @@ impl Spawned {
         Some(match report[0] {
             b'e' => ExecFailure::Exec(errno),
             b'f' => ExecFailure::Filter(errno),
+            b'u' => ExecFailure::User(errno),
             _ => ExecFailure::Setup(errno),
         })
     }
@@ -186,6 +192,12 @@ fn child(program: &Program<'_>, mut plan: ChildPlan<'_>) -> ! {
         && let Err(errno) = seccomp::install(filter)
     {
         fail(b'f', errno);
+    }
+    // After the filter: installed without privileges it would need no_new_privs, and set-user-ID programs would gain nothing.
+    if let Some(user) = program.user
+        && let Err(errno) = become_user(user)
+    {
+        fail(b'u', errno);
     }
     // SAFETY: `environ` is libc's own, not changed since the fork.
     let env = plan.env.map_or(unsafe { environ }, <[_]>::as_ptr);

@@ -2,10 +2,23 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// The `vmatlas` binary: $VMATLAS_BIN, otherwise the path that was compiled in, `env!("CARGO_BIN_EXE_vmatlas")`.
 pub fn vmatlas_binary(compiled_in: &str) -> PathBuf {
     chosen(env::var_os("VMATLAS_BIN"), Path::new(compiled_in))
+}
+
+/// The `vmatlas` binary as a test starts it: in English, without input, and as whoever runs the test (who may have become root
+/// through sudo).
+pub fn vmatlas_command(compiled_in: &str) -> Command {
+    const REMOVED: [&str; 6] = ["LC_ALL", "LC_MESSAGES", "SUDO_UID", "SUDO_GID", "PKEXEC_UID", "DOAS_USER"];
+    let mut command = Command::new(vmatlas_binary(compiled_in));
+    REMOVED.iter().for_each(|name| {
+        command.env_remove(name);
+    });
+    command.env("LANG", "C.UTF-8").stdin(Stdio::null());
+    command
 }
 
 /// Another program of ours, by its compiled-in path `env!("CARGO_BIN_EXE_...")`: beside $VMATLAS_BIN where that is set.

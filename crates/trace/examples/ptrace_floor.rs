@@ -16,8 +16,15 @@ fn main() {
         std::env::args_os().skip(1).filter_map(|arg| CString::new(arg.into_vec()).ok()).collect();
     let filter = vmatlas_trace::memory_calls();
     let Some(path) = args.first() else { return };
-    let program =
-        Program { path, args: &args, env: None, filter: Some(&filter), signals: Inherited::now(), fds: &[] };
+    let program = Program {
+        path,
+        args: &args,
+        env: None,
+        filter: Some(&filter),
+        user: None,
+        signals: Inherited::now(),
+        fds: &[],
+    };
     let Ok(spawned) = spawn(&program) else { return };
     let tid = Tid(spawned.pid.0);
     if ptrace::seize(tid, Options { exit_kill: true, seccomp: true }).is_err() {

@@ -54,6 +54,12 @@ pub enum TraceError {
     /// BPF programs cannot be used.
     #[error("{0}")]
     Bpf(BpfError),
+    /// The program cannot be started as that user.
+    #[error("the program cannot be run as another user: {}", describe(*errno))]
+    User {
+        /// The kernel's reason.
+        errno: Errno,
+    },
     /// Another system call failed.
     #[error("{what}: {}", describe(*errno))]
     System {
@@ -70,6 +76,7 @@ impl TraceError {
         match failure {
             ExecFailure::Exec(ENOENT | ENOTDIR) => TraceError::NotFound { program },
             ExecFailure::Exec(errno) => TraceError::NotExecutable { program, errno },
+            ExecFailure::User(errno) => TraceError::User { errno },
             ExecFailure::Filter(errno) | ExecFailure::Setup(errno) => {
                 TraceError::System { what: "preparing the program", errno }
             }

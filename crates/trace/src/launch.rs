@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use vmatlas_event::Errno;
+use vmatlas_sys::privilege::User;
 
 const EACCES: Errno = Errno(13);
 
@@ -19,6 +20,10 @@ pub struct Launch {
     pub(crate) name: String,
     /// Descriptors to hand on: (ours, the number it shall have).
     pub fds: Vec<(i32, i32)>,
+    /// Its environment; `None` hands on our own.
+    pub env: Option<Vec<CString>>,
+    /// The user to run it as; `None` for our own.
+    pub user: Option<User>,
     /// Whether to share one processor with the program, which then sees one only.
     pub same_cpu: bool,
     /// Whether to hold all tasks after every memory call and have the model compared with the kernel.
@@ -47,8 +52,19 @@ impl Launch {
         };
         let args = command.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
         let path = c_string(path.as_os_str())?;
-        let (same_cpu, check, stacks, faults, is_job) = (false, false, false, None, false);
-        Ok(Launch { path, args, name, fds: Vec::new(), same_cpu, check, stacks, faults, is_job })
+        Ok(Launch {
+            path,
+            args,
+            name,
+            fds: Vec::new(),
+            env: None,
+            user: None,
+            same_cpu: false,
+            check: false,
+            stacks: false,
+            faults: None,
+            is_job: false,
+        })
     }
 }
 

@@ -31,7 +31,8 @@ impl Tracer {
     /// [`TraceError::NotPermitted`] when it cannot be traced (another tracer has us already), or
     /// [`TraceError::System`].
     pub fn start(launch: &Launch) -> Result<Tracer, TraceError> {
-        Tracer::start_with(launch, true)
+        // Tried now: after this call we may no longer be allowed to start it as it was asked for.
+        Tracer::start_with(launch, vmatlas_sys::probe::seccomp_can_trace().is_ok())
     }
 
     fn start_with(launch: &Launch, filtered: bool) -> Result<Tracer, TraceError> {
@@ -43,8 +44,9 @@ impl Tracer {
         let program = Program {
             path: &launch.path,
             args: &launch.args,
-            env: None,
+            env: launch.env.as_deref(),
             filter: filtered.then_some(&filter),
+            user: launch.user.as_ref(),
             signals: Inherited::now(),
             fds: &launch.fds,
         };

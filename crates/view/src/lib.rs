@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backend;
 pub mod call;
 pub mod change;
 pub mod check;

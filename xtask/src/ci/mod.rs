@@ -98,6 +98,10 @@ fn tests(powers: Powers, skip_list: &Path) -> Result<()> {
         .env("VMATLAS_CI", "1")
         .env("VMATLAS_SKIP_LIST", skip_list)
         .env_remove("VMATLAS_BIN")
+        // Tests that start vmatlas as root mean root.
+        .env_remove("SUDO_UID")
+        .env_remove("PKEXEC_UID")
+        .env_remove("DOAS_USER")
         .env_remove("VMATLAS_FIXTURES")
         .env_remove("VMATLAS_REQUIRE_ROOT_TESTS");
     if powers.can_run_root_tests() {

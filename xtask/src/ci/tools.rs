@@ -74,6 +74,11 @@ const TOOLS: &[Tool] = &[
         packages: &["util-linux"],
         reason: "runs the tests once more as an ordinary user",
     },
+    Tool {
+        program: "unshare",
+        packages: &["util-linux"],
+        reason: "a kernel that hides things, a /proc of its own",
+    },
 ];
 
 /// Installs what is missing where we may; otherwise says what is missing, and the tests that need it will fail.

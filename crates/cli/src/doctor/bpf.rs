@@ -1,24 +1,30 @@
-//! What BPF rests on: tried, and not yet used.
+//! What BPF rests on, and whether its programs can be loaded: they are, and watch nothing.
 
-use super::tracing::{SYS_ADMIN, has_capability};
-use super::{errno_of, setcap, setting, sysctl, tried};
+use super::{errno_of, has, setcap, setting, sysctl, tried};
+use crate::backend::why_not;
 use std::fs;
+use vmatlas_event::Errno;
+use vmatlas_sys::bpf::BpfError;
+use vmatlas_sys::privilege::Cap;
 use vmatlas_sys::probe;
+use vmatlas_trace::TraceError;
 use vmatlas_view::doctor::{Finding, Item, State, texts};
 use vmatlas_view::escape;
 
-/// Numbers of capabilities(7).
-const PERFMON: u32 = 38;
-const BPF: u32 = 39;
+const EPERM: Errno = Errno(1);
 
-pub(super) fn look() -> Vec<Finding> {
-    let loaded = probe::can_load_bpf();
-    let is_mighty = has_capability(SYS_ADMIN) || has_capability(BPF) && has_capability(PERFMON);
-    let backend = match loaded {
-        Err(_) if !is_mighty => {
-            tried(Item::Bpf, loaded).granted_by(setcap("cap_bpf,cap_perfmon,cap_sys_ptrace"))
+/// `refused` is why they could not be loaded.
+pub(super) fn look(refused: Option<&TraceError>) -> Vec<Finding> {
+    let is_mighty = has(Cap::SysAdmin) || has(Cap::Bpf) && has(Cap::Perfmon);
+    let backend = match refused {
+        None => Finding::new(Item::Bpf, State::Works),
+        Some(TraceError::Bpf(BpfError::NotPermitted)) if !is_mighty => {
+            tried(Item::Bpf, Err(EPERM)).granted_by(setcap("cap_bpf,cap_perfmon,cap_sys_ptrace"))
         }
-        answer => tried(Item::Bpf, answer),
+        Some(error) => {
+            let (note, value) = why_not(error);
+            Finding::new(Item::Bpf, State::Missing).because(note, value)
+        }
     };
     vec![backend, btf(), unprivileged(), jit(), lockdown(), tracefs(), userfaultfd()]
 }

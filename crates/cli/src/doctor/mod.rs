@@ -9,12 +9,15 @@ mod tracing;
 
 pub(crate) use reading::{can_query_maps, can_scan_pages};
 
+use crate::backend::{Whom, choose};
 use crate::context::{Context, Stream};
 use crate::output;
+use crate::privilege::invoker_name;
 use anyhow::Result;
 use clap::Args;
 use std::process::ExitCode;
 use vmatlas_event::Errno;
+use vmatlas_sys::privilege::{Cap, Caps};
 use vmatlas_view::doctor::{DoctorView, Finding, Item, State, texts};
 use vmatlas_view::escape;
 
@@ -50,13 +53,24 @@ pub(crate) fn run(args: &DoctorArgs, context: &Context) -> Result<ExitCode> {
 }
 
 fn look(context: &Context) -> DoctorView {
+    // Once for all who ask.
+    let mut bpf = Some(vmatlas_trace::Bpf::load());
     let mut findings = tracing::look();
     findings.extend(faults::look());
-    findings.extend(bpf::look());
+    findings.extend(bpf::look(bpf.as_ref().and_then(|loaded| loaded.as_ref().err())));
     findings.extend(reading::look(&context.proc_root()));
     let place = |item: Item| Item::ALL.iter().position(|other| *other == item);
     findings.sort_by_key(|finding| place(finding.item));
-    DoctorView { kernel: vmatlas_sys::hostname_release(), uid: vmatlas_sys::effective_uid(), findings }
+    let unused = || Err(vmatlas_trace::TraceError::TooOld);
+    let choices =
+        [Whom::Ours, Whom::Theirs].map(|whom| choose(whom, None, || bpf.take().unwrap_or_else(unused)).1);
+    DoctorView {
+        kernel: vmatlas_sys::hostname_release(),
+        uid: vmatlas_sys::effective_uid(),
+        findings,
+        choices: choices.into(),
+        invoker: invoker_name(context),
+    }
 }
 
 /// A thing that was tried: it works, or it is missing because of an error.
@@ -85,6 +99,11 @@ fn errno_of(error: &std::io::Error) -> Errno {
 fn setting(name: &str) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))).ok()?;
     Some(escape::terminal(text.trim().as_bytes()))
+}
+
+/// Whether a capability is in force.
+fn has(cap: Cap) -> bool {
+    Caps::effective().is_ok_and(|caps| caps.has(cap))
 }
 
 /// The command that gives this program capabilities.

@@ -1,7 +1,6 @@
 //! Reading maps and pages, tried on ourselves and on the first process of the machine.
 
-use super::tracing::{SYS_ADMIN, SYS_PTRACE, has_capability};
-use super::{errno_of, error, setcap, tried};
+use super::{errno_of, error, has, setcap, tried};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -9,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use vmatlas_event::{Addr, AddrRange, Bytes, CgroupVersion, Errno};
 use vmatlas_proc::parse::mountinfo;
 use vmatlas_proc::{Cgroups, ProcRoot};
+use vmatlas_sys::privilege::Cap;
 use vmatlas_view::doctor::{Finding, Item, State, texts};
 use vmatlas_view::escape;
 
@@ -87,7 +87,7 @@ fn frames() -> Finding {
         (entry, counts) => {
             let why = entry.and(counts).err().map_or_else(|| "CAP_SYS_ADMIN".to_owned(), error);
             let finding = Finding::new(Item::Frames, State::InPart).because(texts::NO_FRAMES, why);
-            match has_capability(SYS_ADMIN) {
+            match has(Cap::SysAdmin) {
                 true => finding,
                 // setcap does not help: /proc/kpagecount has root's mode too.
                 false => finding.granted_by("sudo vmatlas ..."),
@@ -109,7 +109,7 @@ fn soft_dirty() -> Finding {
 
 fn maps_of_others() -> Finding {
     let answer = opened("/proc/1/maps");
-    match (answer, has_capability(SYS_PTRACE)) {
+    match (answer, has(Cap::SysPtrace)) {
         (Ok(()), true) => Finding::new(Item::OthersMaps, State::Works),
         // A user namespace of its own, or an LSM.
         (Err(errno), true) => {

@@ -1,7 +1,8 @@
 //! Tracing, tried on a child that waits for a word and never gets it.
 
-use super::{error, setcap, setting, sysctl, tried};
+use super::{error, has, setcap, setting, sysctl, tried};
 use vmatlas_event::{Errno, Tid};
+use vmatlas_sys::privilege::Cap;
 use vmatlas_sys::ptrace::{self, Options};
 use vmatlas_sys::signal::Inherited;
 use vmatlas_sys::{Program, probe, spawn};
@@ -31,8 +32,15 @@ pub(super) fn look() -> Vec<Finding> {
 /// Whether a child can be traced; then whether its system calls are told.
 fn trace_a_child() -> Result<Result<(), Errno>, Errno> {
     const SIGKILL: i32 = 9;
-    let program =
-        Program { path: c"/", args: &[], env: None, filter: None, signals: Inherited::now(), fds: &[] };
+    let program = Program {
+        path: c"/",
+        args: &[],
+        env: None,
+        filter: None,
+        user: None,
+        signals: Inherited::now(),
+        fds: &[],
+    };
     let child = spawn(&program)?;
     let tid = Tid(child.pid.0);
     let answer = ptrace::seize(tid, Options { exit_kill: true, seccomp: false }).map(|()| {
@@ -70,7 +78,7 @@ fn is_traced() -> bool {
 
 /// Joining processes of ours, of others, and what Yama has to say about it.
 fn attach(traced: Result<(), Errno>) -> (Finding, Finding, Finding) {
-    let is_mighty = has_capability(SYS_PTRACE);
+    let is_mighty = has(Cap::SysPtrace);
     let others = match (traced, is_mighty) {
         (Ok(()), true) => Finding::new(Item::AttachOthers, State::Works),
         (Ok(()), false) => Finding::new(Item::AttachOthers, State::Missing)
@@ -98,16 +106,4 @@ fn attach(traced: Result<(), Errno>) -> (Finding, Finding, Finding) {
             .because(texts::SETTING, format!("kernel.yama.ptrace_scope = {level}")),
     };
     (own, others, yama)
-}
-
-/// Numbers of capabilities(7).
-pub(super) const SYS_PTRACE: u32 = 19;
-pub(super) const SYS_ADMIN: u32 = 21;
-
-/// Whether a capability is in force.
-pub(super) fn has_capability(number: u32) -> bool {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let set = text.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    set.is_some_and(|set| set >> number & 1 == 1)
 }

@@ -1,8 +1,11 @@
 //! The experiments as commands of `vmatlas lab`, each with its own options.
 
+use crate::context::{columns_of_help, lang_of_help};
+use crate::texts;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand};
 use vmatlas_lab::{Info, Param, Takes, experiments};
 use vmatlas_view::Lang;
+use vmatlas_view::picture::wrap::wrap;
 
 /// An experiment that was asked for, with the values that were given.
 #[derive(Clone, Debug)]
@@ -48,9 +51,10 @@ impl FromArgMatches for Chosen {
 
 impl Subcommand for Chosen {
     fn augment_subcommands(command: Command) -> Command {
+        let lang = lang_of_help();
         experiments().fold(command.allow_external_subcommands(true), |command, info| {
             command.subcommand(info.params.iter().fold(
-                Command::new(info.name).about(info.title().en).after_help(notes(info)),
+                Command::new(info.name).about(info.title().get(lang)).after_help(notes(info, lang)),
                 |command, param| command.arg(option(info, param)),
             ))
         })
@@ -68,13 +72,25 @@ impl Subcommand for Chosen {
 
 /// The question, with what is usual in place of parameters, and what to try. A question that needs what only a run
 /// knows is left out.
-fn notes(info: &'static Info) -> String {
-    let mut question = info.section("question", Lang::En).to_owned();
+fn notes(info: &'static Info, lang: Lang) -> String {
+    let mut question = info.section("question", lang).to_owned();
     for param in info.params {
         question = question.replace(&format!("{{{}}}", param.name), param.usual);
     }
     let question = if question.contains('{') { String::new() } else { question + "\n\n" };
-    format!("{question}Try next:\n{}", info.section("next", Lang::En).replace('`', ""))
+    let next = info.section("next", lang).replace('`', "");
+    let text = format!("{question}{}\n{next}", texts::TRY_NEXT.get(lang));
+    match lang {
+        Lang::En => text,
+        // clap breaks lines at blanks, and here are none.
+        Lang::Ja => text.lines().map(in_lines).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+/// A paragraph in lines of a terminal.
+fn in_lines(text: &str) -> String {
+    const MOST: usize = 100;
+    wrap(text, columns_of_help().unwrap_or(MOST).min(MOST)).join("\n")
 }
 
 fn option(info: &'static Info, param: &'static Param) -> Arg {

@@ -4,13 +4,16 @@
 //! structures lie is found out when it is loaded (CO-RE, from the kernel's own BTF).
 
 mod error;
+mod obstacle;
 mod record;
 mod tables;
 
 pub use error::BpfError;
+pub use obstacle::obstacle;
 pub use record::{Answer, Call, Ended, Execed, Forked, Head, How, NameKey, Named, Record, Row};
 pub use tables::{Condition, Numbered, Shape, Tables};
 
+use crate::privilege::{Cap, Caps, with_only};
 use aya::maps::{Array, HashMap, MapData, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -62,14 +65,8 @@ impl Probe {
     /// [`BpfError::NotPermitted`] without CAP_BPF and CAP_PERFMON, [`BpfError::NoBtf`], [`BpfError::Unsupported`] where the
     /// kernel lacks a tracepoint or a helper, or the processor is another one; [`BpfError::Other`].
     pub fn load(tables: &Tables, ring: Bytes, first_space: MmId) -> Result<Probe, BpfError> {
-        if OBJECT.is_empty() {
-            return Err(BpfError::Unsupported("there are no BPF programs for this processor".to_owned()));
-        }
-        if !is_outermost() {
-            return Err(BpfError::Unsupported(
-                "BPF tells the host's PIDs, and here is a PID namespace (a container without --pid host)"
-                    .to_owned(),
-            ));
+        if let Some(error) = obstacle() {
+            return Err(error);
         }
         let btf = Btf::from_sys_fs().map_err(BpfError::of_btf)?;
         // The ring is a power of two of pages.
@@ -143,6 +140,15 @@ impl Probe {
         self.counts.get(&COUNT_LOST, 0).unwrap_or(0)
     }
 
+    /// Which capabilities the maps need from now on: none, or CAP_BPF before Linux 5.19, where
+    /// kernel.unprivileged_bpf_disabled closes all of bpf(2) to others.
+    pub fn needs(&self) -> Caps {
+        match with_only(Caps::NONE, || self.counts.get(&COUNT_LOST, 0).is_ok()) {
+            Ok(true) => Caps::NONE,
+            _ => Caps::of(&[Cap::Bpf]),
+        }
+    }
+
     /// How many processes are not watched because too many are.
     pub fn untracked(&self) -> u64 {
         self.counts.get(&COUNT_UNTRACKED, 0).unwrap_or(0)
@@ -155,12 +161,4 @@ impl Probe {
         // `struct slot`: the number of the task, then its state.
         slot.is_ok_and(|[first, ..]| first as u32 == tid.0 as u32 && first >> 32 != 0)
     }
-}
-
-/// Whether our PIDs are the kernel's own: in a PID namespace they are not.
-fn is_outermost() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    // PROC_PID_INIT_INO (include/linux/proc_ns.h).
-    const FIRST: u64 = 0xefff_fffc;
-    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == FIRST)
 }

@@ -19,6 +19,7 @@ pub use run::BpfLaunched;
 use crate::error::TraceError;
 use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, VmaRow};
 use vmatlas_sys::bpf::{BpfError, Probe};
+use vmatlas_sys::privilege::Caps;
 
 /// Address spaces that were there before the programs have smaller numbers.
 const FIRST_SPACE: MmId = MmId(1 << 10);
@@ -32,6 +33,11 @@ pub struct Bpf {
 }
 
 impl Bpf {
+    /// Which capabilities are needed from now on.
+    pub fn needs(&self) -> Caps {
+        self.probe.needs()
+    }
+
     /// Loads the programs.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use crate::engine::Wiring;
 use crate::error::TraceError;
 use crate::launch::Launch;
 use vmatlas_event::{Kernel, MmId, Pid, Sink, TaskId, Tid};
+use vmatlas_sys::privilege::Caps;
 use vmatlas_sys::signal::{Inherited, Job};
 use vmatlas_sys::{Program, Spawned, WaitStatus, poll_my_child, spawn, wait_for};
 
@@ -28,8 +29,9 @@ impl Bpf {
         let program = Program {
             path: &launch.path,
             args: &launch.args,
-            env: None,
+            env: launch.env.as_deref(),
             filter: None,
+            user: launch.user.as_ref(),
             signals: Inherited::now(),
             fds: &launch.fds,
         };
@@ -54,6 +56,11 @@ impl BpfLaunched {
     /// The program's PID.
     pub fn pid(&self) -> Pid {
         self.watch.root
+    }
+
+    /// Which capabilities are needed from now on.
+    pub fn needs(&self) -> Caps {
+        self.watch.probe.needs()
     }
 
     /// Tells all that has happened until now, and reads no map for it: where the program stands still, the model is what the

@@ -95,7 +95,7 @@ items! {
     /// Page faults by perf events.
     PageFaults Backends "page-faults" true PAGE_FAULTS FOR_PAGE_FAULTS;
     /// BPF programs.
-    Bpf Backends "bpf" false BPF_BACKEND FOR_BPF;
+    Bpf Backends "bpf" true BPF_BACKEND FOR_BPF;
     /// One VMA by its address.
     MapQuery Reading "procmap-query" true MAP_QUERY FOR_MAP_QUERY;
     /// Runs of pages.
@@ -127,13 +127,13 @@ items! {
     /// Room for rings.
     Mlock Faults "perf-event-mlock" true MLOCK FOR_MLOCK;
     /// Types of the kernel.
-    Btf Bpf "btf" false BTF FOR_BTF;
+    Btf Bpf "btf" true BTF FOR_BTF;
     /// BPF without privileges.
-    UnprivilegedBpf Bpf "unprivileged-bpf" false UNPRIVILEGED_BPF FOR_UNPRIVILEGED_BPF;
+    UnprivilegedBpf Bpf "unprivileged-bpf" true UNPRIVILEGED_BPF FOR_UNPRIVILEGED_BPF;
     /// BPF as machine code.
-    Jit Bpf "bpf-jit" false JIT FOR_JIT;
+    Jit Bpf "bpf-jit" true JIT FOR_JIT;
     /// What the kernel shows to nobody.
-    Lockdown Bpf "lockdown" false LOCKDOWN FOR_LOCKDOWN;
+    Lockdown Bpf "lockdown" true LOCKDOWN FOR_LOCKDOWN;
     /// Tracepoints.
     Tracefs Bpf "tracefs" false TRACEFS FOR_TRACEFS;
     /// The version of cgroups.

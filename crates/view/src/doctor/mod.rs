@@ -5,6 +5,7 @@ pub mod texts;
 
 pub use items::{Group, Item};
 
+use crate::backend::Choice;
 use crate::lang::{Lang, Text};
 use crate::picture::wrap::wrap;
 use crate::style::{Paint, Style};
@@ -100,14 +101,19 @@ pub struct DoctorView {
     pub uid: u32,
     /// In the order of their groups.
     pub findings: Vec<Finding>,
+    /// What `--backend auto` takes.
+    pub choices: Vec<Choice>,
+    /// How we became root, and who did, where that decides whom programs run as.
+    pub invoker: Option<(&'static str, String)>,
 }
 
 impl DoctorView {
-    /// Whether every backend can be used that is used today.
+    /// Whether every way to watch works that nothing stands in for.
     pub fn is_well(&self) -> bool {
         self.findings
             .iter()
-            .filter(|finding| finding.item.group() == Group::Backends && finding.item.is_used())
+            // BPF is stood in for.
+            .filter(|finding| finding.item.group() == Group::Backends && finding.item != Item::Bpf)
             .all(|finding| matches!(finding.state, State::Works | State::InPart))
     }
 
@@ -146,6 +152,31 @@ impl DoctorView {
                 writeln!(out, "{:INDENT$}$ {command}", "")?;
             }
         }
+        self.write_choices(out, lang, style, columns)
+    }
+
+    /// What follows from all that.
+    fn write_choices(
+        &self,
+        out: &mut dyn Write,
+        lang: Lang,
+        style: Style,
+        columns: Option<usize>,
+    ) -> fmt::Result {
+        const INDENT: usize = 2;
+        let invoker = self.invoker.as_ref().map(|(via, user)| {
+            let values: [(&str, &dyn Display); 2] = [("via", via), ("user", user)];
+            texts::INVOKER.fill(lang, &values)
+        });
+        let lines: Vec<String> =
+            self.choices.iter().map(|choice| choice.of_command(lang)).chain(invoker).collect();
+        if !lines.is_empty() {
+            writeln!(out, "\n{}", style.paint(Paint::Heading, texts::CHOICES.get(lang)))?;
+        }
+        let room = columns.unwrap_or(usize::MAX).max(20 + INDENT) - INDENT;
+        for line in lines.iter().flat_map(|line| wrap(line, room)) {
+            writeln!(out, "{:INDENT$}{line}", "")?;
+        }
         Ok(())
     }
 
@@ -173,6 +204,8 @@ impl DoctorView {
             "uid": self.uid,
             "well": self.is_well(),
             "checks": checks,
+            "auto": self.choices.iter().map(Choice::json).collect::<Vec<Value>>(),
+            "programs_run_as": self.invoker.as_ref().map(|(_, user)| user),
         })
     }
 }
@@ -196,7 +229,19 @@ mod tests {
     use crate::table::width;
 
     fn view(findings: Vec<Finding>) -> DoctorView {
-        DoctorView { kernel: ("6.18".to_owned(), "x86_64".to_owned()), uid: 1000, findings }
+        let choice = Choice {
+            command: "attach",
+            backend: "ptrace",
+            why: crate::backend::texts::NOT_PERMITTED_ROOT,
+            value: String::new(),
+        };
+        DoctorView {
+            kernel: ("6.18".to_owned(), "x86_64".to_owned()),
+            uid: 1000,
+            findings,
+            choices: vec![choice],
+            invoker: Some(("pkexec", "a-user-of-a-long-name".to_owned())),
+        }
     }
 
     /// Checks that no line of the table is wider than a terminal of 80 columns, whatever was found, in both languages, but

@@ -17,6 +17,12 @@ crate::texts! {
     /// Behind a purpose.
     NOT_USED: "(not yet used)", "(未使用)";
 
+    /// Heading of what is chosen.
+    CHOICES: "With --backend auto", "--backend auto の選択";
+    /// Who became root.
+    INVOKER: "started through {via}: 'run' starts programs as {user}, and files of 'run' and 'attach' belong to {user} (--as-root: root)",
+        "{via} からの起動なので、'run' はプログラムを {user} として起動し、'run' と 'attach' のファイルも {user} のものになります (--as-root で root)";
+
     /// Group.
     BACKENDS: "Ways to watch", "監視の手段";
     /// Group.
@@ -97,7 +103,7 @@ crate::texts! {
     /// Name.
     UNPRIVILEGED_BPF: "unprivileged BPF", "特権なしの BPF";
     /// Purpose.
-    FOR_UNPRIVILEGED_BPF: "will not be needed", "今後も不要";
+    FOR_UNPRIVILEGED_BPF: "not needed", "不要";
     /// Name.
     JIT: "BPF JIT", "BPF JIT";
     /// Purpose.

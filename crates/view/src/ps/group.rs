@@ -70,6 +70,8 @@ pub struct Sums {
     pub pss: Sum,
     /// Unique size.
     pub uss: Sum,
+    /// How many use the address space of another one in the list: proportional and unique sizes have it once.
+    pub same_space: u64,
 }
 
 impl Sums {
@@ -87,8 +89,14 @@ impl Sums {
         self.resident.add(bytes(&row.resident));
         self.swapped.add(bytes(&row.swapped));
         self.vmas.add(row.vmas);
-        self.pss.add(bytes(&row.pss));
-        self.uss.add(bytes(&row.uss));
+        match row.space_of {
+            // Its page tables are another's, who brings them into the sum.
+            Some(_) => self.same_space += 1,
+            None => {
+                self.pss.add(bytes(&row.pss));
+                self.uss.add(bytes(&row.uss));
+            }
+        }
     }
 }
 

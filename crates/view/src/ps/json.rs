@@ -102,6 +102,9 @@ fn process(view: &PsView, row: &PsRow) -> Value {
     if let Some(source) = row.shares_from {
         object.insert("shares_from".into(), source.id().into());
     }
+    if let Some(first) = row.space_of {
+        object.insert("address_space_of".into(), first.0.into());
+    }
     if let Some(cgroup) = &row.cgroup {
         put_name(&mut object, "cgroup", cgroup);
         workload(&mut object, &row.workload);

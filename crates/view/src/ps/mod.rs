@@ -119,6 +119,8 @@ pub struct PsRow {
     pub uss: Figure,
     /// Where these two come from.
     pub shares_from: Option<ShareSource>,
+    /// Another process in the list that uses the same address space: the figures of it are that one's.
+    pub space_of: Option<Pid>,
     /// The cgroup that names it best; `None` where it was not read or is hidden.
     pub cgroup: Option<Vec<u8>>,
     /// What that says.

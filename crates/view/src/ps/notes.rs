@@ -16,6 +16,9 @@ pub(super) fn notes(view: &PsView, sums: &Sums, out: &mut dyn Write, options: &O
     if sums.processes > 1 {
         note(if view.with_shares { texts::SHARED_ONCE } else { texts::SHARED_TWICE }.get(lang).to_owned())?;
     }
+    if sums.same_space > 0 {
+        note(texts::SAME_SPACE.fill(lang, &[("n", &count(sums.same_space))]))?;
+    }
     for text in lacks(view, sums, lang) {
         note(text)?;
     }

@@ -21,6 +21,7 @@ fn row(pid: i32, name: &str, resident: Figure) -> PsRow {
         pss: Err(Missing::NotRead),
         uss: Err(Missing::NotRead),
         shares_from: None,
+        space_of: None,
         cgroup: None,
         workload: Workload::default(),
         args: Err(Missing::NotRead),
@@ -167,4 +168,25 @@ fn the_unknown_come_last() {
     assert_eq!(order(Sort::Rss), [9, 1, 2, 3]);
     assert_eq!(order(Sort::Name), [9, 3, 2, 1]);
     assert_eq!(order(Sort::Vsz), [1, 2, 3, 9]);
+}
+
+/// Checks that what several processes use as one address space is in the sums of PSS and USS once, and that this is said.
+#[test]
+fn one_address_space_counts_once() {
+    let shares = |row: PsRow| PsRow { pss: Ok(Bytes(300)), uss: Ok(Bytes(200)), ..row };
+    let first = shares(row(5, "shell", Ok(Bytes(4096))));
+    let second = PsRow { pid: Pid(6), space_of: Some(Pid(5)), ..first.clone() };
+    let view = PsView { rows: vec![first, second], with_shares: true, ..PsView::default() };
+    let sums = Sums::of(view.rows.iter());
+    assert_eq!((sums.pss.total, sums.uss.total, sums.same_space), (300, 200, 1));
+    let options = Options {
+        lang: Lang::En,
+        style: Style::default(),
+        columns: None,
+        by: None,
+        sort: Sort::Rss,
+        limit: None,
+    };
+    let text = text(&view, options);
+    assert!(text.contains("1 use the address space of another process"), "{text}");
 }

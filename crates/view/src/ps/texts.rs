@@ -47,6 +47,9 @@ crate::texts! {
     /// The same where PSS is shown.
     SHARED_ONCE: "RESIDENT counts a shared page once for each process, the sum of PSS once in all",
         "共有ページは、常駐ではプロセスごとに、PSS の合計では全体で 1 度だけ数えます";
+    /// vfork and CLONE_VM.
+    SAME_SPACE: "{n} use the address space of another process (vfork, CLONE_VM): sums of PSS and USS count it once",
+        "ほかのプロセスのアドレス空間を使うプロセス (vfork, CLONE_VM): {n}。PSS と USS の合計では 1 度だけ数えます";
     /// Came and went.
     ENDED: "{n} ended meanwhile", "読み取り中に終了: {n}";
     /// /proc hides others.

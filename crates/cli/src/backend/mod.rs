@@ -1,17 +1,23 @@
 //! What tells of a program's calls: ptrace, which stops it, or BPF, which does not.
 
+mod auto;
+mod reason;
+
+pub(crate) use auto::{Whom, choose};
+pub(crate) use reason::{explain, why_not};
+
 use crate::context::Context;
 use crate::texts;
 use crate::watcher::Failure;
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
-use vmatlas_sys::bpf::BpfError;
 use vmatlas_trace::Bpf;
+use vmatlas_view::backend::Choice;
 
 /// What to watch with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Backend {
-    /// ptrace, for now
+    /// 'run': ptrace; 'attach': bpf where that is permitted and no option needs stops, else ptrace
     Auto,
     /// Stops at each memory call: needs no privileges
     Ptrace,
@@ -43,37 +49,26 @@ impl Chosen {
 }
 
 impl BackendArgs {
-    /// Chooses; `only_ptrace` is an option that needs tasks to be stopped.
-    pub(crate) fn choose(self, only_ptrace: Option<&str>, context: &Context) -> Result<Chosen, Failure> {
+    /// Chooses, and says why where it was left to us; `only_ptrace` is an option that needs tasks to be stopped.
+    pub(crate) fn choose(
+        self,
+        whom: Whom,
+        only_ptrace: Option<&'static str>,
+        context: &Context,
+    ) -> Result<(Chosen, Option<Choice>), Failure> {
         match (self.backend, only_ptrace) {
-            // What ptrace shows is confirmed call by call; BPF is younger, and is to be asked for.
-            (Backend::Auto | Backend::Ptrace, _) => Ok(Chosen::Ptrace),
+            (Backend::Ptrace, _) => Ok((Chosen::Ptrace, None)),
+            (Backend::Auto, _) => {
+                let (bpf, choice) = choose(whom, only_ptrace, Bpf::load);
+                Ok((bpf.map_or(Chosen::Ptrace, |bpf| Chosen::Bpf(Box::new(bpf))), Some(choice)))
+            }
             (Backend::Bpf, Some(option)) => {
                 Err(anyhow!(texts::BPF_NO_STOPS.fill(context.lang, &[("option", &option)])).into())
             }
             (Backend::Bpf, None) => match Bpf::load() {
-                Ok(bpf) => Ok(Chosen::Bpf(Box::new(bpf))),
+                Ok(bpf) => Ok((Chosen::Bpf(Box::new(bpf)), None)),
                 Err(error) => Err(Failure::of_trace(&error, context)),
             },
         }
-    }
-}
-
-/// Why not, and what grants it.
-pub(crate) fn explain(error: &BpfError, context: &Context) -> String {
-    let lang = context.lang;
-    match error {
-        BpfError::NotPermitted => {
-            let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-            let is_locked_down = lockdown.contains("[confidentiality]");
-            match (vmatlas_sys::effective_uid(), is_locked_down) {
-                (_, true) => texts::BPF_LOCKED_DOWN.get(lang).to_owned(),
-                // A root without the capability: a container.
-                (0, _) => texts::BPF_CONTAINER.get(lang).to_owned(),
-                _ => texts::BPF_NOT_PERMITTED.get(lang).to_owned(),
-            }
-        }
-        BpfError::NoBtf => texts::BPF_NO_BTF.get(lang).to_owned(),
-        BpfError::Unsupported(what) | BpfError::Other(what) => texts::BPF_OTHER.fill(lang, &[("why", what)]),
     }
 }
