@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::Location;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use vmatlas_event::{Addr, AddrRange, Tid};
 use vmatlas_sys::ptrace;
 
@@ -24,6 +24,8 @@ pub enum Capability {
     Ptrace,
     /// Perf events of the page faults of our own programs (perf_event_open(2)).
     FaultEvents,
+    /// A Rust compiler that runs: what $PATH leads to can be a proxy whose toolchain is another user's.
+    Rustc,
     /// A program in $PATH.
     Tool(&'static str),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Capability {
             Capability::PagemapScan => f.write_str("PAGEMAP_SCAN"),
             Capability::Ptrace => f.write_str("ptrace"),
             Capability::FaultEvents => f.write_str("perf events of page faults"),
+            Capability::Rustc => f.write_str("a Rust compiler"),
             Capability::Tool(name) => write!(f, "the program {name}"),
         }
     }
@@ -55,7 +58,8 @@ pub fn need_root(reason: &str) -> bool {
 ///
 /// # Panics
 /// When a promised thing is missing: a program under $VMATLAS_CI = 1, which installs them; ptrace under
-/// $VMATLAS_REQUIRE_ROOT_TESTS = 1, since root may trace its children. A kernel without the other two is no failure.
+/// $VMATLAS_REQUIRE_ROOT_TESTS = 1, since root may trace its children; a Rust compiler under $VMATLAS_CI = 1 where cargo runs
+/// the test, which has one (the run as an ordinary user has none). What a kernel lacks is no failure.
 #[must_use]
 #[track_caller]
 pub fn need(capability: Capability) -> bool {
@@ -64,6 +68,7 @@ pub fn need(capability: Capability) -> bool {
         Capability::PagemapScan => (can_scan_pages(), Promise::NONE),
         Capability::Ptrace => (can_trace(), Promise::of_root_tests()),
         Capability::FaultEvents => (can_watch_faults(), Promise::NONE),
+        Capability::Rustc => (has_rustc(), Promise::of_rustc(env::var_os("CARGO").is_some())),
         Capability::Tool(name) => (find_program(name, env::var_os("PATH").as_deref()), Promise::of_tools()),
     };
     gate(there, &capability.to_string(), "not available here", promise)
@@ -82,6 +87,11 @@ impl Promise {
 
     fn of_tools() -> Promise {
         Promise::by("VMATLAS_CI")
+    }
+
+    /// Nobody installs a toolchain for tests: the one that runs them is there.
+    fn of_rustc(is_run_by_cargo: bool) -> Promise {
+        if is_run_by_cargo { Promise::of_tools() } else { Promise::NONE }
     }
 
     fn by(variable: &'static str) -> Promise {
@@ -148,6 +158,11 @@ fn can_trace() -> bool {
     ptrace::seize(Tid(child.pid().0), ptrace::Options::default()).is_ok()
 }
 
+fn has_rustc() -> bool {
+    let output = Command::new("rustc").arg("--version").stdin(Stdio::null()).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
 fn find_program(name: &str, path: Option<&OsStr>) -> bool {
     let Some(path) = path else { return false };
     env::split_paths(path).any(|folder| {
@@ -174,6 +189,13 @@ mod tests {
         let _ = gate(false, "root", "reads PFNs", Promise(Some("X")));
     }
 
+    /// Checks that a Rust compiler is promised by cargo alone: a user who was given built tests need not have one.
+    #[test]
+    fn a_rust_compiler_is_there_where_cargo_is() {
+        assert!(Promise::of_rustc(false).0.is_none());
+        assert_eq!(Promise::of_rustc(true).0, Promise::of_tools().0);
+    }
+
     /// Checks that a program is found by $PATH, and that a folder or a plain file does not count.
     #[test]
     fn programs_are_looked_for_in_path() {
@@ -191,6 +213,7 @@ mod tests {
         assert_eq!(can_query_maps(), can_query_maps());
         assert_eq!(can_scan_pages(), can_scan_pages());
         assert_eq!(can_trace(), can_trace());
+        assert_eq!(has_rustc(), has_rustc());
     }
 
     /// Checks that root passes the root gate; that others do not is seen in the list of skips of every other test.

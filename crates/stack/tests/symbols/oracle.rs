@@ -101,7 +101,7 @@ fn cpp_is_named_as_addr2line_names_it() {
 /// Checks Rust in both manglings: generic functions, closures, traits.
 #[test]
 fn rust_is_named_as_addr2line_names_it() {
-    if !need(Capability::Tool("rustc")) || !need(Capability::Tool("addr2line")) {
+    if !need(Capability::Rustc) || !need(Capability::Tool("addr2line")) {
         return;
     }
     for mangling in ["legacy", "v0"] {
