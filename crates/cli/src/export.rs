@@ -74,7 +74,7 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<ExitCode> {
         let values: [(&str, &dyn Display); 1] = [("path", &args.recording.display())];
         return Err(anyhow!(texts::REC_NO_STACKS.fill(context.lang, &values)));
     }
-    let mut taken = Taken::new(Names::new(stacks, context));
+    let mut taken = Taken::new(Names::new(stacks, crate::stacks::started(&reader), context));
     let without = read(&mut reader, &mut taken, context)?;
     let mut profile = taken.profile;
     profile.title.clone_from(&reader.meta().program);

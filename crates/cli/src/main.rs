@@ -11,6 +11,7 @@ mod doctor;
 mod export;
 mod faults;
 mod filter;
+mod jit;
 mod lab;
 mod log;
 mod origins;

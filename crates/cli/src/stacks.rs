@@ -3,7 +3,9 @@
 use crate::complain;
 use crate::context::Context;
 use crate::recording::{Live, Names, explain_reading, make_names};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 use vmatlas_event::{Addr, Frame, FrameId, ModuleId, Pid, Place, Stack, StackId, Symbol, VmaRow};
 use vmatlas_model::AddressSpace;
 use vmatlas_record::Reader;
@@ -24,8 +26,13 @@ impl Rows for MapOf<'_> {
     }
 }
 
-/// A stack that was walked just now, with its names.
-pub(crate) fn walked(walker: &Walker, names: &mut Live, id: StackId) -> Option<ShownStack> {
+/// A stack that was walked just now, with its names; `made` names frames of no module.
+pub(crate) fn walked(
+    walker: &Walker,
+    names: &mut Live,
+    made: &mut dyn FnMut(Frame) -> Option<Symbol>,
+    id: StackId,
+) -> Option<ShownStack> {
     let Stack { frames, end } = walker.stack(id)?;
     let shown = |frame: Frame| {
         let module = match frame.place {
@@ -36,21 +43,31 @@ pub(crate) fn walked(walker: &Walker, names: &mut Live, id: StackId) -> Option<S
     };
     let mut stack = ShownStack { frames: frames.into_iter().map(shown).collect(), end };
     names.name(&mut stack);
+    for shown in stack.frames.iter_mut().filter(|shown| matches!(shown.frame.place, Place::Unknown(_))) {
+        shown.symbols = made(shown.frame).into_iter().collect();
+    }
     Some(stack)
 }
 
 /// The names of all frames that were walked, in order; those without a name are left out. Files are looked for as the
-/// program of this number saw them, where it is still there.
-pub(crate) fn names(walker: &Walker, root: Option<Pid>, context: &Context) -> Vec<(FrameId, Vec<Symbol>)> {
+/// program of this number saw them, where it is still there; `made` has the functions of frames that no file has.
+pub(crate) fn names(
+    walker: &Walker,
+    root: Option<Pid>,
+    made: BTreeMap<FrameId, Symbol>,
+    context: &Context,
+) -> Vec<(FrameId, Vec<Symbol>)> {
     let frames = (0..).map(FrameId).map_while(|id| Some((id, walker.frame(id)?)));
-    let mut folders = Folders::default();
+    let mut folders = Folders { held: walker.held(), ..Folders::default() };
     if let Some(pid) = root {
         let root = PathBuf::from(format!("/proc/{pid}/root"));
         folders.debug.push(root.join("usr/lib/debug"));
         folders.roots.insert(0, root);
     }
     let module = |id: ModuleId| walker.module(id);
-    make_names(&frames.collect::<Vec<_>>(), &module, folders, context).into_iter().collect()
+    let mut names = make_names(&frames.collect::<Vec<_>>(), &module, folders, context);
+    names.extend(made.into_iter().map(|(frame, symbol)| (frame, vec![symbol])));
+    names.into_iter().collect()
 }
 
 /// The stacks of a recording with their names; where they are damaged that is said, and there are none.
@@ -59,5 +76,11 @@ pub(crate) fn of(reader: &Reader, context: &Context) -> Option<Names> {
     if let Err(error) = &stacks {
         complain(context, &explain_reading(error, context).to_string());
     }
-    Some(Names::new(stacks.ok()?, context))
+    Some(Names::new(stacks.ok()?, started(reader), context))
+}
+
+/// When a recording was begun, by the clock of its machine.
+pub(crate) fn started(reader: &Reader) -> Option<SystemTime> {
+    let started = reader.meta().started.checked_add(reader.meta().clock_offset)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(started))
 }

@@ -98,6 +98,20 @@ vmatlas_view::texts! {
     /// Stacks that got no number.
     STACKS_LOST: "{n} call stacks were not kept: too many different ones",
         "コールスタック {n} 個を保存できませんでした: 種類が多すぎます";
+    /// A perf map or jitdump that somebody else wrote.
+    JIT_FOREIGN: "{path} belongs to another user: no names of code are taken from it",
+        "{path} は別のユーザーのファイルなので、コードの名前の取得には使いません";
+    /// A perf map or jitdump that is none.
+    JIT_SPECIAL: "{path} is no regular file: no names of code are taken from it",
+        "{path} は通常のファイルではないので、コードの名前の取得には使いません";
+    /// A perf map or jitdump that cannot be read.
+    JIT_UNREADABLE: "no names of code are taken from {path}: {why}", "{path} からコードの名前を取得できません: {why}";
+    /// A perf map or jitdump that is too large.
+    JIT_CUT: "{path} is larger than {why} MiB: code that its rest tells of has no names",
+        "{path} は {why} MiB を超えています: 残りの部分に書かれたコードには名前が付きません";
+    /// A perf map or jitdump that is another process's by now.
+    JIT_CHANGED: "{path} was written to after its process had ended: no names of code are taken from it",
+        "{path} はプロセスの終了後に書き換えられたので、コードの名前の取得には使いません";
     /// Lines that nobody read.
     LINES_LOST: "{n} lines were lost: nobody read them in time", "{n} 行を失いました: 読み取りが間に合いませんでした";
     /// It is us.

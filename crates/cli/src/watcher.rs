@@ -5,6 +5,7 @@ use crate::complain;
 use crate::context::{Context, Stream, is_terminal};
 use crate::faults::{self, FaultTally};
 use crate::filter::Filter;
+use crate::jit::Jits;
 use crate::log::{Form, Log, When};
 use crate::recording::{Live, PageSnapshots, Recorder, Subject};
 use crate::stacks;
@@ -100,6 +101,8 @@ pub(crate) struct Watcher<'a> {
     walker: Option<Walker>,
     /// The names of frames that were shown.
     names: Live,
+    /// Code made at run time.
+    jits: Jits,
     /// The program itself.
     root: Option<Pid>,
     faults: Option<FaultTally>,
@@ -152,6 +155,7 @@ impl<'a> Watcher<'a> {
             pages: args.pages.then(|| PageSnapshots::new(context.proc_root())),
             walker: args.has_stacks().then(Walker::new),
             names: Live::new(),
+            jits: Jits::default(),
             root: None,
             faults,
             args,
@@ -210,23 +214,27 @@ impl<'a> Watcher<'a> {
         }
         if !self.args.count && !self.args.is_quiet() && self.filter.wants(done) {
             let stack = self.walker.as_ref().zip(done.event.stack);
-            let stack = stack.and_then(|(walker, id)| stacks::walked(walker, &mut self.names, id));
+            let mut made = |frame| self.jits.live(done.event.mm, frame);
+            let stack = stack.and_then(|(walker, id)| stacks::walked(walker, &mut self.names, &mut made, id));
             self.log.event(done, stack.as_ref());
         }
     }
 
     /// What is kept of stacks for an address space goes with it.
     fn forget_space(&mut self, event: &Event) {
-        let mm = match event.op {
-            Op::Exit { last: true, .. } => event.mm,
-            Op::Exec { old_mm } => old_mm,
+        let (mm, goes_on) = match event.op {
+            Op::Exit { last: true, .. } => (event.mm, false),
+            Op::Exec { old_mm } => (old_mm, true),
             _ => return,
         };
-        if let Some(walker) = &mut self.walker {
-            walker.forget(mm);
-        }
         if let Some(pages) = &mut self.pages {
             pages.forget(mm);
+        }
+        let Some(walker) = &mut self.walker else { return };
+        walker.forget(mm);
+        // A child of vfork leaves one that its parent still has.
+        if self.spaces.get(mm).is_none() {
+            self.jits.ended(mm, walker, goes_on);
         }
     }
 
@@ -253,7 +261,8 @@ impl<'a> Watcher<'a> {
         };
         if let Some(walker) = &mut self.walker {
             recorder.stacks(walker.take_new());
-            recorder.symbols(stacks::names(walker, self.root, self.context));
+            let made = std::mem::take(&mut self.jits).finish(walker, self.context);
+            recorder.symbols(stacks::names(walker, self.root, made, self.context));
         }
         recorder.finish(end, &self.spaces, self.context);
     }
@@ -353,7 +362,12 @@ impl Sink for Watcher<'_> {
 
     fn stack(&mut self, at: &Stopped<'_>) -> Option<StackId> {
         let space = self.spaces.get(at.mm)?;
-        self.walker.as_mut()?.walk(at, &stacks::MapOf(space))
+        let walker = self.walker.as_mut()?;
+        let stack = walker.walk(at, &stacks::MapOf(space));
+        if walker.has_new_code() {
+            self.jits.met(at.mm, at.task.pid, space);
+        }
+        stack
     }
 
     fn fault_counts(&mut self, counts: &FaultCounts) {

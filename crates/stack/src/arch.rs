@@ -69,6 +69,23 @@ impl Arch {
     /// So much code tells a call.
     pub(crate) const CALL_BYTES: usize = 7;
 
+    /// Whether the last beginning of a function in some code sets the frame pointer.
+    pub(crate) fn sets_frame_pointer(&self, code: &[u8]) -> bool {
+        if self.ra_is_register {
+            // stp x29, x30, [sp, ...]!; frame records are all but obligatory there.
+            return true;
+        }
+        // push %rbp, or its register saved as `sub $n,%rsp; mov %rbp,m(%rsp)` does; what follows tells.
+        let beginning = |at: usize| match code.get(at..)? {
+            [0x55, 0x48, 0x89, 0xe5, ..] | [0x55, 0x48, 0x8b, 0xec, ..] => Some(true),
+            [0x55, 0x48, 0x83 | 0x81, 0xec, ..] => Some(false),
+            [0x48, 0x83, 0xec, _, 0x48, 0x89, 0x6c, 0x24, ..] => Some(false),
+            [0x48, 0x81, 0xec, _, _, _, _, 0x48, 0x89, 0x6c | 0xac, 0x24, ..] => Some(false),
+            _ => None,
+        };
+        (0..code.len()).rev().find_map(beginning).unwrap_or(false)
+    }
+
     /// Whether code ends in a call, so that what follows can be a place to return to.
     pub(crate) fn ends_in_call(&self, code: &[u8]) -> bool {
         let back = |n: usize| code.len().checked_sub(n).and_then(|at| code.get(at)).copied();
@@ -87,6 +104,17 @@ impl Arch {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
+
+    /// Checks that the nearest beginning of a function counts.
+    #[test]
+    fn beginnings_are_told() {
+        let (with, without) = ([0x55, 0x48, 0x89, 0xe5], [0x55, 0x48, 0x83, 0xec, 0x20]);
+        let saved = [0x48, 0x83, 0xec, 0x18, 0x48, 0x89, 0x6c, 0x24, 0x10];
+        assert!(NATIVE.sets_frame_pointer(&[&without[..], &with, &[0x90; 100]].concat()));
+        for other in [&[&with[..], &without].concat()[..], &[&with[..], &saved].concat(), &[0x90; 9], &[]] {
+            assert!(!NATIVE.sets_frame_pointer(other), "{other:x?}");
+        }
+    }
 
     /// Checks that each form of a call is known, and that what is none is not taken for one.
     #[test]

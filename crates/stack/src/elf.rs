@@ -6,7 +6,7 @@
 use crate::arch::NATIVE;
 use object::elf::{
     FileHeader64, NT_GNU_BUILD_ID, PF_X, PT_GNU_EH_FRAME, PT_INTERP, PT_LOAD, PT_NOTE, ProgramHeader64,
-    SHT_PROGBITS, SectionHeader64,
+    SHF_COMPRESSED, SHT_PROGBITS, SectionHeader64,
 };
 use object::pod;
 use object::read::elf::FileHeader;
@@ -46,6 +46,16 @@ pub(crate) enum Tables {
     None,
 }
 
+/// A section as its header tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Section {
+    pub(crate) offset: u64,
+    pub(crate) svma: u64,
+    pub(crate) size: u64,
+    /// Whether its bytes are packed (SHF_COMPRESSED).
+    pub(crate) is_packed: bool,
+}
+
 /// The headers of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Elf {
@@ -62,10 +72,7 @@ impl Elf {
     ///
     /// `read` fills its buffer from an offset of the file, or says no. An image in memory has no sections.
     pub(crate) fn read(has_sections: bool, read: &mut dyn FnMut(u64, &mut [u8]) -> bool) -> Option<Elf> {
-        let mut bytes = |offset: u64, len: u64| {
-            let mut bytes = vec![0; usize::try_from(len).ok()?];
-            read(offset, &mut bytes).then_some(bytes)
-        };
+        let mut bytes = |offset: u64, len: u64| bytes_of(read, offset, len);
         let header = bytes(0, size_of::<FileHeader64<Le>>() as u64)?;
         let header = FileHeader64::<Le>::parse(header.as_slice()).ok()?;
         let at = header.endian().ok()?;
@@ -109,9 +116,20 @@ impl Elf {
             }
         }
         if elf.tables == Tables::None && has_sections {
-            elf.tables = plain_tables(header, at, &mut bytes).unwrap_or(Tables::None);
+            let section = section(header, at, b".eh_frame", &mut bytes);
+            let end = section.and_then(|s| s.svma.checked_add(s.size));
+            let range = section.zip(end).map(|(s, end)| s.svma..end);
+            elf.tables = range.map_or(Tables::None, Tables::Plain);
         }
         Some(elf)
+    }
+
+    /// A section of a file by its name; `read` as above.
+    pub(crate) fn section(name: &[u8], read: &mut dyn FnMut(u64, &mut [u8]) -> bool) -> Option<Section> {
+        let mut bytes = |offset: u64, len: u64| bytes_of(read, offset, len);
+        let header = bytes(0, size_of::<FileHeader64<Le>>() as u64)?;
+        let header = FileHeader64::<Le>::parse(header.as_slice()).ok()?;
+        section(header, header.endian().ok()?, name, &mut bytes)
     }
 
     /// The address of the file's own for an offset in it.
@@ -140,12 +158,18 @@ impl Elf {
     }
 }
 
-/// `.eh_frame` by its section.
-fn plain_tables(
+fn bytes_of(read: &mut dyn FnMut(u64, &mut [u8]) -> bool, offset: u64, len: u64) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(len).ok()?];
+    read(offset, &mut bytes).then_some(bytes)
+}
+
+/// A section with bytes in the file, by its name.
+fn section(
     header: &FileHeader64<Le>,
     at: Le,
+    name: &[u8],
     bytes: &mut dyn FnMut(u64, u64) -> Option<Vec<u8>>,
-) -> Option<Tables> {
+) -> Option<Section> {
     const SIZE: usize = size_of::<SectionHeader64<Le>>();
     let count = header.e_shnum.get(at);
     if count > SECTIONS || usize::from(header.e_shentsize.get(at)) != SIZE {
@@ -155,15 +179,19 @@ fn plain_tables(
     let (sections, _) = pod::slice_from_bytes::<SectionHeader64<Le>>(&sections, usize::from(count)).ok()?;
     let names = sections.get(usize::from(header.e_shstrndx.get(at)))?;
     let names = bytes(names.sh_offset.get(at), names.sh_size.get(at).min(SECTION_NAMES))?;
-    let is_named = |s: &&SectionHeader64<Le>, name: &[u8]| {
+    let is_it = |s: &&SectionHeader64<Le>| {
         let from = names.get(s.sh_name.get(at) as usize..);
-        from.is_some_and(|from| from.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&0)))
+        let is_named =
+            from.is_some_and(|from| from.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&0)));
+        is_named && s.sh_type.get(at) >= SHT_PROGBITS && s.sh_type.get(at) != object::elf::SHT_NOBITS
     };
-    let is_eh_frame =
-        |s: &&SectionHeader64<Le>| s.sh_type.get(at) != object::elf::SHT_NOBITS && is_named(s, b".eh_frame");
-    let section = sections.iter().filter(|s| s.sh_type.get(at) >= SHT_PROGBITS).find(is_eh_frame)?;
-    let start = section.sh_addr.get(at);
-    Some(Tables::Plain(start..start.checked_add(section.sh_size.get(at))?))
+    let found = sections.iter().find(is_it)?;
+    Some(Section {
+        offset: found.sh_offset.get(at),
+        svma: found.sh_addr.get(at),
+        size: found.sh_size.get(at),
+        is_packed: found.sh_flags.get(at) & u64::from(SHF_COMPRESSED) != 0,
+    })
 }
 
 /// The GNU build ID among notes, at most 64 bytes.

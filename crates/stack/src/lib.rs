@@ -10,9 +10,12 @@
 #![forbid(unsafe_code)]
 
 mod arch;
+mod debug_frame;
 mod elf;
+mod epilogue;
 mod image;
 mod intern;
+mod made;
 mod memory;
 mod modules;
 mod open;
@@ -22,6 +25,7 @@ mod tables;
 mod unwind;
 mod walker;
 
+pub use made::Sighting;
 pub use walker::Walker;
 
 use vmatlas_event::{Addr, VmaRow};

@@ -47,7 +47,11 @@ impl StackMemory {
             if !is_here {
                 self.begin_at(addr, sp, rows)?;
             } else if addr - self.base >= BOUND - 8 {
-                return Err(StackEnd::Bound);
+                // Stacks of goroutines lie in one VMA: the walk has come to another one.
+                if sp.saturating_sub(self.base) <= BOUND {
+                    return Err(StackEnd::Bound);
+                }
+                self.begin_at(addr, sp, rows)?;
             }
             self.extend(addr, pid)?;
         }

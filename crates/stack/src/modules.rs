@@ -3,6 +3,7 @@
 //! The rows are those of the live model at the moment of the stop; nothing has to be told when a library goes or comes.
 
 use crate::Rows;
+use crate::debug_frame::DebugFrame;
 use crate::elf::Elf;
 use crate::image::{Blocks, Image};
 use crate::open::{FileKey, first_row, open};
@@ -11,6 +12,8 @@ use crate::tables::Index;
 use gimli::UnwindContext;
 use rustc_hash::FxHashMap;
 use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use vmatlas_event::{Addr, Dev, MmId, Module, Pid, VmaRow};
 use vmatlas_sys::process_vm_read;
@@ -19,6 +22,8 @@ use vmatlas_sys::process_vm_read;
 const MODULES: usize = 1 << 16;
 /// So many files are kept open.
 const OPEN: usize = 64;
+/// So many bytes of tables without an index are kept.
+const DEBUG_FRAMES: usize = 128 << 20;
 /// A vdso is not larger.
 const VDSO: u64 = 64 * 1024;
 
@@ -45,6 +50,8 @@ pub(crate) struct Modules {
     context: UnwindContext<usize>,
     /// Modules whose file is open, the latest last.
     open: Vec<u32>,
+    /// Bytes of all tables of `.debug_frame`.
+    debug_frames: usize,
 }
 
 #[derive(Debug)]
@@ -55,6 +62,8 @@ struct Loaded {
     /// `None`: not open now.
     image: Option<Image>,
     index: Index,
+    /// `None`: no place of it needed them yet.
+    debug_frame: Option<Option<DebugFrame>>,
     /// Which version of the file it is, where it can be opened again.
     key: Option<FileKey>,
 }
@@ -85,6 +94,16 @@ impl Modules {
         self.loaded.get(number as usize).map(|loaded| &loaded.module)
     }
 
+    /// The files that are open now, as /proc has them for this very process.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (&Module, PathBuf)> {
+        self.loaded.iter().filter_map(|loaded| match &loaded.image {
+            Some(Image::File(file)) => {
+                Some((&loaded.module, PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))))
+            }
+            _ => None,
+        })
+    }
+
     /// The modules from a number on.
     pub(crate) fn since(&self, number: usize) -> impl Iterator<Item = &Module> {
         self.loaded.get(number..).unwrap_or_default().iter().map(|loaded| &loaded.module)
@@ -99,12 +118,32 @@ impl Modules {
     /// The rule for an address of the file's own; `row` is one of the file's, to open it again.
     pub(crate) fn rule(&mut self, here: Here<'_>, number: u32, row: &VmaRow, svma: u64) -> Rule {
         self.reopen(here, number, row);
-        let Modules { loaded, blocks, context, .. } = self;
-        let Some(Loaded { elf: Some(elf), image: Some(image), index, .. }) = loaded.get(number as usize)
+        let Modules { loaded, blocks, context, debug_frames, .. } = self;
+        let Some(Loaded { elf: Some(elf), image: Some(image), index, debug_frame, .. }) =
+            loaded.get_mut(number as usize)
         else {
             return Rule::Missing;
         };
-        index.rule(svma, context, &mut |at, buf| read_svma(blocks, number, elf, image, here.pid, at, buf))
+        let read = &mut |at, buf: &mut [u8]| read_svma(blocks, number, elf, image, here.pid, at, buf);
+        match index.rule(svma, context, read) {
+            Rule::Missing => {}
+            rule => return rule,
+        }
+        // Not loaded, so it is in the file alone.
+        let Image::File(_) = image else { return Rule::Missing };
+        let tables = debug_frame.get_or_insert_with(|| {
+            let found = DebugFrame::of(&mut |at, buf| blocks.read(number, image, here.pid, at, buf))?;
+            let sum = debug_frames.saturating_add(found.size());
+            (sum <= DEBUG_FRAMES).then(|| *debug_frames = sum)?;
+            Some(found)
+        });
+        tables.as_ref().map_or(Rule::Missing, |tables| tables.rule(svma, context))
+    }
+
+    /// Whether tables of `.debug_frame` were needed, as Go's are.
+    pub(crate) fn has_debug_frame(&self, number: u32) -> bool {
+        let loaded = self.loaded.get(number as usize);
+        loaded.is_some_and(|loaded| matches!(loaded.debug_frame, Some(Some(_))))
     }
 
     /// Bytes of a module's code.
@@ -154,7 +193,8 @@ impl Modules {
         if let Some(elf) = &elf {
             module.build_id.clone_from(&elf.build_id);
         }
-        let number = self.add(here, Loaded { module, elf, image, index: Index::None, key })?;
+        let number =
+            self.add(here, Loaded { module, elf, image, index: Index::None, debug_frame: None, key })?;
         if let Some(key) = key {
             self.by_file.insert(key, number);
             self.used(number);
@@ -174,7 +214,8 @@ impl Modules {
         let elf = Elf::read(false, &mut |at, buf| self.blocks.read(u32::MAX, &image, here.pid, at, buf));
         let build_id = elf.as_ref().map(|elf| elf.build_id.clone()).unwrap_or_default();
         let module = Module { name: row.name.clone(), build_id, dev: None, inode: 0 };
-        let loaded = Loaded { module, elf, image: Some(image), index: Index::None, key: None };
+        let loaded =
+            Loaded { module, elf, image: Some(image), index: Index::None, debug_frame: None, key: None };
         let number = self.add(here, loaded)?;
         self.by_bytes.insert(bytes, number);
         Some(number)

@@ -1,6 +1,7 @@
 //! How the caller's registers are found from the callee's, at one place of a file.
 
 use crate::arch::{NATIVE, REGISTERS};
+use crate::epilogue::Epilogue;
 use gimli::{CfaRule, EvaluationResult, LittleEndian, Location, RegisterRule, UnwindTableRow, Value};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ const STEPS: u32 = 512;
 pub(crate) enum Rule {
     /// The tables tell.
     Told(Box<Told>),
+    /// The code itself tells: it goes straight to its end.
+    Code(Box<Epilogue>),
     /// There is no caller: the tables say that the return address is undefined, or the program starts here.
     Outermost,
     /// No table has this place.

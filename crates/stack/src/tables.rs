@@ -6,13 +6,16 @@
 
 use crate::elf::{Elf, Tables};
 use crate::rule::{Rule, Told};
-use gimli::{BaseAddresses, EhFrame, EhFrameOffset, EndianSlice, LittleEndian, UnwindContext, UnwindSection};
+use gimli::{
+    BaseAddresses, CieOrFde, EhFrame, EhFrameOffset, EndianSlice, FrameDescriptionEntry, LittleEndian,
+    UnwindContext, UnwindOffset, UnwindSection,
+};
 use std::sync::Arc;
 
 /// An entry is not longer than this; the longest of a browser has 4 KB.
 const ENTRY: usize = 64 * 1024;
 /// A table without an index is not longer than this; then an index is made of it, once.
-const PLAIN: u64 = 16 << 20;
+pub(crate) const PLAIN: u64 = 16 << 20;
 /// The first three fields of `.eh_frame_hdr` as every linker writes them: pcrel|sdata4, udata4, datarel|sdata4.
 const HDR: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
 const HDR_LEN: u64 = 12;
@@ -129,15 +132,31 @@ fn rule_of(at: u64, svma: u64, context: &mut UnwindContext<usize>, read: &mut Re
     let fde = eh_frame
         .fde_from_offset(&bases, EhFrameOffset(common_len), |s, b, o| s.cie_from_offset(b, o))
         .ok()?;
+    told(&eh_frame, &fde, &bases, context, svma)
+}
+
+type Slice<'a> = EndianSlice<'a, LittleEndian>;
+
+/// The rule that an entry has for an address.
+pub(crate) fn told<'a, S: UnwindSection<Slice<'a>>>(
+    section: &S,
+    fde: &FrameDescriptionEntry<Slice<'a>>,
+    bases: &BaseAddresses,
+    context: &mut UnwindContext<usize>,
+    svma: u64,
+) -> Option<Rule>
+where
+    S::Offset: UnwindOffset<usize>,
+{
     if !fde.contains(svma) {
         return None;
     }
-    let row = fde.unwind_info_for_address(&eh_frame, &bases, context, svma).ok()?;
+    let row = fde.unwind_info_for_address(section, bases, context, svma).ok()?;
     let ra = fde.cie().return_address_register().0;
     if ra != crate::arch::NATIVE.ra {
         return None;
     }
-    let bytes = |e: gimli::UnwindExpression<usize>| Some(Arc::from(e.get(&eh_frame).ok()?.0.slice()));
+    let bytes = |e: gimli::UnwindExpression<usize>| Some(Arc::from(e.get(section).ok()?.0.slice()));
     Told::of_row(row, fde.cie().encoding(), ra, fde.is_signal_trampoline(), bytes)
 }
 
@@ -146,13 +165,37 @@ fn make(section: &[u8], svma: u64) -> Vec<(u64, u64, u64)> {
     let bases = BaseAddresses::default().set_eh_frame(svma);
     let mut eh_frame = EhFrame::from(EndianSlice::new(section, LittleEndian));
     eh_frame.set_address_size(8);
-    let mut entries = eh_frame.entries(&bases);
+    let entries = index_of(&eh_frame, section, &bases).into_iter();
+    entries.map(|(start, end, at)| (start, end, svma.wrapping_add(at as u64))).collect()
+}
+
+/// The entries of a section: first address, address after the last, offset of the entry. What comes before damage counts.
+///
+/// Each entry has its common entry read again; so that one that is long and shared by many does not take forever, all of that
+/// together may be as much as four times the section. What compilers write needs once.
+pub(crate) fn index_of<'a, S: UnwindSection<Slice<'a>>>(
+    section: &S,
+    bytes: &[u8],
+    bases: &BaseAddresses,
+) -> Vec<(u64, u64, usize)>
+where
+    S::Offset: UnwindOffset<usize>,
+{
+    let len = |at: usize| {
+        let len = bytes.get(at..)?.first_chunk::<4>()?;
+        usize::try_from(u32::from_le_bytes(*len)).ok().filter(|len| *len <= ENTRY)
+    };
+    let mut left = bytes.len().saturating_mul(4);
+    let mut entries = section.entries(bases);
     let mut index = Vec::new();
-    // What comes before damage counts.
     while let Ok(Some(entry)) = entries.next() {
-        let gimli::CieOrFde::Fde(partial) = entry else { continue };
-        if let Ok(fde) = partial.parse(|s, b, o| s.cie_from_offset(b, o)) {
-            index.push((fde.initial_address(), fde.end_address(), svma.wrapping_add(fde.offset() as u64)));
+        let CieOrFde::Fde(partial) = entry else { continue };
+        let Some(common) = len(UnwindOffset::into(partial.cie_offset())) else { continue };
+        let Some(rest) = left.checked_sub(common) else { break };
+        left = rest;
+        let Ok(fde) = partial.parse(|s, b, o| s.cie_from_offset(b, o)) else { continue };
+        if len(fde.offset()).is_some() {
+            index.push((fde.initial_address(), fde.end_address(), fde.offset()));
         }
     }
     index.sort_unstable();

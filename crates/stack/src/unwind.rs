@@ -6,11 +6,12 @@
 //! places of a cache; ours are kept by file, for all processes that have it.
 
 use crate::arch::{Arch, NATIVE};
+use crate::epilogue::{self, Epilogue};
 use crate::intern::Places;
 use crate::memory::StackMemory;
 use crate::modules::{Here, Modules};
 use crate::rule::{Frame, Rule, Told};
-use vmatlas_event::{Addr, Place, Prot, Registers, StackEnd, VmaRow};
+use vmatlas_event::{Addr, Place, Prot, Registers, Sharing, StackEnd, VmaRow};
 use vmatlas_sys::process_vm_read;
 
 /// So many frames are taken at most.
@@ -30,6 +31,50 @@ pub(crate) struct Known {
     rule: Rule,
     /// Whether what stands before it is a call: then it can be a place to return to.
     follows_call: Option<bool>,
+}
+
+/// Whether an address is one of code.
+fn is_code(here: Here<'_>, addr: u64) -> bool {
+    here.rows.row_at(Addr(addr)).is_some_and(|row| row.prot.has(Prot::EXEC))
+}
+
+/// Whether it is code that was made at run time.
+fn is_made(here: Here<'_>, addr: u64) -> bool {
+    let row = here.rows.row_at(Addr(addr));
+    row.is_some_and(|row| row.prot.has(Prot::EXEC) && !row.has_file() && row.special().is_none())
+}
+
+/// Whether the nearest beginning of a function before a place in made code sets the frame pointer.
+fn sets_frame_pointer(here: Here<'_>, ip: u64) -> bool {
+    const BACK: u64 = 4096;
+    let Some(row) = here.rows.row_at(Addr(ip)) else { return false };
+    let start = ip.saturating_sub(BACK).max(row.range.start().0);
+    let mut code = vec![0; usize::try_from(ip - start).unwrap_or(0)];
+    let len = code.len();
+    process_vm_read(here.pid, Addr(start), &mut code) == Ok(len) && NATIVE.sets_frame_pointer(&code)
+}
+
+/// Memory of the thread's process.
+struct InTarget<'a> {
+    memory: &'a mut StackMemory,
+    here: Here<'a>,
+}
+
+impl epilogue::Memory for InTarget<'_> {
+    fn stack(&mut self, addr: u64, sp: u64) -> Result<u64, StackEnd> {
+        self.memory.word(addr, sp, self.here.pid, self.here.rows)
+    }
+
+    /// Private memory that can be written to: the code which reads it next has written there.
+    fn other(&mut self, addr: u64) -> Result<u64, StackEnd> {
+        let row = self.here.rows.row_at(Addr(addr)).ok_or(StackEnd::Unreadable)?;
+        if row.sharing != Sharing::Private || !row.prot.has(Prot::READ) || !row.prot.has(Prot::WRITE) {
+            return Err(StackEnd::Unreadable);
+        }
+        let mut word = [0; 8];
+        let read = process_vm_read(self.here.pid, Addr(addr), &mut word);
+        if read == Ok(word.len()) { Ok(u64::from_le_bytes(word)) } else { Err(StackEnd::Unreadable) }
+    }
 }
 
 impl Unwinder {
@@ -80,18 +125,48 @@ impl Unwinder {
     ) -> Result<(Frame, bool), StackEnd> {
         // Nothing is executed there: an address that no rule can have meant.
         let row = row.ok_or(StackEnd::NoRule)?;
-        if self.places.known(number).is_none() {
+        if self.kept(number).is_none() {
             let known = self.learn(here, row, number, frame.ip);
             self.places.learned(number, known);
         }
         let Unwinder { places, memory, .. } = self;
         let sp = frame.sp().ok_or(StackEnd::NoRule)?;
-        let mut read = |addr| memory.word(addr, sp, here.pid, here.rows);
         match &places.known(number).ok_or(StackEnd::NoRule)?.rule {
-            Rule::Told(told) => told.caller(frame, &mut read).map(|caller| (caller, !told.is_signal)),
+            Rule::Told(told) => {
+                let mut read = |addr| memory.word(addr, sp, here.pid, here.rows);
+                let caller = told.caller(frame, &mut read)?;
+                if !is_code(here, caller.ip) && !told.is_signal {
+                    return Err(self.end_of_start(here, caller.ip, caller.sp()));
+                }
+                Ok((caller, !told.is_signal))
+            }
+            Rule::Code(code) => {
+                let caller = code.caller(frame, &mut InTarget { memory, here })?;
+                // What the code reads may be damaged.
+                if self.follows_call(here, caller.ip) { Ok((caller, true)) } else { Err(StackEnd::NoRule) }
+            }
             Rule::Outermost => Err(StackEnd::Start),
             Rule::Missing => self.by_frame_pointer(here, frame).map(|caller| (caller, true)),
         }
+    }
+
+    /// The end of a stack where the tables tell a caller that is no code.
+    ///
+    /// A program begins with the number of its arguments on top of the stack, then come they (psABI 3.4.1). Go's first function
+    /// has a copy of that number and where the arguments are, and its tables take the number for an address.
+    fn end_of_start(&mut self, here: Here<'_>, number: u64, sp: Option<u64>) -> StackEnd {
+        const ARGUMENTS: u64 = 4096;
+        let Some(sp) = sp.filter(|_| (1..=ARGUMENTS).contains(&number)) else { return StackEnd::NoRule };
+        let mut word = |addr: u64| self.memory.word(addr, sp, here.pid, here.rows).ok();
+        let original = word(sp).and_then(|arguments| word(arguments.checked_sub(8)?));
+        if original == Some(number) { StackEnd::Start } else { StackEnd::NoRule }
+    }
+
+    /// What was learned of a place at an earlier visit. Code of no module is another program's, or another one by now: its
+    /// memory is used again.
+    fn kept(&self, number: u32) -> Option<&Known> {
+        let is_of_module = matches!(self.places.frame(number)?.place, Place::Module(..));
+        self.places.known(number).filter(|_| is_of_module)
     }
 
     /// What is to be done at a place; `ip` is where it is in the process.
@@ -116,7 +191,30 @@ impl Unwinder {
             true => Told::signal_frame().unwrap_or(rule),
             false => rule,
         };
+        let rule = match place.map(|frame| frame.place) {
+            Some(Place::Module(module, _)) if self.modules.has_debug_frame(module.0) => {
+                self.by_code(here, row, ip, rule)
+            }
+            _ if rule == Rule::Missing => self.by_code(here, row, ip, rule),
+            _ => rule,
+        };
         Known { rule, follows_call: None }
+    }
+
+    /// The rule that the code itself is, where no table has one, or where tables do not know that it changes stacks.
+    fn by_code(&mut self, here: Here<'_>, row: &VmaRow, ip: u64, rule: Rule) -> Rule {
+        let room = row.range.end().0.saturating_sub(ip);
+        let len = usize::try_from(room).unwrap_or(usize::MAX).min(epilogue::BYTES);
+        let mut code = [0; epilogue::BYTES];
+        let Some(code) = code.get_mut(..len).filter(|code| !code.is_empty()) else { return rule };
+        if !self.code_at(here, row, ip, code) {
+            return rule;
+        }
+        match Epilogue::of(code) {
+            Some(found) if rule == Rule::Missing || found.changes_stack => Rule::Code(Box::new(found)),
+            None if rule != Rule::Missing && Epilogue::is_mcall(code) => Rule::Outermost,
+            _ => rule,
+        }
     }
 
     /// Whether a signal handler returns there.
@@ -153,7 +251,15 @@ impl Unwinder {
         if ip == 0 {
             return Err(StackEnd::Start);
         }
-        if saved != 0 && saved <= fp || !self.follows_call(here, ip) {
+        // Java's interpreter is entered by a jump: where one made function returns to another, no call need be there.
+        let is_believed = || is_made(here, frame.ip) && is_made(here, ip);
+        if saved != 0 && saved <= fp || !(self.follows_call(here, ip) || is_believed()) {
+            return Err(StackEnd::NoRule);
+        }
+        if is_made(here, frame.ip)
+            && !sets_frame_pointer(here, frame.ip)
+            && self.may_hide_callers(here, frame.ip, sp, fp)
+        {
             return Err(StackEnd::NoRule);
         }
         let mut caller = Frame::at(ip);
@@ -162,11 +268,27 @@ impl Unwinder {
         Ok(caller)
     }
 
+    /// Whether what lies between a frame's stack pointer and its frame pointer can be the return address of a function that
+    /// keeps none, as Java's do where nobody asked for it: the frame pointer is an outer function's then, and those between
+    /// would be left out.
+    fn may_hide_callers(&mut self, here: Here<'_>, ip: u64, sp: u64, fp: u64) -> bool {
+        /// A larger frame is not looked at as a whole.
+        const LONGEST: u64 = 4096;
+        // Java's interpreter calls the machine by a call to the code behind: that is still the same function.
+        const BEHIND: std::ops::Range<u64> = 1..192;
+        let words = (sp..fp.min(sp.saturating_add(LONGEST))).step_by(8);
+        words.into_iter().any(|at| {
+            let word = self.memory.word(at, sp, here.pid, here.rows).unwrap_or(0);
+            let is_same = at.wrapping_sub(sp) < 16 && BEHIND.contains(&ip.wrapping_sub(word));
+            !is_same && is_made(here, word) && self.follows_call(here, word)
+        })
+    }
+
     fn follows_call(&mut self, here: Here<'_>, ip: u64) -> bool {
         let row = here.rows.row_at(Addr(ip)).filter(|row| row.prot.has(Prot::EXEC));
         let Some(row) = row else { return false };
         let Some(number) = self.place(here, Some(row), ip, true) else { return false };
-        if let Some(follows) = self.places.known(number).and_then(|known| known.follows_call) {
+        if let Some(follows) = self.kept(number).and_then(|known| known.follows_call) {
             return follows;
         }
         let mut code = [0; Arch::CALL_BYTES];
@@ -174,7 +296,7 @@ impl Unwinder {
         let follows = row.range.contains(Addr(start))
             && self.code_at(here, row, start, &mut code)
             && NATIVE.ends_in_call(&code);
-        let mut known = match self.places.known(number) {
+        let mut known = match self.kept(number) {
             Some(known) => known.clone(),
             None => self.learn(here, row, number, ip),
         };

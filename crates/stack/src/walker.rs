@@ -2,11 +2,13 @@
 
 use crate::Rows;
 use crate::intern::Stacks;
+use crate::made::{Made, Sighting};
 use crate::modules::Here;
 use crate::unwind::Unwinder;
+use std::path::PathBuf;
 use vmatlas_event::{
-    Addr, Frame, FrameId, MmId, Module, ModuleId, NewStacks, Outer, Pid, Stack, StackEnd, StackId, StackStep,
-    Stopped,
+    Addr, Frame, FrameId, MmId, Module, ModuleId, NewStacks, Outer, Pid, Place, Stack, StackEnd, StackId,
+    StackStep, Stopped,
 };
 
 /// Walks the stacks of threads that stand still, and keeps each stack once.
@@ -18,6 +20,9 @@ pub struct Walker {
     /// How many modules, frames and stacks were told.
     told: (usize, usize, usize),
     lost: u64,
+    made: Made,
+    /// Whether the last walk met code of no module where it was not met before.
+    has_new_code: bool,
 }
 
 impl Walker {
@@ -33,7 +38,42 @@ impl Walker {
         let end = self.unwinder.walk(here, at.registers, &mut self.frames, &mut |_| {});
         let stack = end.and_then(|end| self.stacks.number(&self.frames, end));
         self.lost += u64::from(stack.is_none());
+        self.note_made(at.mm);
         stack
+    }
+
+    /// Notes frames of no module: code made at run time.
+    fn note_made(&mut self, mm: MmId) {
+        let Walker { unwinder, frames, made, .. } = self;
+        let is_made = |number: &&u32| {
+            unwinder.places.frame(**number).is_some_and(|frame| matches!(frame.place, Place::Unknown(_)))
+        };
+        self.has_new_code = false;
+        let mut now = None;
+        for number in frames.iter().filter(is_made) {
+            let now = *now.get_or_insert_with(vmatlas_sys::now);
+            self.has_new_code |= made.saw(mm, FrameId(*number), now);
+        }
+    }
+
+    /// Whether the last walk met code of no module where it had not been met before.
+    pub fn has_new_code(&self) -> bool {
+        self.has_new_code
+    }
+
+    /// The address spaces that frames of no module were met in, and that were not taken.
+    pub fn made_in(&self) -> Vec<MmId> {
+        self.made.spaces()
+    }
+
+    /// Frames of no module that an address space had, in order; they are told once.
+    pub fn take_made(&mut self, mm: MmId) -> Vec<Sighting> {
+        self.made.take(mm)
+    }
+
+    /// Whether there were more such frames than can be kept: which of them were met where is not known then.
+    pub fn has_lost_made(&self) -> bool {
+        self.made.is_full()
     }
 
     /// The addresses in the process of a thread's frames, innermost first, and where its stack ends. For tests and for
@@ -79,6 +119,12 @@ impl Walker {
     /// A module by its number.
     pub fn module(&self, id: ModuleId) -> Option<&Module> {
         self.unwinder.modules.module(id.0)
+    }
+
+    /// Modules whose file is open here, and where: they can be read though their paths lead to them no more. True until the
+    /// next walk, at most 64.
+    pub fn held(&self) -> Vec<(Module, PathBuf)> {
+        self.unwinder.modules.held().map(|(module, path)| (module.clone(), path)).collect()
     }
 
     /// What was met since this was called last.

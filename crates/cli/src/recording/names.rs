@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::progress::{self, Of, Progress};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::SystemTime;
 use vmatlas_event::{Frame, FrameId, Module, ModuleId, Place, StackId, Symbol};
 use vmatlas_record::Stacks;
 use vmatlas_stack::symbolize::{Folders, Limits, Lookup, Symbolizer};
@@ -21,8 +22,8 @@ pub(crate) struct Names {
 
 impl Names {
     /// Names frames that the recording has no names of. It has all of them or none: those of a recording that was ended
-    /// well were made at its end.
-    pub(crate) fn new(stacks: Arc<Stacks>, context: &Context) -> Names {
+    /// well were made at its end. Files without a build ID count where they are as they were when it `started`.
+    pub(crate) fn new(stacks: Arc<Stacks>, started: Option<SystemTime>, context: &Context) -> Names {
         let mut found = HashMap::new();
         let count = u32::try_from(stacks.counts()[1]).unwrap_or(u32::MAX);
         let all = || (0..count).map(FrameId);
@@ -30,7 +31,8 @@ impl Names {
             let frames: Vec<(FrameId, Frame)> =
                 all().filter_map(|id| Some((id, stacks.frame(id)?))).collect();
             let module = |id: ModuleId| stacks.module(id);
-            found = make(&frames, &module, Folders::default(), context).into_iter().collect();
+            let folders = Folders { unchanged_since: started, ..Folders::default() };
+            found = make(&frames, &module, folders, context).into_iter().collect();
         }
         Names { stacks, found }
     }

@@ -29,7 +29,7 @@ impl Image {
     ) -> Result<Image, NoNames> {
         let budget = Budget::new(limits);
         let mut notes = Vec::new();
-        let main = mapped::open(module, &folders.roots, limits);
+        let main = mapped::open(module, folders, limits);
         let own = main.as_ref().ok().map(|(elf, path)| (elf, path.as_path()));
         let debug = match own {
             Some((elf, _)) if dwarf::has_lines(elf) => None,

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::{Duration, SystemTime};
 use vmatlas_event::Dev;
 
 /// An opened file, or bytes that came out of one.
@@ -16,6 +17,8 @@ pub(super) struct Input {
     len: u64,
     /// Device and inode of a file.
     identity: Option<(Dev, u64)>,
+    /// When content or attributes of a file changed last (st_ctim): that cannot be set.
+    changed: Option<SystemTime>,
 }
 
 #[derive(Debug)]
@@ -45,12 +48,14 @@ impl Input {
             return Err(NoNames::Flaw(Flaw::TooLarge { what, size: facts.len(), limit: limits.file }));
         }
         let identity = Some((device(facts.dev()), facts.ino()));
-        Ok(Input { source: Source::File(file), len: facts.len(), identity })
+        let changed = u64::try_from(facts.ctime()).ok().zip(u32::try_from(facts.ctime_nsec()).ok());
+        let changed = changed.and_then(|(s, ns)| SystemTime::UNIX_EPOCH.checked_add(Duration::new(s, ns)));
+        Ok(Input { source: Source::File(file), len: facts.len(), identity, changed })
     }
 
     /// Bytes that are already here.
     pub(super) fn of_bytes(bytes: Rc<[u8]>) -> Input {
-        Input { len: bytes.len() as u64, source: Source::Memory(bytes), identity: None }
+        Input { len: bytes.len() as u64, source: Source::Memory(bytes), identity: None, changed: None }
     }
 
     /// The length when it was opened.
@@ -61,6 +66,11 @@ impl Input {
     /// Device and inode; `None` for bytes.
     pub(super) fn identity(&self) -> Option<(Dev, u64)> {
         self.identity
+    }
+
+    /// When a file changed last; `None` for bytes.
+    pub(super) fn changed(&self) -> Option<SystemTime> {
+        self.changed
     }
 
     /// The bytes `[at, at + len)` of what is called `what`.

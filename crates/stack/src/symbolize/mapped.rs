@@ -1,5 +1,6 @@
 //! The file that was mapped: found by its path, proven by its build ID or its inode.
 
+use super::Folders;
 use super::elf::Elf;
 use super::error::NoNames;
 use super::input::Input;
@@ -10,14 +11,16 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::SystemTime;
 use vmatlas_event::{Module, Name};
 
-/// Opens the file of a module below each of `roots`, until one is the one that was mapped. The path is the one in the
-/// mount namespace of the program, so `/proc/PID/root` is a root.
+/// Opens the file of a module below each of the roots, until one is the one that was mapped. The path is the one in the
+/// mount namespace of the program, so `/proc/PID/root` is a root. What is held open comes last, for debug files are looked for
+/// beside a path; it comes first where nothing but an inode tells the file.
 ///
 /// # Errors
 /// The [`NoNames`] that says most: that another file stands there counts more than that there is none.
-pub(super) fn open(module: &Module, roots: &[PathBuf], limits: &Limits) -> Result<(Elf, PathBuf), NoNames> {
+pub(super) fn open(module: &Module, folders: &Folders, limits: &Limits) -> Result<(Elf, PathBuf), NoNames> {
     let name = module.name.as_ref().map_or(&[][..], Name::as_bytes);
     if module.inode == 0 && name == b"[vdso]" {
         return vdso(module);
@@ -31,10 +34,13 @@ pub(super) fn open(module: &Module, roots: &[PathBuf], limits: &Limits) -> Resul
     // The kernel says so of a file without a name; the same build may be there again, or be called that.
     let without = name.strip_suffix(b" (deleted)");
     let names = [Some(name), without].into_iter().flatten().map(|n| Path::new(OsStr::from_bytes(n)));
+    let in_roots = folders.roots.iter().flat_map(|root| names.clone().map(move |name| (root, name)));
+    let in_roots = in_roots.map(|(root, name)| root.join(name.strip_prefix("/").unwrap_or(name)));
+    let mut held = folders.held.iter().filter(|(of, _)| of == module).map(|(_, path)| path.clone());
+    let first = if module.build_id.is_empty() { held.next() } else { None };
     let mut why = NoNames::Gone;
-    for (root, name) in roots.iter().flat_map(|root| names.clone().map(move |name| (root, name))) {
-        let path = root.join(name.strip_prefix("/").unwrap_or(name));
-        match proven(module, &path, limits) {
+    for path in first.into_iter().chain(in_roots).chain(held) {
+        match proven(module, &path, folders.unchanged_since, limits) {
             Ok(elf) => return Ok((elf, path)),
             Err(NoNames::Gone) => {}
             Err(other) => why = other,
@@ -43,9 +49,18 @@ pub(super) fn open(module: &Module, roots: &[PathBuf], limits: &Limits) -> Resul
     Err(why)
 }
 
-fn proven(module: &Module, path: &Path, limits: &Limits) -> Result<Elf, NoNames> {
+fn proven(
+    module: &Module,
+    path: &Path,
+    unchanged_since: Option<SystemTime>,
+    limits: &Limits,
+) -> Result<Elf, NoNames> {
     let input = Input::open(path, limits)?;
-    if module.build_id.is_empty() && input.identity() != module.dev.map(|dev| (dev, module.inode)) {
+    let is_it = || {
+        let is_unchanged = unchanged_since.is_none_or(|since| input.changed().is_some_and(|at| at <= since));
+        input.identity() == module.dev.map(|dev| (dev, module.inode)) && is_unchanged
+    };
+    if module.build_id.is_empty() && !is_it() {
         return Err(NoNames::Replaced);
     }
     let elf = Elf::parse(input).map_err(NoNames::Flaw)?;

@@ -5,7 +5,7 @@
 //! `.gnu_debuglink`. Code made at run time has no file; [`jit`] has what its makers write about it.
 //!
 //! - **Never silently wrong**: a file counts only when its build ID is the one that was mapped, or, where there was none,
-//!   device and inode. Otherwise the answer is why not.
+//!   device and inode, unchanged since. Otherwise the answer is why not.
 //! - **Files are hostile**: read with limits in bytes, entries, lengths and time, never mapped ([`Limits`]).
 //! - **Lazy**: nothing is opened before a name is asked for; parsed modules are kept, the least recently used dropped.
 //!
@@ -32,9 +32,16 @@ pub use limits::Limits;
 
 use rustc_hash::FxHashMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use vmatlas_event::{Addr, Module, Symbol};
 use worker::{Part, Word, Worker};
+
+/// A section with SHF_COMPRESSED unpacked, where that is at most `most` bytes.
+pub(crate) fn unpacked(section: &[u8], most: u64) -> Option<Vec<u8>> {
+    let limits = Limits { section: most, module: most, ..Limits::default() };
+    let bytes = compressed::section("", section, true, &limits::Budget::new(&limits)).ok()?;
+    Some(bytes.to_vec())
+}
 
 /// How many threads may be left behind before no more names are made.
 const MAX_LEFT_BEHIND: usize = 4;
@@ -46,11 +53,21 @@ pub struct Folders {
     pub roots: Vec<PathBuf>,
     /// Folders of separate debug files, as in gdb's `debug-file-directory`.
     pub debug: Vec<PathBuf>,
+    /// Files that somebody holds open (`/proc/self/fd/N`): where a program was deleted, and where it has no build ID, by which
+    /// it could be known again.
+    pub held: Vec<(Module, PathBuf)>,
+    /// A file without a build ID is not taken where it was changed after this: inodes are used again, and written over.
+    pub unchanged_since: Option<SystemTime>,
 }
 
 impl Default for Folders {
     fn default() -> Folders {
-        Folders { roots: vec![PathBuf::from("/")], debug: vec![PathBuf::from("/usr/lib/debug")] }
+        Folders {
+            roots: vec![PathBuf::from("/")],
+            debug: vec![PathBuf::from("/usr/lib/debug")],
+            held: Vec::new(),
+            unchanged_since: None,
+        }
     }
 }
 

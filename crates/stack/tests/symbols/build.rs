@@ -154,7 +154,7 @@ pub(crate) fn address(path: &Path, name: &str) -> u64 {
 
 /// Folders for a test: no debug file of the machine plays a part.
 pub(crate) fn folders(debug: &Path) -> Folders {
-    Folders { roots: vec![PathBuf::from("/")], debug: vec![debug.to_owned()] }
+    Folders { debug: vec![debug.to_owned()], ..Folders::default() }
 }
 
 /// Asks for places in one go.

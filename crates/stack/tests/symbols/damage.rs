@@ -116,6 +116,20 @@ fn a_damaged_file_never_breaks_us() {
     }
 }
 
+/// A program of one function, and the beginning of debug information that an enemy made.
+const ENEMY: &str = r#"
+        .text
+        .globl _start
+        .type _start, @function
+_start: .skip 64, 0x90
+        .size _start, 64
+        .section .debug_abbrev, "", @progbits
+"#;
+
+fn enemy(debug: &str) -> Built {
+    Built::new("cc", &["-nostdlib", "-static", "-Wl,--build-id"], "enemy.S", &format!("{ENEMY}{debug}"))
+}
+
 /// Checks debug information made by an enemy: three million inlined functions nested into each other.
 #[test]
 fn nesting_without_end_is_left_alone() {
@@ -123,12 +137,6 @@ fn nesting_without_end_is_left_alone() {
         return;
     }
     let source = r#"
-        .text
-        .globl _start
-        .type _start, @function
-_start: .skip 64, 0x90
-        .size _start, 64
-        .section .debug_abbrev, "", @progbits
         .uleb128 1, 0x11
         .byte 1
         .uleb128 0x11, 1, 0x12, 6, 0, 0
@@ -153,7 +161,7 @@ begin:  .short 4
         .fill 3000000, 1, 3
 end:
     "#;
-    let built = Built::new("cc", &["-nostdlib", "-static", "-Wl,--build-id"], "enemy.S", source);
+    let built = enemy(source);
     let at = address(&built.path, "_start");
     let answer = super::build::ask(&built.module(), Path::new("/none"), &[at + 1, at + 2]);
     // The table of symbols still tells the function.
@@ -178,12 +186,6 @@ fn what_takes_too_long_is_told_by_symbols() {
         return;
     }
     let source = r#"
-        .text
-        .globl _start
-        .type _start, @function
-_start: .skip 64, 0x90
-        .size _start, 64
-        .section .debug_abbrev, "", @progbits
         .uleb128 1, 0x11
         .byte 0
         .uleb128 0x10, 6, 0, 0
@@ -214,7 +216,7 @@ head_end:
         .byte 0, 1, 1
 lines_end:
     "#;
-    let built = Built::new("cc", &["-nostdlib", "-static", "-Wl,--build-id"], "enemy.S", source);
+    let built = enemy(source);
     let lookup = Lookup { at: Addr(address(&built.path, "_start") + 1), is_return: false };
     // Far too little for what it wants, and enough for its symbols.
     let limits = Limits { time: std::time::Duration::from_secs(2), ..Limits::default() };

@@ -2,9 +2,12 @@
 
 use super::build::{Built, address, ask, folders, module, texts, tool, without_build_id, word};
 use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 use vmatlas_event::{Addr, Module, Name};
-use vmatlas_stack::symbolize::{Limits, Lookup, Note, Symbolizer};
+use vmatlas_stack::symbolize::{Folders, Limits, Lookup, Note, Symbolizer};
 use vmatlas_testkit::{Capability, need};
 
 const GROW: [&str; 3] = ["ask <", "twice <", "grow"];
@@ -199,6 +202,19 @@ fn a_replaced_file_gives_no_names() {
     for module in [&module, &plain] {
         assert_eq!(texts(&ask(module, none, &[at]).names[0]).pop().as_deref(), Some("grow"));
     }
+    // Written over in place, the inode is the same: only what changed before counts, or what is held open.
+    let names = |module: &Module, folders: Folders| {
+        let place = [Lookup { at: Addr(at), is_return: false }];
+        texts(&Symbolizer::new(folders, Limits::default()).names(module, &place).names[0])
+    };
+    let since =
+        |unchanged_since| Folders { unchanged_since: Some(unchanged_since), ..super::build::folders(none) };
+    let changed = fs::metadata(&built.path).unwrap();
+    let changed = UNIX_EPOCH + Duration::new(changed.ctime() as u64, changed.ctime_nsec() as u32);
+    let before = changed - Duration::from_nanos(1);
+    assert_eq!(names(&plain, since(changed)).pop().as_deref(), Some("grow"));
+    assert_eq!(names(&plain, since(before)), ["the file was replaced"]);
+    assert_eq!(names(&module, since(before)).pop().as_deref(), Some("grow"));
     let unknown = Module { dev: None, inode: 0, ..plain.clone() };
     assert_eq!(
         texts(&ask(&unknown, none, &[at]).names[0]),
@@ -218,6 +234,15 @@ fn a_replaced_file_gives_no_names() {
     };
     assert_eq!(texts(&ask(&moved(&module), none, &[at]).names[0]).pop().as_deref(), Some("grow"));
     assert_eq!(texts(&ask(&moved(&plain), none, &[at]).names[0]), ["the file was replaced"]);
+    // It is deleted, and somebody has it open.
+    let open = fs::File::open(built.beside("old")).unwrap();
+    fs::remove_file(built.beside("old")).unwrap();
+    let path = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
+    for module in [&module, &plain] {
+        let held = vec![(module.clone(), path.clone())];
+        let folders = Folders { held, ..super::build::folders(none) };
+        assert_eq!(names(module, folders).pop().as_deref(), Some("grow"));
+    }
 }
 
 /// Checks that sections, tables, files and time beyond the limits are refused, and told by name.

@@ -1,9 +1,12 @@
-//! Copies the maps and dumps of a running process.
+//! The maps and dumps that a process writes: where they are, and their bytes.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use thiserror::Error;
 use vmatlas_event::Pid;
 
@@ -16,17 +19,16 @@ pub enum JitFile {
     JitDump,
 }
 
-/// A file that a process wrote about its code.
+/// A file that a process writes about its code, open.
 #[derive(Debug)]
 pub struct Found {
     /// Its format.
     pub kind: JitFile,
-    /// Where it is, seen from here.
+    /// Where it is, as the process names it.
     pub path: PathBuf,
-    /// Its bytes, at most as many as were asked for.
-    pub bytes: Vec<u8>,
-    /// Whether it has more.
-    pub is_cut: bool,
+    file: File,
+    /// Where it was a dump that the process had mapped.
+    inode: u64,
 }
 
 /// Why a file that is there was not taken.
@@ -43,53 +45,117 @@ pub enum NoFile {
     Read(PathBuf, io::Error),
 }
 
-/// Copies what a process wrote about its code, at most `most` bytes of each file: `/tmp/perf-PID.map` and
-/// `/tmp/jit-PID.dump` of its own mount namespace, `jit-PID.dump` in its working folder. PID is the number that the process
-/// has in its innermost PID namespace. What is not there is no error.
-pub fn find(proc: &Path, pid: Pid, most: u64) -> Vec<Result<Found, NoFile>> {
-    let process = proc.join(pid.to_string());
-    let Some((number, uid)) = fs::read(process.join("status")).ok().and_then(|text| identity(&text)) else {
-        return Vec::new();
-    };
-    let tmp = process.join("root/tmp");
-    let places = [
-        (JitFile::PerfMap, tmp.join(format!("perf-{number}.map"))),
-        (JitFile::JitDump, tmp.join(format!("jit-{number}.dump"))),
-        (JitFile::JitDump, process.join("cwd").join(format!("jit-{number}.dump"))),
-    ];
-    places.into_iter().filter_map(|(kind, path)| copy(kind, path, uid, most).transpose()).collect()
+/// A process that may write about its code. Its folders are held open, so that the files are found after its end too.
+#[derive(Debug)]
+pub struct Maker {
+    root: File,
+    cwd: Option<File>,
+    /// The number that the process has in its innermost PID namespace.
+    number: u32,
+    uid: u32,
 }
 
-fn copy(kind: JitFile, path: PathBuf, uid: u32, most: u64) -> Result<Option<Found>, NoFile> {
-    // A link could lead to any file that we may read and the program may not.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(NoFile::Read(path, e)),
-        Ok(file) => file,
-    };
-    match read(&file, uid, most) {
-        Err(e) => Err(NoFile::Read(path, e)),
-        Ok(Err(refuse)) => Err(refuse(path)),
-        Ok(Ok((bytes, is_cut))) => Ok(Some(Found { kind, path, bytes, is_cut })),
+impl Maker {
+    /// Opens what is needed of a process; `None` where it is gone or may not be looked at.
+    pub fn of(proc: &Path, pid: Pid) -> Option<Maker> {
+        const O_PATH: i32 = 0o10_000_000;
+        let process = proc.join(pid.to_string());
+        let (number, uid) = identity(&fs::read(process.join("status")).ok()?)?;
+        let folder = |name| {
+            let flags = O_PATH | libc::O_DIRECTORY;
+            OpenOptions::new().read(true).custom_flags(flags).open(process.join(name)).ok()
+        };
+        Some(Maker { root: folder("root")?, cwd: folder("cwd"), number, uid })
+    }
+
+    /// The files where runtimes write them unasked: `/tmp/perf-PID.map` and `/tmp/jit-PID.dump` of its own mount namespace,
+    /// `jit-PID.dump` in its working folder. What is not there is no error.
+    pub fn find(&self) -> Vec<Result<Found, NoFile>> {
+        let (map, dump) = (format!("perf-{}.map", self.number), format!("jit-{}.dump", self.number));
+        let places = [
+            (JitFile::PerfMap, Some(&self.root), Path::new("tmp").join(map)),
+            (JitFile::JitDump, Some(&self.root), Path::new("tmp").join(&dump)),
+            (JitFile::JitDump, self.cwd.as_ref(), PathBuf::from(dump)),
+        ];
+        let open = |(kind, below, path): (JitFile, Option<&File>, PathBuf)| {
+            self.open(kind, below?, &path).transpose()
+        };
+        places.into_iter().filter_map(open).collect()
+    }
+
+    /// The dump that a row of its map names: a runtime maps a page of its dump executable, so that it is known where that
+    /// is. `None` where the row names none.
+    ///
+    /// # Errors
+    /// As [`Maker::find`] has them.
+    pub fn mapped(&self, path: &[u8], inode: u64) -> Result<Option<Found>, NoFile> {
+        let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+        if name != format!("jit-{}.dump", self.number).as_bytes() {
+            return Ok(None);
+        }
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        let found = self.open(JitFile::JitDump, &self.root, path)?;
+        // Another file stands there by now.
+        Ok(found.filter(|found| found.inode == inode))
+    }
+
+    fn open(&self, kind: JitFile, below: &File, path: &Path) -> Result<Option<Found>, NoFile> {
+        let failed = |e| NoFile::Read(path.to_owned(), e);
+        // A link could lead to any file that we may read and the program may not.
+        let file = match vmatlas_sys::open_in_root(below.as_fd(), path) {
+            Err(errno) if errno.0 == libc::ENOENT => return Ok(None),
+            Err(errno) => return Err(failed(io::Error::from_raw_os_error(errno.0))),
+            Ok(file) => file,
+        };
+        let facts = file.metadata().map_err(failed)?;
+        if !facts.is_file() {
+            return Err(NoFile::Special(path.to_owned()));
+        }
+        if facts.uid() != self.uid && facts.uid() != 0 {
+            return Err(NoFile::Foreign(path.to_owned()));
+        }
+        Ok(Some(Found { kind, path: path.to_owned(), file, inode: facts.ino() }))
     }
 }
 
-type Copied = Result<(Vec<u8>, bool), fn(PathBuf) -> NoFile>;
+/// Which state of a file: one that was written since has another.
+pub type FileState = (u64, Option<SystemTime>);
 
-fn read(file: &File, uid: u32, most: u64) -> io::Result<Copied> {
-    let facts = file.metadata()?;
-    if !facts.is_file() {
-        return Ok(Err(NoFile::Special));
+impl Found {
+    /// Which file it is.
+    pub fn inode(&self) -> u64 {
+        self.inode
     }
-    if facts.uid() != uid && facts.uid() != 0 {
-        return Ok(Err(NoFile::Foreign));
+
+    /// The file as it is now: size and time of the last write.
+    ///
+    /// # Errors
+    /// What fstat(2) says.
+    pub fn state(&self) -> Result<FileState, NoFile> {
+        let facts = self.file.metadata().map_err(|e| NoFile::Read(self.path.clone(), e))?;
+        Ok((Metadata::len(&facts), facts.modified().ok()))
     }
-    let mut bytes = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    let is_cut = bytes.len() as u64 > most;
-    bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-    Ok(Ok((bytes, is_cut)))
+
+    /// Its bytes from a place on, at most `most`.
+    ///
+    /// # Errors
+    /// What pread(2) says.
+    pub fn read(&self, from: u64, most: u64) -> Result<Vec<u8>, NoFile> {
+        const PIECE: usize = 1 << 16;
+        let failed = |e| NoFile::Read(self.path.clone(), e);
+        let mut bytes = Vec::new();
+        loop {
+            let have = bytes.len();
+            let want = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(have).min(PIECE);
+            bytes.resize(have + want, 0);
+            let room = bytes.get_mut(have..).unwrap_or_default();
+            let read = self.file.read_at(room, from.saturating_add(have as u64)).map_err(failed)?;
+            bytes.truncate(have + read);
+            if read == 0 {
+                return Ok(bytes);
+            }
+        }
+    }
 }
 
 /// The innermost number of NSpid and the effective user of Uid (proc_pid_status(5)).
@@ -119,36 +185,66 @@ mod tests {
         (proc, process)
     }
 
-    /// Checks that files are found by the innermost PID, and cut at the limit.
+    fn found(proc: &Path) -> Vec<Result<Found, NoFile>> {
+        Maker::of(proc, Pid(7)).unwrap().find()
+    }
+
+    /// Checks that files are found by the innermost PID, read from any place up to a limit, and have a state.
     #[test]
     fn files_are_found_by_the_innermost_pid() {
         let (proc, process) = process(vmatlas_sys::effective_uid());
         fs::write(process.join("root/tmp/perf-7.map"), b"another namespace's").unwrap();
         fs::write(process.join("root/tmp/perf-3.map"), b"1 1 f\n").unwrap();
         fs::write(process.join("cwd/jit-3.dump"), b"12345678").unwrap();
-        let found = find(proc.path(), Pid(7), 6);
-        let told: Vec<_> = found.iter().flatten().map(|f| (f.kind, f.bytes.as_slice(), f.is_cut)).collect();
-        assert_eq!(
-            told,
-            [(JitFile::PerfMap, &b"1 1 f\n"[..], false), (JitFile::JitDump, &b"123456"[..], true)]
-        );
-        assert!(find(proc.path(), Pid(8), 6).is_empty());
+        let maker = Maker::of(proc.path(), Pid(7)).unwrap();
+        let found: Vec<Found> = maker.find().into_iter().map(Result::unwrap).collect();
+        let told: Vec<_> = found.iter().map(|f| (f.kind, f.read(0, 6).unwrap())).collect();
+        assert_eq!(told, [(JitFile::PerfMap, b"1 1 f\n".to_vec()), (JitFile::JitDump, b"123456".to_vec())]);
+        assert_eq!(found[1].read(5, 100).unwrap(), b"678");
+        assert_eq!(found[1].read(9, 100).unwrap(), b"");
+        let before = found[1].state().unwrap();
+        fs::write(process.join("cwd/jit-3.dump"), b"1").unwrap();
+        assert_ne!(found[1].state().unwrap(), before);
+        assert!(Maker::of(proc.path(), Pid(8)).is_none());
     }
 
-    /// Checks that links, folders and the files of others are refused.
+    /// Checks that links, folders and the files of others are refused, and that a link of the process stays in its root.
     #[test]
     fn what_others_planted_is_refused() {
         let (proc, process) = process(vmatlas_sys::effective_uid());
         symlink("/etc/passwd", process.join("root/tmp/perf-3.map")).unwrap();
         fs::create_dir(process.join("cwd/jit-3.dump")).unwrap();
-        let found = find(proc.path(), Pid(7), 100);
-        assert!(matches!(&found[..], [Err(NoFile::Read(..)), Err(NoFile::Special(_))]), "{found:?}");
+        let told = found(proc.path());
+        assert!(matches!(&told[..], [Err(NoFile::Read(..)), Err(NoFile::Special(_))]), "{told:?}");
+
+        let (proc, process) = self::process(vmatlas_sys::effective_uid());
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("perf-3.map"), b"1 1 f\n").unwrap();
+        fs::remove_dir(process.join("root/tmp")).unwrap();
+        symlink(outside.path(), process.join("root/tmp")).unwrap();
+        assert!(found(proc.path()).iter().all(Result::is_err));
 
         // Ours, and we are not root: the process's user is neither.
         let (proc, process) = self::process(12_345_678);
         fs::write(process.join("root/tmp/perf-3.map"), b"1 1 f\n").unwrap();
-        let found = find(proc.path(), Pid(7), 100);
+        let told = found(proc.path());
         let is_root = vmatlas_sys::effective_uid() == 0;
-        assert!(matches!((&found[..], is_root), ([Err(NoFile::Foreign(_))], false) | ([Ok(_)], true)));
+        assert!(matches!((&told[..], is_root), ([Err(NoFile::Foreign(_))], false) | ([Ok(_)], true)));
+    }
+
+    /// Checks that a mapped dump is taken by its name and inode alone.
+    #[test]
+    fn a_mapped_dump_is_the_one_that_is_mapped() {
+        let (proc, process) = process(vmatlas_sys::effective_uid());
+        fs::create_dir(process.join("root/d")).unwrap();
+        fs::write(process.join("root/d/jit-3.dump"), b"dump").unwrap();
+        let inode = fs::metadata(process.join("root/d/jit-3.dump")).unwrap().ino();
+        let maker = Maker::of(proc.path(), Pid(7)).unwrap();
+        let kind = |path: &[u8], inode| maker.mapped(path, inode).unwrap().map(|found| found.kind);
+        assert_eq!(kind(b"/d/jit-3.dump", inode), Some(JitFile::JitDump));
+        assert_eq!(kind(b"/d/jit-3.dump", inode + 1), None);
+        assert_eq!(kind(b"/d/jit-7.dump", inode), None);
+        assert_eq!(kind(b"/usr/lib/libc.so.6", inode), None);
+        assert_eq!(kind(b"/gone/jit-3.dump", inode), None);
     }
 }

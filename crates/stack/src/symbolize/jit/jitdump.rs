@@ -118,6 +118,18 @@ impl JitDump {
     pub fn name_at(&self, at: Addr, when: Option<MonoNs>) -> Option<Symbol> {
         let when = when.filter(|_| self.has_times).map_or(u64::MAX, |when| when.0);
         let code = self.code.covering(at.0).filter(|c| c.since <= when).max_by_key(|c| c.since)?;
+        self.symbol(at, code)
+    }
+
+    /// The function that was at an address all the time between two moments; `None` where it was not one alone.
+    pub fn name_between(&self, at: Addr, first: MonoNs, last: MonoNs) -> Option<Symbol> {
+        let symbol = self.name_at(at, Some(first))?;
+        let between = |c: &&Code| self.has_times && c.since > first.0 && c.since <= last.0;
+        let mut others = self.code.covering(at.0).filter(between);
+        others.all(|code| self.symbol(at, code).as_ref() == Some(&symbol)).then_some(symbol)
+    }
+
+    fn symbol(&self, at: Addr, code: &Code) -> Option<Symbol> {
         let mut symbol = super::symbol(self.names.get(code.name)?);
         let lines = self.lines.get(code.lines.0..code.lines.0 + code.lines.1).unwrap_or_default();
         let offset = at.0 - code.start;
@@ -285,6 +297,14 @@ mod tests {
         assert_eq!(name(&dump, 0x3000, 19), "");
         assert_eq!(name(&dump, 0x3000, 20), "first a.js 5");
         assert_eq!(name(&dump, 0x1004, 9), "");
+        let between = |first, last| {
+            let symbol = dump.name_between(Addr(0x1004), MonoNs(first), MonoNs(last));
+            symbol.and_then(|s| s.function).map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned())
+        };
+        assert_eq!(between(12, 29).as_deref(), Some("first"));
+        assert_eq!(between(30, 99).as_deref(), Some("second"));
+        assert_eq!(between(29, 30), None);
+        assert_eq!(between(9, 29), None);
         // With a processor's counter no time can be compared: the latest.
         let counter = [header(ARCH_TIMESTAMP), load(10, 0x1000, 0x10, 1, b"x")].concat();
         assert_eq!(name(&JitDump::parse(&counter).unwrap(), 0x1000, 1), "x  0");

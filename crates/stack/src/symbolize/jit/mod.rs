@@ -2,14 +2,14 @@
 //!
 //! Two formats: *perf maps* (`/tmp/perf-PID.map`: node `--perf-basic-prof`, Python `-X perf`, Java) say what lies where
 //! now; *jitdump* (`jit-PID.dump`: Python `-X perf_jit`, node `--perf-prof`) also when it came. Both are files of the
-//! program that may be overwritten, and go with it: copy the bytes while they are there ([`find`]), and parse them when
+//! program that may be overwritten, and go with it: copy the bytes while they are there ([`Maker`]), and parse them when
 //! names are wanted. Sources: tools/perf/Documentation/jit-interface.txt and jitdump-specification.txt of the kernel.
 
 mod find;
 mod jitdump;
 mod perf_map;
 
-pub use find::{Found, JitFile, NoFile, find};
+pub use find::{FileState, Found, JitFile, Maker, NoFile};
 pub use jitdump::JitDump;
 pub use perf_map::PerfMap;
 

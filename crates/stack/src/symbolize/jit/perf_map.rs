@@ -11,7 +11,9 @@ const MAX_PIECES: usize = 4_000_000;
 /// A parsed perf map.
 #[derive(Debug, Default)]
 pub struct PerfMap {
-    text: Box<[u8]>,
+    text: Vec<u8>,
+    /// So much of the text was parsed: all but a line without its end.
+    parsed: usize,
     /// By start: the end, and where in the text the name is.
     pieces: BTreeMap<u64, (u64, usize, usize)>,
     left_out: usize,
@@ -19,22 +21,40 @@ pub struct PerfMap {
 
 impl PerfMap {
     /// Parses the bytes of a map; of pieces that overlap, the later in the file counts, for code moves and memory is used
-    /// again. Lines that are none of the format are counted and left out, a last line without its end too: it may be half
-    /// written.
+    /// again. Lines that are none of the format are counted and left out, a last line without its end is not taken yet: it
+    /// may be half written.
     pub fn parse(bytes: &[u8]) -> PerfMap {
-        let text = bytes.get(..MAX_BYTES).unwrap_or(bytes);
-        let mut map = PerfMap { text: text.into(), ..PerfMap::default() };
-        let mut at = 0;
-        for line in text.split_inclusive(|b| *b == b'\n') {
-            match line.strip_suffix(b"\n").and_then(piece) {
-                Some((start, end, name)) if map.pieces.len() < MAX_PIECES => {
-                    map.put(start, (end, at + name, at + line.len() - 1));
-                }
-                _ => map.left_out += 1,
-            }
-            at += line.len();
-        }
+        let mut map = PerfMap::default();
+        map.push(bytes);
         map
+    }
+
+    /// Takes what was written since; of a map of more than 256 MiB the rest is left out.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let room = MAX_BYTES.saturating_sub(self.text.len());
+        self.text.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        let text = std::mem::take(&mut self.text);
+        for line in text.get(self.parsed..).unwrap_or_default().split_inclusive(|b| *b == b'\n') {
+            let Some(content) = line.strip_suffix(b"\n") else { break };
+            match piece(content) {
+                Some((start, end, name)) if self.pieces.len() < MAX_PIECES => {
+                    self.put(start, (end, self.parsed + name, self.parsed + content.len()));
+                }
+                _ => self.left_out += 1,
+            }
+            self.parsed += line.len();
+        }
+        self.text = text;
+    }
+
+    /// So many bytes were taken: what is written after them is to be pushed.
+    pub fn bytes(&self) -> u64 {
+        self.text.len() as u64
+    }
+
+    /// Whether no more is taken.
+    pub fn is_full(&self) -> bool {
+        self.text.len() >= MAX_BYTES
     }
 
     /// Puts a piece over what was there.
@@ -119,6 +139,22 @@ mod tests {
         let wanted = ["", "whole", "whole", "inner", "inner", "whole", "whole", "tail", "tail", "", "a b c"];
         assert_eq!(told, wanted);
         assert_eq!((map.len(), map.left_out()), (5, 1));
+    }
+
+    /// Checks that a map which comes in pieces of any size is the whole one.
+    #[test]
+    fn pieces_of_a_file_join() {
+        let text = b"1000 10 a\nnonsense\n1008 10 b c\n2000 1 d\n";
+        let whole = PerfMap::parse(text);
+        for size in 1..text.len() {
+            let mut map = PerfMap::default();
+            text.chunks(size).for_each(|piece| map.push(piece));
+            assert_eq!(map.bytes(), text.len() as u64);
+            assert_eq!((map.len(), map.left_out()), (whole.len(), whole.left_out()));
+            for at in [0x1000, 0x1008, 0x1017, 0x1018, 0x2000] {
+                assert_eq!(name(&map, at), name(&whole, at), "{size} {at:#x}");
+            }
+        }
     }
 
     /// Checks every byte against a plain list in which each line overwrites what was there.
