@@ -5,6 +5,7 @@ use crate::texts;
 use crate::watcher::Failure;
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
+use vmatlas_event::Unwinding;
 use vmatlas_sys::bpf::BpfError;
 use vmatlas_trace::Bpf;
 
@@ -43,15 +44,20 @@ impl Chosen {
 }
 
 impl BackendArgs {
-    /// Chooses; `only_ptrace` is an option that needs tasks to be stopped.
-    pub(crate) fn choose(self, only_ptrace: Option<&str>, context: &Context) -> Result<Chosen, Failure> {
+    /// Chooses; `only_ptrace` is an option that needs tasks to be stopped, `stacks` how callers are to be told.
+    pub(crate) fn choose(
+        self,
+        only_ptrace: Option<&str>,
+        stacks: Option<Unwinding>,
+        context: &Context,
+    ) -> Result<Chosen, Failure> {
         match (self.backend, only_ptrace) {
             // What ptrace shows is confirmed call by call; BPF is younger, and is to be asked for.
             (Backend::Auto | Backend::Ptrace, _) => Ok(Chosen::Ptrace),
             (Backend::Bpf, Some(option)) => {
                 Err(anyhow!(texts::BPF_NO_STOPS.fill(context.lang, &[("option", &option)])).into())
             }
-            (Backend::Bpf, None) => match Bpf::load() {
+            (Backend::Bpf, None) => match Bpf::with_stacks(stacks) {
                 Ok(bpf) => Ok(Chosen::Bpf(Box::new(bpf))),
                 Err(error) => Err(Failure::of_trace(&error, context)),
             },

@@ -17,18 +17,21 @@ pub use attach::BpfAttached;
 pub use run::BpfLaunched;
 
 use crate::error::TraceError;
-use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, VmaRow};
+use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, Unwinding, VmaRow};
 use vmatlas_sys::bpf::{BpfError, Probe};
 
 /// Address spaces that were there before the programs have smaller numbers.
 const FIRST_SPACE: MmId = MmId(1 << 10);
 /// The ring holds some 60,000 calls.
 const RING: Bytes = Bytes(8 << 20);
+/// Copies of stacks are larger: of 2 KiB mostly, of 64 at most.
+const RING_FOR_COPIES: Bytes = Bytes(32 << 20);
 
 /// The programs, loaded and at work, nothing being watched yet.
 #[derive(Debug)]
 pub struct Bpf {
     probe: Probe,
+    has_stacks: bool,
 }
 
 impl Bpf {
@@ -45,10 +48,25 @@ impl Bpf {
     /// # Errors
     /// [`TraceError::Bpf`].
     pub fn with_ring(ring: Bytes) -> Result<Bpf, TraceError> {
+        Bpf::with(ring, None)
+    }
+
+    /// Loads the programs; they also tell the stack of each call, for callers to be told in this way.
+    ///
+    /// # Errors
+    /// [`TraceError::Bpf`].
+    pub fn with_stacks(stacks: Option<Unwinding>) -> Result<Bpf, TraceError> {
+        match stacks {
+            Some(Unwinding::Tables) => Bpf::with(RING_FOR_COPIES, stacks),
+            _ => Bpf::with(RING, stacks),
+        }
+    }
+
+    fn with(ring: Bytes, stacks: Option<Unwinding>) -> Result<Bpf, TraceError> {
         let many = || BpfError::Other("too many calls for the tables".to_owned());
         let tables = tables::tables().ok_or_else(many).map_err(TraceError::Bpf)?;
-        let probe = Probe::load(&tables, ring, FIRST_SPACE).map_err(TraceError::Bpf)?;
-        Ok(Bpf { probe })
+        let probe = Probe::load(&tables, ring, FIRST_SPACE, stacks).map_err(TraceError::Bpf)?;
+        Ok(Bpf { probe, has_stacks: stacks.is_some() })
     }
 }
 
