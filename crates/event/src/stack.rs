@@ -46,8 +46,14 @@ pub struct Stopped<'a> {
 pub enum StackFrom<'a> {
     /// Where it lies: the thread stands still.
     Thread,
-    /// In a copy, from the stack pointer (rounded down to a word) upwards: the thread has gone on.
-    Copy(&'a [u8]),
+    /// In a copy: the thread has gone on.
+    Copy {
+        /// What lies from the stack pointer (rounded down to a word) upwards.
+        bytes: &'a [u8],
+        /// Bit N: page N, counted from that of the first byte, was not in memory, and its bytes mean nothing. Larger numbers
+        /// are no pages of a copy.
+        holes: u32,
+    },
     /// The kernel has followed frame pointers, and the thread has gone on.
     Chain {
         /// Some bytes from the stack pointer upwards.

@@ -10,6 +10,9 @@ use crate::rule::Frame;
 use crate::unwind::{DEPTH, Unwinder, row_of};
 use vmatlas_event::{Addr, StackEnd, StackFrom, Stopped};
 
+/// The innermost functions are looked for in so much of a stack: what the programs in the kernel copy beside a chain
+/// (`TOP_BYTES` there), so that both backends tell the same.
+const TOP: u64 = 128;
 /// The kernel follows so many frames, unless kernel.perf_event_max_stack says otherwise.
 const KERNEL_DEPTH: usize = 127;
 
@@ -19,6 +22,15 @@ struct Walk<'a> {
     visit: &'a mut dyn FnMut(u64),
     /// The outermost place so far.
     ip: u64,
+}
+
+/// The frame pointer and the stack pointer, where the first one can be one.
+fn own_pointer(innermost: &Frame) -> Option<(u64, u64)> {
+    innermost.register(NATIVE.fp).zip(innermost.sp()).filter(|(fp, sp)| fp >= sp)
+}
+
+fn top_of(sp: u64) -> u64 {
+    (sp & !7).saturating_add(TOP + 1)
 }
 
 impl Unwinder {
@@ -31,12 +43,16 @@ impl Unwinder {
         visit: &mut dyn FnMut(u64),
     ) -> Option<StackEnd> {
         self.begin(at);
+        let pointer = own_pointer(&Frame::innermost(at.registers));
         let mut walk = Walk { frames, visit, ip: 0 };
         let end = match self.innermost(here, at, &mut walk)? {
             Some(end) => return Some(end),
             None => match at.stack {
-                StackFrom::Chain { addresses, .. } => self.follow_told(here, addresses, &mut walk)?,
-                _ => self.follow(here, Frame::innermost(at.registers), &mut walk)?,
+                StackFrom::Chain { addresses, .. } if pointer.is_some() => {
+                    self.follow_told(here, addresses, &mut walk)?
+                }
+                StackFrom::Thread => self.follow(here, pointer, &mut walk)?,
+                _ => StackEnd::NoRule,
             },
         };
         let outermost = walk.frames.last().copied();
@@ -53,8 +69,11 @@ impl Unwinder {
     ) -> Option<Option<StackEnd>> {
         let mut frame = Frame::innermost(at.registers);
         let mut is_return = false;
-        // Such a frame begins above the saved frame pointer and the return address.
-        let begin = frame.register(NATIVE.fp).and_then(|fp| fp.checked_add(16)).unwrap_or(0);
+        let begin = match own_pointer(&frame) {
+            // Such a frame begins above the saved frame pointer and the return address.
+            Some((fp, sp)) => fp.saturating_add(16).min(top_of(sp)),
+            None => frame.sp().map_or(0, top_of),
+        };
         loop {
             let number = self.push(here, frame.ip, is_return, walk)?;
             if walk.frames.len() == DEPTH {
@@ -87,10 +106,13 @@ impl Unwinder {
     }
 
     /// The same in the memory of a thread that stands still.
-    fn follow(&mut self, here: Here<'_>, innermost: Frame, walk: &mut Walk<'_>) -> Option<StackEnd> {
-        let Some((mut fp, mut least)) = innermost.register(NATIVE.fp).zip(innermost.sp()) else {
-            return Some(StackEnd::NoRule);
-        };
+    fn follow(
+        &mut self,
+        here: Here<'_>,
+        pointer: Option<(u64, u64)>,
+        walk: &mut Walk<'_>,
+    ) -> Option<StackEnd> {
+        let Some((mut fp, mut least)) = pointer else { return Some(StackEnd::NoRule) };
         loop {
             if fp < least || fp & 7 != 0 {
                 return Some(StackEnd::NoRule);

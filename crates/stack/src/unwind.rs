@@ -71,7 +71,8 @@ impl Unwinder {
         let sp = Frame::innermost(at.registers).sp().unwrap_or(0);
         match at.stack {
             StackFrom::Thread => self.memory.begin(),
-            StackFrom::Copy(bytes) | StackFrom::Chain { top: bytes, .. } => self.memory.begin_copy(sp, bytes),
+            StackFrom::Copy { bytes, holes } => self.memory.begin_copy(sp, bytes, holes),
+            StackFrom::Chain { top, .. } => self.memory.begin_copy(sp, top, 0),
         }
     }
 

@@ -3,7 +3,7 @@
  * The call stack of a thread whose call returns, behind the record of the call: src/bpf/stack.rs reads the same layouts.
  *
  * Either the kernel follows frame pointers, or the stack is copied and user space unwinds the copy later. Nothing is waited
- * for: pages that are not there end the copy.
+ * for: pages that are not there are left out, and that is told.
  */
 #ifndef VMATLAS_STACK_H
 #define VMATLAS_STACK_H
@@ -29,9 +29,12 @@ enum {
 
 struct stack {
 	u32 how;
-	/* So many of the bytes that follow were copied, from the stack pointer upwards (rounded down to words). A chain
-	 * begins after TOP_BYTES of them. */
+	/* So many bytes of the stack follow, from the stack pointer (rounded down to words) upwards. A chain begins after
+	 * TOP_BYTES. */
 	u32 copied;
+	/* Bit N: the page N after that of the first byte was not there; nothing of it was ever touched, mostly. */
+	u32 holes;
+	u32 unused;
 	/* By their DWARF numbers; the last one is the instruction pointer. */
 	u64 registers[STACK_REGISTERS];
 };
@@ -39,8 +42,9 @@ struct stack {
 /* One for each processor: too large for a map that has them by itself. A call is put together with its stack here. */
 struct stack_room {
 	u8 bytes[sizeof(struct call) + sizeof(struct stack) + COPY_BYTES + SLACK];
-	/* Where the next page is copied to, and from where to where. */
+	/* Where the next page is copied to, from where to where, and those that were not there. */
 	u64 at, pos, end;
+	u32 holes;
 };
 
 struct {
@@ -96,8 +100,9 @@ static long copy_page(u32 index, void *unused)
 		size = room->end - room->pos;
 	BOUNDED(at, sizeof(room->bytes) - 4096);
 	BOUNDED(size, 4097);
+	/* What cannot be read becomes zeroes. */
 	if (bpf_probe_read_user(&room->bytes[at], size, (void *)room->pos))
-		return 1;
+		room->holes |= 1 << (index & 31);
 	room->at = at + size;
 	room->pos += size;
 	return 0;
@@ -113,15 +118,15 @@ INLINE u64 copy_stack(struct stack_room *room, u64 at, struct task_struct *task,
 	asm volatile("" : "+r"(size));
 	if (size > COPY_BYTES || at > sizeof(struct call) + sizeof(struct stack))
 		return 0;
+	room->holes = 0;
 	if (!bpf_probe_read_user(&room->bytes[at], size, (void *)start))
 		return size;
-	/* Something is not there, and what comes before it is. */
+	/* Something is not there, and the rest is. */
 	room->at = at;
 	room->pos = start;
 	room->end = start + size;
 	bpf_loop(COPY_BYTES / 4096 + 1, copy_page, &unused, 0);
-	size = room->pos - start;
-	return size;
+	return room->pos - start;
 }
 
 INLINE void take_registers(struct stack *stack, struct pt_regs *regs)
@@ -164,6 +169,7 @@ INLINE long emit_with_stack(void *context, struct task_struct *task, struct pt_r
 	BOUNDED(call_size, sizeof(struct call) + 1);
 	stack = (void *)&room->bytes[call_size];
 	stack->how = stack_how;
+	stack->holes = stack->unused = 0;
 	take_registers(stack, regs);
 	at = call_size + sizeof(*stack);
 	BOUNDED(at, sizeof(struct call) + sizeof(struct stack) + 1);
@@ -176,6 +182,7 @@ INLINE long emit_with_stack(void *context, struct task_struct *task, struct pt_r
 	} else {
 		size = copy_stack(room, at, task, regs->sp);
 		stack->copied = size;
+		stack->holes = room->holes;
 	}
 	size += at;
 	BOUNDED(size, sizeof(room->bytes));

@@ -16,9 +16,10 @@ const REGISTERS: usize = 17;
 pub struct CallStack {
     /// Its registers.
     pub registers: Registers,
-    /// Some bytes from the stack pointer (rounded down to a word) upwards: at most 64 KiB, and not further than its pages
-    /// were there.
+    /// Some bytes from the stack pointer (rounded down to a word) upwards: at most 64 KiB.
     bytes: Box<[u8]>,
+    /// Which pages of them were not there.
+    holes: u32,
     /// Where the kernel's walk along frame pointers came, the thread's own place first.
     chain: Option<Box<[Addr]>>,
 }
@@ -28,7 +29,7 @@ impl CallStack {
     pub fn from(&self) -> StackFrom<'_> {
         match &self.chain {
             Some(addresses) => StackFrom::Chain { top: &self.bytes, addresses },
-            None => StackFrom::Copy(&self.bytes),
+            None => StackFrom::Copy { bytes: &self.bytes, holes: self.holes },
         }
     }
 
@@ -41,6 +42,8 @@ impl CallStack {
     pub(super) fn parse(bytes: &[u8]) -> Option<CallStack> {
         let (how, rest) = u32_of(bytes)?;
         let (copied, rest) = u32_of(rest)?;
+        let (holes, rest) = u32_of(rest)?;
+        let (_unused, rest) = u32_of(rest)?;
         let (words, rest) = rest.split_at_checked(REGISTERS * 8)?;
         let mut registers = Registers { ip: Addr(0), general: [0; Registers::COUNT] };
         let mut words = words_of(words);
@@ -54,7 +57,7 @@ impl CallStack {
             COPY => None,
             _ => return None,
         };
-        Some(CallStack { registers, bytes: copied.into(), chain })
+        Some(CallStack { registers, bytes: copied.into(), holes, chain })
     }
 }
 
@@ -82,7 +85,7 @@ mod tests {
 
     fn record(how: u32, copied: u32, rest: &[u8]) -> Vec<u8> {
         let registers = (0..REGISTERS as u64).flat_map(|number| (100 + number).to_ne_bytes());
-        let head = [how, copied].into_iter().flat_map(u32::to_ne_bytes);
+        let head = [how, copied, 5, 0].into_iter().flat_map(u32::to_ne_bytes);
         head.chain(registers).chain(rest.iter().copied()).collect()
     }
 
@@ -94,7 +97,7 @@ mod tests {
             (copy.registers.ip, copy.registers.general[7], copy.registers.general[16]),
             (Addr(116), 107, 0)
         );
-        assert!(matches!(copy.from(), StackFrom::Copy([7, 8, 9])));
+        assert!(matches!(copy.from(), StackFrom::Copy { bytes: [7, 8, 9], holes: 5 }));
         let mut rest = [1; TOP + 16];
         rest[TOP..].copy_from_slice(&[[5, 0, 0, 0, 0, 0, 0, 0], [6, 0, 0, 0, 0, 0, 0, 0]].concat());
         for copied in [0, TOP] {
