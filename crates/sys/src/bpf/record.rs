@@ -69,7 +69,7 @@ pub struct Call {
     /// How good they are.
     pub answer: Answer,
     /// The call stack, where one was asked for, of 64-bit code, and there was room in the ring.
-    pub stack: Option<CallStack>,
+    pub stack: Option<Box<CallStack>>,
 }
 
 /// How a task was made.
@@ -278,7 +278,7 @@ fn call(cursor: &mut Cursor<'_>) -> Option<Call> {
             is_cut: answer & 4 != 0,
             took_lock: answer & 8 != 0,
         },
-        stack: CallStack::parse(cursor.0),
+        stack: CallStack::parse(cursor.0).map(Box::new),
     })
 }
 

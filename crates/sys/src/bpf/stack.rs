@@ -35,7 +35,7 @@ impl CallStack {
 
     /// So much memory it takes.
     pub fn size(&self) -> usize {
-        size_of_val(&*self.bytes) + self.chain.as_deref().map_or(0, |chain| size_of_val(chain))
+        size_of_val(&*self.bytes) + self.chain.as_deref().map_or(0, size_of_val)
     }
 
     /// Reads what stands behind the rows of a call; `None` where nothing is.

@@ -53,7 +53,7 @@ pub(super) fn head(record: &Record) -> Option<&Head> {
 
 fn stack_size(record: &Record) -> usize {
     match record {
-        Record::Call(_, call) => call.stack.as_ref().map_or(0, CallStack::size),
+        Record::Call(_, call) => call.stack.as_deref().map_or(0, CallStack::size),
         _ => 0,
     }
 }
