@@ -49,7 +49,10 @@ pub(crate) fn open(pid: Pid, row: &VmaRow, rows: &dyn Rows) -> Option<(File, Fil
         PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}")),
         PathBuf::from(format!("/proc/{pid}/exe")),
     ];
-    places.iter().find_map(|path| verified(path, pid, row, rows).ok())
+    let found = places.iter().find_map(|path| verified(path, pid, row, rows).ok());
+    // One that is on its way out loses its root before its mounts.
+    let is_gone = || std::fs::read_link(format!("/proc/{pid}/root")).is_err();
+    found.or_else(|| is_gone().then(|| open_ours(pid, row, rows)).flatten())
 }
 
 /// The same where the process is no more, as with a copy of its stack: its path as we see it, and then only device and inode
