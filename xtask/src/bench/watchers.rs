@@ -139,7 +139,8 @@ impl Watcher {
         }
         let output = Command::new(&programs.vmatlas).args(["info", "--json"]).arg(&self.kept).output()?;
         let text = String::from_utf8(output.stdout)?;
-        let lost = text.split_once("\"lost\":").map(|(_, rest)| rest);
+        // The last one is that of the recording; kinds of events come before.
+        let lost = text.rsplit_once("\"lost\":").map(|(_, rest)| rest);
         let number = lost.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
         number.map(Some).context("info --json does not say what was lost")
     }

@@ -24,8 +24,8 @@ use vmatlas_sys::bpf::{BpfError, Probe};
 const FIRST_SPACE: MmId = MmId(1 << 10);
 /// The ring holds some 60,000 calls.
 const RING: Bytes = Bytes(8 << 20);
-/// Copies of stacks are larger: of 2 KiB mostly, of 64 at most.
-const RING_FOR_COPIES: Bytes = Bytes(32 << 20);
+/// Calls with stacks are larger: of 600 bytes with a chain, of 2 KiB with a copy mostly and of 64 at most.
+const RING_FOR_STACKS: Bytes = Bytes(32 << 20);
 
 /// The programs, loaded and at work, nothing being watched yet.
 #[derive(Debug)]
@@ -57,8 +57,8 @@ impl Bpf {
     /// [`TraceError::Bpf`].
     pub fn with_stacks(stacks: Option<Unwinding>) -> Result<Bpf, TraceError> {
         match stacks {
-            Some(Unwinding::Tables) => Bpf::with(RING_FOR_COPIES, stacks),
-            _ => Bpf::with(RING, stacks),
+            Some(_) => Bpf::with(RING_FOR_STACKS, stacks),
+            None => Bpf::with(RING, None),
         }
     }
 
