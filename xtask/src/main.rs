@@ -29,6 +29,8 @@ usage: cargo xtask ci [--fast]     every check and test; --fast leaves out the d
                                    measures against the peers; --write updates docs/BENCHMARKS.md
        cargo xtask bench stall [--gib N,...] [--rounds N] [--realtime] [--write]
                                    what readers make a busy target wait
+       cargo xtask bench costs [--rounds N] [--write] [NAME...]
+                                   what watching memory calls costs, watcher by watcher
        cargo xtask truth --calls N --seed S [--threads T] [--jobs J] [--without STEP,...]
                                    compares the model with the kernel after each of N random calls";
 

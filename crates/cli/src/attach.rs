@@ -36,7 +36,8 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
     }
     let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     let people = People::of_attach(args.as_root, context)?;
-    let (chosen, choice) = args.backend.choose(Whom::Theirs, args.watch.only_ptrace(), context)?;
+    let stacks = args.watch.stacks.unwinding();
+    let (chosen, choice) = args.backend.choose(Whom::Theirs, args.watch.only_ptrace(), stacks, context)?;
     let subject = Subject {
         how: "attach",
         backend: chosen.name(),

@@ -33,7 +33,8 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     launch.env = people.environment();
     let word = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
     let only_ptrace = args.watch.only_ptrace().or(args.same_cpu.then_some("--same-cpu"));
-    let (chosen, choice) = args.backend.choose(Whom::Ours, only_ptrace, context)?;
+    let stacks = args.watch.stacks.unwinding();
+    let (chosen, choice) = args.backend.choose(Whom::Ours, only_ptrace, stacks, context)?;
     let subject = Subject {
         how: "run",
         backend: chosen.name(),

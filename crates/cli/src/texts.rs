@@ -112,6 +112,9 @@ vmatlas_view::texts! {
     /// A perf map or jitdump that is another process's by now.
     JIT_CHANGED: "{path} was written to after its process had ended: no names of code are taken from it",
         "{path} はプロセスの終了後に書き換えられたので、コードの名前の取得には使いません";
+    /// Stacks that came too fast.
+    STACKS_MISSED: "{n} call stacks were lost: they came faster than they could be read",
+        "コールスタック {n} 個を失いました: 読み取りが間に合いませんでした";
     /// Lines that nobody read.
     LINES_LOST: "{n} lines were lost: nobody read them in time", "{n} 行を失いました: 読み取りが間に合いませんでした";
     /// It is us.

@@ -99,6 +99,8 @@ pub(crate) struct Watcher<'a> {
     pages: Option<PageSnapshots>,
     /// Where call stacks are wanted.
     walker: Option<Walker>,
+    /// How many there was no room for.
+    stacks_lost: u64,
     /// The names of frames that were shown.
     names: Live,
     /// Code made at run time.
@@ -153,7 +155,8 @@ impl<'a> Watcher<'a> {
             filter,
             recorder,
             pages: args.pages.then(|| PageSnapshots::new(context.proc_root())),
-            walker: args.has_stacks().then(Walker::new),
+            walker: args.stacks.unwinding().map(Walker::by),
+            stacks_lost: 0,
             names: Live::new(),
             jits: Jits::default(),
             root: None,
@@ -309,6 +312,10 @@ impl<'a> Watcher<'a> {
         if lost > 0 {
             complain(self.context, &texts::STACKS_LOST.fill(self.context.lang, &[("n", &lost)]));
         }
+        if self.stacks_lost > 0 {
+            let values: [(&str, &dyn Display); 1] = [("n", &self.stacks_lost)];
+            complain(self.context, &texts::STACKS_MISSED.fill(self.context.lang, &values));
+        }
         let lost = self.log.lost();
         if lost > 0 {
             complain(self.context, &texts::LINES_LOST.fill(self.context.lang, &[("n", &lost)]));
@@ -368,6 +375,10 @@ impl Sink for Watcher<'_> {
             self.jits.met(at.mm, at.task.pid, space);
         }
         stack
+    }
+
+    fn stack_lost(&mut self) {
+        self.stacks_lost += 1;
     }
 
     fn fault_counts(&mut self, counts: &FaultCounts) {

@@ -38,7 +38,12 @@ fn a_process_that_ends_has_an_end_of_its_stack() {
         for number in [6, 7, 29, 31] {
             general[number] = stack.end().0 - 2048;
         }
-        let at = Stopped { task, mm: MmId(1), registers: &Registers { ip, general } };
+        let at = Stopped {
+            task,
+            mm: MmId(1),
+            registers: &Registers { ip, general },
+            stack: vmatlas_event::StackFrom::Thread,
+        };
         walker.addresses(&at, &map)
     };
     let mut known = Walker::new();

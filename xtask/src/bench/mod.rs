@@ -2,6 +2,8 @@
 //!
 //! Ratios travel from machine to machine; absolute times do not. To add a row, see `rows.rs`.
 
+mod bpf;
+mod costs;
 mod faults;
 mod machine;
 mod pairs;
@@ -13,6 +15,7 @@ mod sizes;
 mod stall;
 mod subject;
 mod table;
+mod watchers;
 
 use crate::root;
 use anyhow::{Context, Result, bail};
@@ -35,6 +38,9 @@ struct Options {
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     if let ["stall", rest @ ..] = args {
         return stall::run(rest);
+    }
+    if let ["costs", rest @ ..] = args {
+        return costs::run(rest);
     }
     let options = options(args)?;
     let machine = Machine::here();

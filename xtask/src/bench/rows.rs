@@ -15,14 +15,15 @@ pub(super) fn all() -> Result<Vec<Row>> {
     let mut rows = vec![
         parse_60_000(&programs)?,
         show_ordinary(&programs)?,
-        run_without_calls(&programs),
-        untraced_call(&programs),
+        spinning(&programs, "run: a program without memory calls", &[], Asked::RatioAtMost(1.02)),
+        untraced(&programs, "run: one system call that is none of memory", &[]),
     ];
     rows.extend(super::reader::rows(&programs)?);
     rows.extend(memory_of_a_million(&programs));
     rows.extend(model(&programs));
     rows.extend(pairs_on_one_cpu(&programs));
     rows.extend(pairs_as_placed(&programs));
+    rows.extend(super::bpf::rows(&programs));
     rows.extend(super::faults::rows(&programs));
     rows.extend(super::recording::rows(&programs)?);
     rows.extend(super::ps::rows(&programs));
@@ -153,17 +154,23 @@ fn show_ordinary(programs: &Rc<Programs>) -> Result<Row> {
     })
 }
 
-fn run_without_calls(programs: &Rc<Programs>) -> Row {
+/// A program that only computes, beside itself under `run` with these options.
+pub(super) fn spinning(
+    programs: &Rc<Programs>,
+    name: &str,
+    options: &'static [&'static str],
+    asked: Asked,
+) -> Row {
     const MS: &str = "1500";
     let (vmatlas, subject, alone) =
         (programs.vmatlas.clone(), programs.subject.clone(), programs.subject.clone());
     Row {
-        name: "run: a program without memory calls".to_owned(),
+        name: name.to_owned(),
         unit: "ms",
-        asked: Asked::RatioAtMost(1.02),
+        asked,
         ours: Side::command("vmatlas run", move || {
             let mut command = Command::new(&vmatlas);
-            command.args(["run", "-c", "--"]).arg(&subject).args(["spin", MS]);
+            command.arg("run").args(options).args(["-c", "--"]).arg(&subject).args(["spin", MS]);
             command
         }),
         peer: Side::command("untraced", move || {
@@ -174,16 +181,20 @@ fn run_without_calls(programs: &Rc<Programs>) -> Row {
     }
 }
 
-fn untraced_call(programs: &Rc<Programs>) -> Row {
+/// A system call that nobody wants to know of, under `run` with these options.
+pub(super) fn untraced(programs: &Rc<Programs>, name: &str, options: &'static [&'static str]) -> Row {
     const CALLS: &str = "1000000";
     let (vmatlas, subject, alone) =
         (programs.vmatlas.clone(), programs.subject.clone(), programs.subject.clone());
     Row {
-        name: "run: one system call that is none of memory".to_owned(),
+        name: name.to_owned(),
         unit: "ns",
         asked: Asked::Nothing,
         ours: Side::new("vmatlas run", move || {
-            number_of(Command::new(&vmatlas).args(["run", "-c", "--"]).arg(&subject).args(["calls", CALLS]))
+            let mut command = Command::new(&vmatlas);
+            number_of(
+                command.arg("run").args(options).args(["-c", "--"]).arg(&subject).args(["calls", CALLS]),
+            )
         }),
         peer: Side::new("untraced", move || number_of(Command::new(&alone).args(["calls", CALLS]))),
     }

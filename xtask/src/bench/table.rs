@@ -20,6 +20,12 @@ pub(super) const STALL: Marks = Marks {
     end: "<!-- stall:end -->",
 };
 
+/// What watching memory calls costs.
+pub(super) const COSTS: Marks = Marks {
+    begin: "<!-- costs:begin, written by `cargo xtask bench costs --write` -->",
+    end: "<!-- costs:end -->",
+};
+
 /// The table of the rows.
 pub(super) fn markdown(rows: &[Measured]) -> String {
     let mut text = String::from(
@@ -89,7 +95,7 @@ fn spread(row: &Measured) -> String {
 }
 
 /// Three digits that matter; more would be noise.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),

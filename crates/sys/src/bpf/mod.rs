@@ -6,11 +6,13 @@
 mod error;
 mod obstacle;
 mod record;
+mod stack;
 mod tables;
 
 pub use error::BpfError;
 pub use obstacle::obstacle;
 pub use record::{Answer, Call, Ended, Execed, Forked, Head, How, NameKey, Named, Record, Row};
+pub use stack::CallStack;
 pub use tables::{Condition, Numbered, Shape, Tables};
 
 use crate::privilege::{Cap, Caps, with_only};
@@ -19,7 +21,7 @@ use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader};
 use std::os::fd::AsFd;
 use std::time::Duration;
-use vmatlas_event::{Bytes, MmId, Pid, Tid};
+use vmatlas_event::{Bytes, MmId, Pid, Tid, Unwinding};
 
 #[cfg(target_arch = "x86_64")]
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/vm.x86_64.bpf.o");
@@ -59,12 +61,17 @@ impl std::fmt::Debug for Probe {
 
 impl Probe {
     /// Loads and attaches the programs; nothing is watched yet. Address spaces that they number get `first_space` + 1 and
-    /// the numbers after it.
+    /// the numbers after it. With `stacks` each call brings what its stack can be told from in that way.
     ///
     /// # Errors
     /// [`BpfError::NotPermitted`] without CAP_BPF and CAP_PERFMON, [`BpfError::NoBtf`], [`BpfError::Unsupported`] where the
     /// kernel lacks a tracepoint or a helper, or the processor is another one; [`BpfError::Other`].
-    pub fn load(tables: &Tables, ring: Bytes, first_space: MmId) -> Result<Probe, BpfError> {
+    pub fn load(
+        tables: &Tables,
+        ring: Bytes,
+        first_space: MmId,
+        stacks: Option<Unwinding>,
+    ) -> Result<Probe, BpfError> {
         if let Some(error) = obstacle() {
             return Err(error);
         }
@@ -72,13 +79,21 @@ impl Probe {
         // The ring is a power of two of pages.
         let size = u32::try_from(ring.0.next_power_of_two().max(4096)).unwrap_or(1 << 30);
         let wake_above = u64::from(size / 4);
+        let stack_how = stack::how(stacks);
+        // Some 70 KiB for each processor.
+        let stack_rooms = match stacks {
+            None => 1,
+            Some(_) => aya::util::nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1),
+        };
         let mut programs = EbpfLoader::new()
             .btf(Some(&btf))
             .override_global("shapes", tables.shapes.as_slice(), true)
             .override_global("conditions", tables.conditions.as_slice(), true)
             .override_global("advice_of_vmas", &tables.advice, true)
             .override_global("wake_above", &wake_above, true)
+            .override_global("stack_how", &stack_how, true)
             .map_max_entries("ring", size)
+            .map_max_entries("stack_rooms", stack_rooms)
             .load(OBJECT)
             .map_err(|error| BpfError::of(&error))?;
         let mut map = |name: &'static str| {

@@ -17,7 +17,7 @@ pub use attach::BpfAttached;
 pub use run::BpfLaunched;
 
 use crate::error::TraceError;
-use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, VmaRow};
+use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, Unwinding, VmaRow};
 use vmatlas_sys::bpf::{BpfError, Probe};
 use vmatlas_sys::privilege::Caps;
 
@@ -25,11 +25,14 @@ use vmatlas_sys::privilege::Caps;
 const FIRST_SPACE: MmId = MmId(1 << 10);
 /// The ring holds some 60,000 calls.
 const RING: Bytes = Bytes(8 << 20);
+/// Calls with stacks are larger: of 600 bytes with a chain, of 2 KiB with a copy mostly and of 64 at most.
+const RING_FOR_STACKS: Bytes = Bytes(32 << 20);
 
 /// The programs, loaded and at work, nothing being watched yet.
 #[derive(Debug)]
 pub struct Bpf {
     probe: Probe,
+    has_stacks: bool,
 }
 
 impl Bpf {
@@ -51,10 +54,25 @@ impl Bpf {
     /// # Errors
     /// [`TraceError::Bpf`].
     pub fn with_ring(ring: Bytes) -> Result<Bpf, TraceError> {
+        Bpf::with(ring, None)
+    }
+
+    /// Loads the programs; they also tell the stack of each call, for callers to be told in this way.
+    ///
+    /// # Errors
+    /// [`TraceError::Bpf`].
+    pub fn with_stacks(stacks: Option<Unwinding>) -> Result<Bpf, TraceError> {
+        match stacks {
+            Some(_) => Bpf::with(RING_FOR_STACKS, stacks),
+            None => Bpf::with(RING, None),
+        }
+    }
+
+    fn with(ring: Bytes, stacks: Option<Unwinding>) -> Result<Bpf, TraceError> {
         let many = || BpfError::Other("too many calls for the tables".to_owned());
         let tables = tables::tables().ok_or_else(many).map_err(TraceError::Bpf)?;
-        let probe = Probe::load(&tables, ring, FIRST_SPACE).map_err(TraceError::Bpf)?;
-        Ok(Bpf { probe })
+        let probe = Probe::load(&tables, ring, FIRST_SPACE, stacks).map_err(TraceError::Bpf)?;
+        Ok(Bpf { probe, has_stacks: stacks.is_some() })
     }
 }
 

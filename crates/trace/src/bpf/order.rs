@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 use vmatlas_event::MonoNs;
-use vmatlas_sys::bpf::{Head, Record};
+use vmatlas_sys::bpf::{CallStack, Head, Record};
 
 /// So long a missing number is waited for: its call may fill gigabytes of memory before it returns.
 const PATIENCE_NS: u64 = 20_000_000;
+
+/// Records that wait hold at most so many bytes of stacks.
+const STACKS: usize = 64 << 20;
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(super) struct Order {
     is_disturbed: bool,
     /// Of the lost ones, those that are told.
     lost: u64,
+    /// How many bytes of stacks wait.
+    stacks: usize,
 }
 
 pub(super) fn head(record: &Record) -> Option<&Head> {
@@ -46,13 +51,24 @@ pub(super) fn head(record: &Record) -> Option<&Head> {
     }
 }
 
+fn stack_size(record: &Record) -> usize {
+    match record {
+        Record::Call(_, call) => call.stack.as_deref().map_or(0, CallStack::size),
+        _ => 0,
+    }
+}
+
 impl Order {
     pub(super) fn new() -> Order {
         Order { next: 1, ..Order::default() }
     }
 
-    /// Takes a record; names have no place here.
-    pub(super) fn put(&mut self, record: Record) {
+    /// Takes a record; names have no place here. Stacks that would be too much to keep are dropped.
+    pub(super) fn put(&mut self, mut record: Record) {
+        if let Record::Call(_, call) = &mut record {
+            call.stack = call.stack.take().filter(|stack| self.stacks + stack.size() <= STACKS);
+        }
+        self.stacks += stack_size(&record);
         if let Some(order) = head(&record).map(|head| head.order) {
             self.waiting.insert(order, record);
         }
@@ -63,6 +79,7 @@ impl Order {
         let (&first, _) = self.waiting.first_key_value()?;
         if first <= self.next {
             let record = self.waiting.remove(&first)?;
+            self.stacks = self.stacks.saturating_sub(stack_size(&record));
             // It has come, and what it did may be later than what was told since.
             let was_late = self.late.remove(&first).is_some();
             self.is_disturbed = was_late;

@@ -46,6 +46,7 @@ impl Bpf {
             return Err(TraceError::Bpf(error));
         }
         let mut watch = Watch::new(self.probe, pid, true);
+        watch.has_stacks = self.has_stacks;
         let id = TaskId { pid, tid: Tid(pid.0), started: None };
         watch.add(Task { id, mm: before_exec, known: false }, State::Awaited);
         Ok(BpfLaunched { name: launch.name.clone(), is_job: launch.is_job, spawned, watch })
