@@ -325,11 +325,7 @@ pub(crate) struct WatchArgs {
 impl WatchArgs {
     /// An option among these for which tasks must be stopped, or that BPF programs of ours do not tell of yet.
     pub(crate) fn only_ptrace(&self) -> Option<&'static str> {
-        let options = [
-            ("--check", self.check),
-            ("--stacks", self.has_stacks()),
-            ("--faults", self.watched_faults().is_some()),
-        ];
+        let options = [("--check", self.check), ("--stacks", self.has_stacks())];
         options.into_iter().find(|(_, is_set)| *is_set).map(|(option, _)| option)
     }
 

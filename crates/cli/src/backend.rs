@@ -6,7 +6,7 @@ use crate::watcher::Failure;
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use vmatlas_sys::bpf::BpfError;
-use vmatlas_trace::Bpf;
+use vmatlas_trace::{Bpf, FaultWatch};
 
 /// What to watch with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -44,14 +44,19 @@ impl Chosen {
 
 impl BackendArgs {
     /// Chooses; `only_ptrace` is an option that needs tasks to be stopped.
-    pub(crate) fn choose(self, only_ptrace: Option<&str>, context: &Context) -> Result<Chosen, Failure> {
+    pub(crate) fn choose(
+        self,
+        only_ptrace: Option<&str>,
+        faults: Option<FaultWatch>,
+        context: &Context,
+    ) -> Result<Chosen, Failure> {
         match (self.backend, only_ptrace) {
             // What ptrace shows is confirmed call by call; BPF is younger, and is to be asked for.
             (Backend::Auto | Backend::Ptrace, _) => Ok(Chosen::Ptrace),
             (Backend::Bpf, Some(option)) => {
                 Err(anyhow!(texts::BPF_NO_STOPS.fill(context.lang, &[("option", &option)])).into())
             }
-            (Backend::Bpf, None) => match Bpf::load() {
+            (Backend::Bpf, None) => match Bpf::with_faults(faults) {
                 Ok(bpf) => Ok(Chosen::Bpf(Box::new(bpf))),
                 Err(error) => Err(Failure::of_trace(&error, context)),
             },

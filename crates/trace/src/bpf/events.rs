@@ -18,12 +18,22 @@ fn started(ns: u64) -> Option<StartTime> {
 
 impl Watch {
     pub(super) fn record(&mut self, record: Record, wiring: &mut Wiring<'_>) {
+        let touched = match &record {
+            Record::Execed(head, execed) => self.tell_faults_before_exec(*head, execed, wiring),
+            record => {
+                self.tell_faults_before(record, wiring);
+                Vec::new()
+            }
+        };
         match record {
             Record::Call(head, call) => self.call(head, &call, wiring),
             Record::Forked(head, forked) => self.forked(head, forked, wiring),
-            Record::Execed(head, execed) => self.executed(head, &execed, wiring),
+            Record::Execed(head, execed) => {
+                self.executed(head, &execed, wiring);
+                self.tell_faults_after_exec(head, touched, wiring);
+            }
             Record::Ended(head, ended) => self.ended(head, ended, wiring),
-            Record::Named(..) | Record::Nothing(_) => {}
+            Record::Named(..) | Record::Nothing(_) | Record::Faulted(..) | Record::Accounted(..) => {}
         }
     }
 
@@ -199,6 +209,7 @@ impl Watch {
         if space.users > 0 {
             return false;
         }
+        self.leave_touched(mm);
         self.spaces.remove(&mm);
         true
     }

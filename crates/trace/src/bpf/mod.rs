@@ -6,6 +6,7 @@
 
 mod attach;
 mod events;
+mod faults;
 mod order;
 mod reads;
 mod rows;
@@ -16,6 +17,7 @@ mod watch;
 pub use attach::BpfAttached;
 pub use run::BpfLaunched;
 
+use crate::FaultWatch;
 use crate::error::TraceError;
 use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, VmaRow};
 use vmatlas_sys::bpf::{BpfError, Probe};
@@ -24,6 +26,8 @@ use vmatlas_sys::bpf::{BpfError, Probe};
 const FIRST_SPACE: MmId = MmId(1 << 10);
 /// The ring holds some 60,000 calls.
 const RING: Bytes = Bytes(8 << 20);
+/// And theirs 116,000 page faults.
+const FAULT_RING: Bytes = Bytes(8 << 20);
 
 /// The programs, loaded and at work, nothing being watched yet.
 #[derive(Debug)]
@@ -37,17 +41,26 @@ impl Bpf {
     /// # Errors
     /// [`TraceError::Bpf`].
     pub fn load() -> Result<Bpf, TraceError> {
-        Bpf::with_ring(RING)
+        Bpf::with_ring(RING, None)
+    }
+
+    /// The same, with page faults where they are to be watched.
+    ///
+    /// # Errors
+    /// [`TraceError::Bpf`].
+    pub fn with_faults(faults: Option<FaultWatch>) -> Result<Bpf, TraceError> {
+        Bpf::with_ring(RING, faults)
     }
 
     /// The same with a ring of this size: a small one loses records.
     ///
     /// # Errors
     /// [`TraceError::Bpf`].
-    pub fn with_ring(ring: Bytes) -> Result<Bpf, TraceError> {
+    pub fn with_ring(ring: Bytes, faults: Option<FaultWatch>) -> Result<Bpf, TraceError> {
         let many = || BpfError::Other("too many calls for the tables".to_owned());
         let tables = tables::tables().ok_or_else(many).map_err(TraceError::Bpf)?;
-        let probe = Probe::load(&tables, ring, FIRST_SPACE).map_err(TraceError::Bpf)?;
+        let faults = faults.map(|watch| watch.ring.unwrap_or(FAULT_RING));
+        let probe = Probe::load(&tables, ring, FIRST_SPACE, faults).map_err(TraceError::Bpf)?;
         Ok(Bpf { probe })
     }
 }

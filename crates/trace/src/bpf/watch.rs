@@ -2,6 +2,7 @@
 //!
 //! `events` says what each record means, `reads` when whole maps are read, `order` which record comes next.
 
+use super::faults::Touches;
 use super::order::{Next, Order};
 use super::rows::Names;
 use crate::End;
@@ -74,12 +75,15 @@ pub(super) struct Watch {
     pub(super) has_lost: bool,
     /// When tasks were last looked for.
     pub(super) looked: MonoNs,
+    /// Where page faults are watched.
+    pub(super) touches: Option<Box<Touches>>,
     seq: u64,
     muted: bool,
 }
 
 impl Watch {
     pub(super) fn new(probe: Probe, root: Pid, follow: bool) -> Watch {
+        let touches = probe.faults_told().map(|_| Box::default());
         Watch {
             probe,
             order: Order::new(),
@@ -93,6 +97,7 @@ impl Watch {
             last: None,
             has_lost: false,
             looked: now(),
+            touches,
             seq: 0,
             muted: false,
         }
@@ -124,7 +129,9 @@ impl Watch {
         for _ in 0..ROUNDS {
             // Before the records are taken: what is lost later is between later ones.
             let lost = self.probe.lost();
+            let until = now();
             let is_all = self.collect();
+            self.collect_faults();
             let at = now();
             while let Some(next) = self.order.next(at, lost) {
                 match next {
@@ -132,6 +139,7 @@ impl Watch {
                     Next::Lost(count) => self.lose(count, wiring),
                 }
             }
+            self.tell_faults_until(until, wiring);
             if is_all {
                 break;
             }
@@ -151,6 +159,7 @@ impl Watch {
         if count > 0 {
             self.lose(count, wiring);
         }
+        self.end_faults(wiring);
     }
 
     /// Takes what the programs told into its order; whether that was all.
@@ -171,13 +180,27 @@ impl Watch {
         op: Op,
         outcome: Outcome,
     ) -> Wish {
+        self.send_from(sink, Source::Bpf, (task, mm), (entered, left), (op, outcome))
+    }
+
+    pub(super) fn send_from(
+        &mut self,
+        sink: &mut dyn Sink,
+        source: Source,
+        (task, mm): (TaskId, MmId),
+        (entered, left): (MonoNs, MonoNs),
+        (op, outcome): (Op, Outcome),
+    ) -> Wish {
         if self.muted {
             return Wish::Go;
         }
         let seq = Seq(self.seq);
         self.seq += 1;
-        self.last = Some((task, mm, left));
-        let event = Event { seq, entered, left, task, mm, op, outcome, stack: None, source: Source::Bpf };
+        // The time of an answer is that of its call.
+        if source == Source::Bpf {
+            self.last = Some((task, mm, left));
+        }
+        let event = Event { seq, entered, left, task, mm, op, outcome, stack: None, source };
         let wish = sink.event(&event);
         self.muted = wish == Wish::Stop;
         wish

@@ -323,7 +323,7 @@ impl Touches {
 }
 
 /// Whether a call that ended so has unmapped what was at an address.
-fn takes_away(op: &Op, outcome: Outcome, addr: Addr) -> bool {
+pub(crate) fn takes_away(op: &Op, outcome: Outcome, addr: Addr) -> bool {
     let in_range =
         |start: Addr, len| AddrRange::from_len(start, len).is_some_and(|range| range.contains(addr));
     match (op, outcome) {
