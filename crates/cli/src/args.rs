@@ -316,22 +316,25 @@ pub(crate) struct WatchArgs {
     pub(crate) record_args: bool,
     #[command(flatten)]
     pub(crate) faults: crate::faults::FaultArgs,
-    /// Walk the call stack at every memory call: on (or no word) or off; shown below each line, and recorded with -o
-    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_value = "off",
-        default_missing_value = "on", value_parser = ["on", "off"])]
-    pub(crate) stacks: String,
+    #[command(flatten)]
+    pub(crate) stacks: crate::stacks::StackArgs,
 }
 
 impl WatchArgs {
     /// An option among these for which tasks must be stopped, or that BPF programs of ours do not tell of yet.
     pub(crate) fn only_ptrace(&self) -> Option<&'static str> {
-        let options = [("--check", self.check), ("--stacks", self.has_stacks())];
+        let options = [("--check", self.check)];
         options.into_iter().find(|(_, is_set)| *is_set).map(|(option, _)| option)
+    }
+
+    /// What BPF programs are to tell of beside calls.
+    pub(crate) fn for_bpf(&self) -> vmatlas_trace::BpfOptions {
+        vmatlas_trace::BpfOptions { stacks: self.stacks.unwinding(), faults: self.watched_faults() }
     }
 
     /// Whether call stacks are wanted.
     pub(crate) fn has_stacks(&self) -> bool {
-        self.stacks != "off"
+        self.stacks.unwinding().is_some()
     }
 
     /// Whether page faults are watched, and how.

@@ -6,7 +6,7 @@ use crate::watcher::Failure;
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use vmatlas_sys::bpf::BpfError;
-use vmatlas_trace::{Bpf, FaultWatch};
+use vmatlas_trace::{Bpf, BpfOptions};
 
 /// What to watch with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -43,11 +43,11 @@ impl Chosen {
 }
 
 impl BackendArgs {
-    /// Chooses; `only_ptrace` is an option that needs tasks to be stopped.
+    /// Chooses; `only_ptrace` is an option that needs tasks to be stopped, `options` what BPF programs are to tell of.
     pub(crate) fn choose(
         self,
         only_ptrace: Option<&str>,
-        faults: Option<FaultWatch>,
+        options: BpfOptions,
         context: &Context,
     ) -> Result<Chosen, Failure> {
         match (self.backend, only_ptrace) {
@@ -56,7 +56,7 @@ impl BackendArgs {
             (Backend::Bpf, Some(option)) => {
                 Err(anyhow!(texts::BPF_NO_STOPS.fill(context.lang, &[("option", &option)])).into())
             }
-            (Backend::Bpf, None) => match Bpf::with_faults(faults) {
+            (Backend::Bpf, None) => match Bpf::with(options) {
                 Ok(bpf) => Ok(Chosen::Bpf(Box::new(bpf))),
                 Err(error) => Err(Failure::of_trace(&error, context)),
             },

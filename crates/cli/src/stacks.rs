@@ -3,13 +3,46 @@
 use crate::complain;
 use crate::context::Context;
 use crate::recording::{Live, Names, explain_reading, make_names};
+use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use vmatlas_event::{Addr, Frame, FrameId, ModuleId, Pid, Place, Stack, StackId, Symbol, VmaRow};
+use vmatlas_event::{Addr, Frame, FrameId, ModuleId, Pid, Place, Stack, StackId, Symbol, Unwinding, VmaRow};
 use vmatlas_model::AddressSpace;
 use vmatlas_record::Reader;
 use vmatlas_stack::symbolize::Folders;
 use vmatlas_stack::{Rows, Walker};
 use vmatlas_view::stack::{ShownFrame, ShownStack};
+
+/// How callers are told, as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum How {
+    /// By unwind tables: all code but what is made at run time; with BPF from a copy of at most 64 KiB of the stack
+    #[value(alias = "on")]
+    Dwarf,
+    /// By frame pointers: cheaper with BPF, but callers are missing where code keeps none
+    Fp,
+    /// No stacks
+    Off,
+}
+
+/// Whether call stacks are wanted.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct StackArgs {
+    /// The call stack of every memory call, shown below each line and recorded with -o; --stacks alone is --stacks=dwarf
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_value = "off",
+        default_missing_value = "dwarf", hide_default_value = true)]
+    stacks: How,
+}
+
+impl StackArgs {
+    /// How callers are to be told; `None` where no stacks are wanted.
+    pub(crate) fn unwinding(self) -> Option<Unwinding> {
+        match self.stacks {
+            How::Dwarf => Some(Unwinding::Tables),
+            How::Fp => Some(Unwinding::FramePointers),
+            How::Off => None,
+        }
+    }
+}
 
 /// The live model of an address space, as the walker asks for it.
 pub(crate) struct MapOf<'a>(pub(crate) &'a AddressSpace);

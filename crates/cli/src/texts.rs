@@ -90,6 +90,9 @@ vmatlas_view::texts! {
     /// Stacks that got no number.
     STACKS_LOST: "{n} call stacks were not kept: too many different ones",
         "コールスタック {n} 個を保存できませんでした: 種類が多すぎます";
+    /// Stacks that came too fast.
+    STACKS_MISSED: "{n} call stacks were lost: they came faster than they could be read",
+        "コールスタック {n} 個を失いました: 読み取りが間に合いませんでした";
     /// Lines that nobody read.
     LINES_LOST: "{n} lines were lost: nobody read them in time", "{n} 行を失いました: 読み取りが間に合いませんでした";
     /// It is us.

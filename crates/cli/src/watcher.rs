@@ -92,6 +92,8 @@ pub(crate) struct Watcher<'a> {
     recorder: Option<Recorder>,
     /// Where call stacks are wanted.
     walker: Option<Walker>,
+    /// How many there was no room for.
+    stacks_lost: u64,
     /// The names of frames that were shown.
     names: Live,
     /// The program itself.
@@ -143,7 +145,8 @@ impl<'a> Watcher<'a> {
             summary: Summary::default(),
             filter,
             recorder,
-            walker: args.has_stacks().then(Walker::new),
+            walker: args.stacks.unwinding().map(Walker::by),
+            stacks_lost: 0,
             names: Live::new(),
             root: None,
             faults,
@@ -267,6 +270,10 @@ impl<'a> Watcher<'a> {
         if lost > 0 {
             complain(self.context, &texts::STACKS_LOST.fill(self.context.lang, &[("n", &lost)]));
         }
+        if self.stacks_lost > 0 {
+            let values: [(&str, &dyn Display); 1] = [("n", &self.stacks_lost)];
+            complain(self.context, &texts::STACKS_MISSED.fill(self.context.lang, &values));
+        }
         let lost = self.log.lost();
         if lost > 0 {
             complain(self.context, &texts::LINES_LOST.fill(self.context.lang, &[("n", &lost)]));
@@ -320,6 +327,10 @@ impl Sink for Watcher<'_> {
     fn stack(&mut self, at: &Stopped<'_>) -> Option<StackId> {
         let space = self.spaces.get(at.mm)?;
         self.walker.as_mut()?.walk(at, &stacks::MapOf(space))
+    }
+
+    fn stack_lost(&mut self) {
+        self.stacks_lost += 1;
     }
 
     fn fault_counts(&mut self, counts: &FaultCounts) {

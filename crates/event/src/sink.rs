@@ -19,10 +19,13 @@ pub trait Sink {
     /// Takes one event, in order of `seq`.
     fn event(&mut self, event: &Event) -> Next;
 
-    /// Walks the stack of a thread that a memory call has just stopped: before the call's event, where stacks are wanted.
+    /// Walks the stack of a thread whose memory call has returned: before the call's event, where stacks are wanted.
     fn stack(&mut self, _at: &Stopped<'_>) -> Option<StackId> {
         None
     }
+
+    /// A call's stack was wanted and could not be kept: the events came faster than they were taken.
+    fn stack_lost(&mut self) {}
 
     /// Takes what page faults came to, after the last event; only where they were watched.
     fn fault_counts(&mut self, _counts: &FaultCounts) {}

@@ -17,7 +17,18 @@ impl Registers {
     pub const COUNT: usize = 32;
 }
 
-/// A thread that stands still after a call, so that its stack can be walked.
+/// How callers are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unwinding {
+    /// By the tables that compilers write for exceptions and debuggers (DWARF call frame information): all code has them,
+    /// but for what is made at run time.
+    #[default]
+    Tables,
+    /// By the chain of frame pointers: cheap, and blind where code keeps none.
+    FramePointers,
+}
+
+/// A thread as it was when a call of it returned, so that its stack can be walked.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopped<'a> {
     /// The thread.
@@ -26,6 +37,24 @@ pub struct Stopped<'a> {
     pub mm: MmId,
     /// Its registers.
     pub registers: &'a Registers,
+    /// Where its stack is to be read.
+    pub stack: StackFrom<'a>,
+}
+
+/// Where the stack of a thread is to be read.
+#[derive(Clone, Copy, Debug)]
+pub enum StackFrom<'a> {
+    /// Where it lies: the thread stands still.
+    Thread,
+    /// In a copy, from the stack pointer (rounded down to a word) upwards: the thread has gone on.
+    Copy(&'a [u8]),
+    /// The kernel has followed frame pointers, and the thread has gone on.
+    Chain {
+        /// Some bytes from the stack pointer upwards.
+        top: &'a [u8],
+        /// Where the thread is, and then the places to return to, innermost first.
+        addresses: &'a [Addr],
+    },
 }
 
 /// A file (or the vdso) that code of a stack lies in.

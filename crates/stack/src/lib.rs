@@ -1,6 +1,7 @@
 //! Call stacks: which code asked.
 //!
-//! You give: a thread that stands still after a call ([`Stopped`](vmatlas_event::Stopped)) and the rows of its map ([`Rows`]).
+//! You give: a thread after a call, which stands still or left a copy of its stack ([`Stopped`](vmatlas_event::Stopped)), and
+//! the rows of its map at that moment ([`Rows`]).
 //! You get: the number of its stack from a [`Walker`], which keeps each stack, frame and module once. Files and memory
 //! of the target are read in bounded pieces, nothing of it is changed, and nothing is guessed: where no rule tells
 //! the caller, the stack ends and says so ([`StackEnd`](vmatlas_event::StackEnd)).
@@ -10,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod arch;
+mod chain;
 mod elf;
 mod image;
 mod intern;

@@ -1,4 +1,4 @@
-//! The stack of a stopped thread, read piece by piece as the walk goes outwards.
+//! The stack of a stopped thread, read piece by piece as the walk goes outwards; or a copy of it.
 //!
 //! Only process_vm_readv(2) reads it: PTRACE_PEEKDATA below a stack would make it grow. What is read lies in one private
 //! anonymous VMA that can be read, above the stack pointer: the thread has touched those pages. Other memory
@@ -26,12 +26,26 @@ pub(crate) struct StackMemory {
     /// Where the VMA ends.
     end: u64,
     stacks: u32,
+    /// Whether it is a copy: then there is nothing else to be read.
+    is_copy: bool,
 }
 
 impl StackMemory {
     /// Begins a walk.
     pub(crate) fn begin(&mut self) {
         (self.base, self.len, self.end, self.stacks) = (0, 0, 0, 0);
+        self.is_copy = false;
+    }
+
+    /// Begins a walk of a copy that begins at the word of a stack pointer.
+    pub(crate) fn begin_copy(&mut self, sp: u64, copy: &[u8]) {
+        if self.bytes.len() < copy.len() {
+            self.bytes.resize(copy.len(), 0);
+        }
+        for (to, from) in self.bytes.iter_mut().zip(copy) {
+            *to = *from;
+        }
+        (self.base, self.len, self.is_copy) = (sp & !7, copy.len(), true);
     }
 
     /// Eight bytes at an address, for a frame whose stack pointer is `sp`: what is read begins there.
@@ -42,6 +56,10 @@ impl StackMemory {
         loop {
             if let Some(word) = self.known(addr) {
                 return Ok(word);
+            }
+            if self.is_copy {
+                let is_beyond = self.len as u64 >= BOUND && addr >= self.base;
+                return Err(if is_beyond { StackEnd::Bound } else { StackEnd::Unreadable });
             }
             let is_here = self.base <= addr && addr < self.end;
             if !is_here {

@@ -33,12 +33,16 @@ pub(crate) struct FileKey {
 
 /// Opens the file of a row, where it can be found and is the one that is mapped.
 pub(crate) fn open(pid: Pid, row: &VmaRow, rows: &dyn Rows) -> Option<(File, FileKey)> {
-    if may_wait(pid, row.dev) {
+    let name = path_of(row.name_bytes())?;
+    let Ok(mounts) = std::fs::read(format!("/proc/{pid}/mountinfo")) else {
+        return open_ours(pid, row, rows);
+    };
+    if may_wait(&mounts, row.dev) {
         return None;
     }
     let (start, end) = (row.range.start().0, row.range.end().0);
     let mut in_root = PathBuf::from(format!("/proc/{pid}/root"));
-    in_root.push(path_of(row.name_bytes())?);
+    in_root.push(name);
     // By its path; by the row itself, which needs CAP_CHECKPOINT_RESTORE; the program itself, deleted or not.
     let places = [
         in_root,
@@ -46,6 +50,23 @@ pub(crate) fn open(pid: Pid, row: &VmaRow, rows: &dyn Rows) -> Option<(File, Fil
         PathBuf::from(format!("/proc/{pid}/exe")),
     ];
     places.iter().find_map(|path| verified(path, pid, row, rows).ok())
+}
+
+/// The same where the process is no more, as with a copy of its stack: its path as we see it, and then only device and inode
+/// tell whether that is the file.
+fn open_ours(pid: Pid, row: &VmaRow, rows: &dyn Rows) -> Option<(File, FileKey)> {
+    let mounts = std::fs::read("/proc/self/mountinfo").ok()?;
+    let name = row.name_bytes();
+    let is_below = |point: &[u8]| {
+        let rest = name.strip_prefix(point.strip_suffix(b"/").unwrap_or(point));
+        rest.is_some_and(|rest| rest.starts_with(b"/"))
+    };
+    // On the way to it nobody may have to be waited for either.
+    let is_slow = |mount: &Mount<'_>| mount.is_patient() && is_below(mount.point);
+    if mounts.split(|b| *b == b'\n').filter_map(Mount::parse).any(|mount| is_slow(&mount)) {
+        return None;
+    }
+    verified(&Path::new("/").join(path_of(name)?), pid, row, rows).ok()
 }
 
 /// The path below a root folder.
@@ -121,24 +142,37 @@ pub(crate) fn first_row<'a>(row: &'a VmaRow, rows: &'a dyn Rows) -> Option<&'a V
 
 /// Whether reading files of a device may wait for somebody: a network, or a process, which may be the very one that
 /// stands still.
-fn may_wait(pid: Pid, dev: Dev) -> bool {
+fn may_wait(mounts: &[u8], dev: Dev) -> bool {
     if dev.major != 0 {
         return false;
     }
-    const PATIENT: [&[u8]; 13] = [
-        b"fuse", b"fuseblk", b"nfs", b"nfs4", b"cifs", b"smb3", b"9p", b"ceph", b"afs", b"autofs", b"lustre",
-        b"gfs2", b"ocfs2",
-    ];
-    let Ok(text) = std::fs::read(format!("/proc/{pid}/mountinfo")) else { return false };
-    text.split(|b| *b == b'\n').any(|line| {
+    let dev = format!("{}:{}", dev.major, dev.minor);
+    let mut mounts = mounts.split(|b| *b == b'\n').filter_map(Mount::parse);
+    mounts.any(|mount| mount.dev == dev.as_bytes() && mount.is_patient())
+}
+
+/// A line of mountinfo (proc_pid_mountinfo(5)).
+struct Mount<'a> {
+    dev: &'a [u8],
+    point: &'a [u8],
+    kind: &'a [u8],
+}
+
+impl Mount<'_> {
+    fn parse(line: &[u8]) -> Option<Mount<'_>> {
         let mut fields = line.split(|b| *b == b' ');
-        let is_it = fields.nth(2) == Some(format!("{}:{}", dev.major, dev.minor).as_bytes());
-        let kind = || fields.skip_while(|field| *field != b"-").nth(1).unwrap_or_default();
-        is_it && {
-            let kind = kind();
-            PATIENT.contains(&kind) || kind.starts_with(b"fuse.")
-        }
-    })
+        let (dev, point) = (fields.nth(2)?, fields.nth(1)?);
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        Some(Mount { dev, point, kind })
+    }
+
+    fn is_patient(&self) -> bool {
+        const PATIENT: [&[u8]; 13] = [
+            b"fuse", b"fuseblk", b"nfs", b"nfs4", b"cifs", b"smb3", b"9p", b"ceph", b"afs", b"autofs",
+            b"lustre", b"gfs2", b"ocfs2",
+        ];
+        PATIENT.contains(&self.kind) || self.kind.starts_with(b"fuse.")
+    }
 }
 
 #[cfg(test)]
@@ -151,5 +185,19 @@ mod tests {
         assert_eq!(dev(0xfe01), Dev { major: 0xfe, minor: 1 });
         assert_eq!(dev(0x3e), Dev { major: 0, minor: 0x3e });
         assert_eq!(dev(0x0001_0300_00ab_cd12), Dev { major: 0x1_0bcd, minor: 0x3000_0a12 });
+    }
+
+    /// Checks which lines of mountinfo are of file systems that may keep a reader waiting.
+    #[test]
+    fn patient_mounts_are_told() {
+        let lines = b"24 1 0:21 / /proc rw,relatime shared:5 - proc proc rw\n\
+                      30 1 0:44 /x /net/home rw shared:9 master:1 - nfs4 server:/x rw\n\
+                      31 1 0:45 / /run/user rw - fuse.sshfs s rw\nnonsense\n";
+        let dev = |minor| Dev { major: 0, minor };
+        assert!(may_wait(lines, dev(44)) && may_wait(lines, dev(45)));
+        assert!(!may_wait(lines, dev(21)) && !may_wait(lines, dev(99)));
+        assert!(!may_wait(lines, Dev { major: 8, minor: 44 }));
+        let point = lines.split(|b| *b == b'\n').filter_map(Mount::parse).nth(1).unwrap().point;
+        assert_eq!(point, b"/net/home");
     }
 }

@@ -10,7 +10,7 @@ use crate::intern::Places;
 use crate::memory::StackMemory;
 use crate::modules::{Here, Modules};
 use crate::rule::{Frame, Rule, Told};
-use vmatlas_event::{Addr, Place, Prot, Registers, StackEnd, VmaRow};
+use vmatlas_event::{Addr, Place, Prot, StackEnd, StackFrom, Stopped, VmaRow};
 use vmatlas_sys::process_vm_read;
 
 /// So many frames are taken at most.
@@ -21,7 +21,7 @@ pub(crate) const DEPTH: usize = 256;
 pub(crate) struct Unwinder {
     pub(crate) modules: Modules,
     pub(crate) places: Places,
-    memory: StackMemory,
+    pub(crate) memory: StackMemory,
 }
 
 /// What is to be done at a place, learned at the first visit.
@@ -32,6 +32,11 @@ pub(crate) struct Known {
     follows_call: Option<bool>,
 }
 
+/// The row of an address where code can be.
+pub(crate) fn row_of(here: Here<'_>, ip: u64) -> Option<&VmaRow> {
+    here.rows.row_at(Addr(ip)).filter(|row| row.prot.has(Prot::EXEC))
+}
+
 impl Unwinder {
     /// The numbers of the places of a stack, innermost first, and where it ends; `None` where no more places can be kept.
     ///
@@ -39,16 +44,16 @@ impl Unwinder {
     pub(crate) fn walk(
         &mut self,
         here: Here<'_>,
-        registers: &Registers,
+        at: &Stopped<'_>,
         frames: &mut Vec<u32>,
         visit: &mut dyn FnMut(u64),
     ) -> Option<StackEnd> {
-        self.memory.begin();
-        let mut frame = Frame::innermost(registers);
+        self.begin(at);
+        let mut frame = Frame::innermost(at.registers);
         let mut is_return = false;
         loop {
             visit(frame.ip);
-            let row = here.rows.row_at(Addr(frame.ip)).filter(|row| row.prot.has(Prot::EXEC));
+            let row = row_of(here, frame.ip);
             let number = self.place(here, row, frame.ip, is_return)?;
             frames.push(number);
             if frames.len() == DEPTH {
@@ -61,8 +66,23 @@ impl Unwinder {
         }
     }
 
+    /// Says where the stack is to be read.
+    pub(crate) fn begin(&mut self, at: &Stopped<'_>) {
+        let sp = Frame::innermost(at.registers).sp().unwrap_or(0);
+        match at.stack {
+            StackFrom::Thread => self.memory.begin(),
+            StackFrom::Copy(bytes) | StackFrom::Chain { top: bytes, .. } => self.memory.begin_copy(sp, bytes),
+        }
+    }
+
     /// The number of a place.
-    fn place(&mut self, here: Here<'_>, row: Option<&VmaRow>, ip: u64, is_return: bool) -> Option<u32> {
+    pub(crate) fn place(
+        &mut self,
+        here: Here<'_>,
+        row: Option<&VmaRow>,
+        ip: u64,
+        is_return: bool,
+    ) -> Option<u32> {
         let of_module = row.and_then(|row| self.modules.place(here, row, ip));
         let place = match of_module {
             Some((module, svma)) => Place::Module(vmatlas_event::ModuleId(module), Addr(svma)),
@@ -71,7 +91,8 @@ impl Unwinder {
         self.places.number(vmatlas_event::Frame { place, is_return })
     }
 
-    fn caller(
+    /// The caller of a frame, and whether its place is one to return to.
+    pub(crate) fn caller(
         &mut self,
         here: Here<'_>,
         row: Option<&VmaRow>,
@@ -80,10 +101,7 @@ impl Unwinder {
     ) -> Result<(Frame, bool), StackEnd> {
         // Nothing is executed there: an address that no rule can have meant.
         let row = row.ok_or(StackEnd::NoRule)?;
-        if self.places.known(number).is_none() {
-            let known = self.learn(here, row, number, frame.ip);
-            self.places.learned(number, known);
-        }
+        self.know(here, row, number, frame.ip);
         let Unwinder { places, memory, .. } = self;
         let sp = frame.sp().ok_or(StackEnd::NoRule)?;
         let mut read = |addr| memory.word(addr, sp, here.pid, here.rows);
@@ -92,6 +110,20 @@ impl Unwinder {
             Rule::Outermost => Err(StackEnd::Start),
             Rule::Missing => self.by_frame_pointer(here, frame).map(|caller| (caller, true)),
         }
+    }
+
+    fn know(&mut self, here: Here<'_>, row: &VmaRow, number: u32, ip: u64) {
+        if self.places.known(number).is_none() {
+            let known = self.learn(here, row, number, ip);
+            self.places.learned(number, known);
+        }
+    }
+
+    /// Whether the tables say that a place has no caller.
+    pub(crate) fn is_outermost(&mut self, here: Here<'_>, number: u32, ip: u64) -> bool {
+        let Some(row) = row_of(here, ip) else { return false };
+        self.know(here, row, number, ip);
+        self.places.known(number).is_some_and(|known| known.rule == Rule::Outermost)
     }
 
     /// What is to be done at a place; `ip` is where it is in the process.
@@ -162,9 +194,9 @@ impl Unwinder {
         Ok(caller)
     }
 
-    fn follows_call(&mut self, here: Here<'_>, ip: u64) -> bool {
-        let row = here.rows.row_at(Addr(ip)).filter(|row| row.prot.has(Prot::EXEC));
-        let Some(row) = row else { return false };
+    /// Whether an address can be one to return to.
+    pub(crate) fn follows_call(&mut self, here: Here<'_>, ip: u64) -> bool {
+        let Some(row) = row_of(here, ip) else { return false };
         let Some(number) = self.place(here, Some(row), ip, true) else { return false };
         if let Some(follows) = self.places.known(number).and_then(|known| known.follows_call) {
             return follows;

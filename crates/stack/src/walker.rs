@@ -6,10 +6,10 @@ use crate::modules::Here;
 use crate::unwind::Unwinder;
 use vmatlas_event::{
     Addr, Frame, FrameId, MmId, Module, ModuleId, NewStacks, Outer, Pid, Stack, StackEnd, StackId, StackStep,
-    Stopped,
+    Stopped, Unwinding,
 };
 
-/// Walks the stacks of threads that stand still, and keeps each stack once.
+/// Walks the stacks of threads, and keeps each stack once.
 #[derive(Debug, Default)]
 pub struct Walker {
     unwinder: Unwinder,
@@ -18,6 +18,7 @@ pub struct Walker {
     /// How many modules, frames and stacks were told.
     told: (usize, usize, usize),
     lost: u64,
+    unwinding: Unwinding,
 }
 
 impl Walker {
@@ -26,11 +27,14 @@ impl Walker {
         Walker::default()
     }
 
+    /// The same; callers are told in this way.
+    pub fn by(unwinding: Unwinding) -> Walker {
+        Walker { unwinding, ..Walker::default() }
+    }
+
     /// The number of the stack of a thread; `None` where too many different ones were seen already.
     pub fn walk(&mut self, at: &Stopped<'_>, rows: &dyn Rows) -> Option<StackId> {
-        let here = Here { mm: at.mm, pid: Pid(at.task.tid.0), rows };
-        self.frames.clear();
-        let end = self.unwinder.walk(here, at.registers, &mut self.frames, &mut |_| {});
+        let end = self.frames(at, rows, &mut |_| {});
         let stack = end.and_then(|end| self.stacks.number(&self.frames, end));
         self.lost += u64::from(stack.is_none());
         stack
@@ -39,12 +43,18 @@ impl Walker {
     /// The addresses in the process of a thread's frames, innermost first, and where its stack ends. For tests and for
     /// comparing with other unwinders.
     pub fn addresses(&mut self, at: &Stopped<'_>, rows: &dyn Rows) -> (Vec<Addr>, Option<StackEnd>) {
-        let here = Here { mm: at.mm, pid: Pid(at.task.tid.0), rows };
         let mut addresses = Vec::new();
-        self.frames.clear();
-        let end =
-            self.unwinder.walk(here, at.registers, &mut self.frames, &mut |ip| addresses.push(Addr(ip)));
+        let end = self.frames(at, rows, &mut |ip| addresses.push(Addr(ip)));
         (addresses, end)
+    }
+
+    fn frames(&mut self, at: &Stopped<'_>, rows: &dyn Rows, visit: &mut dyn FnMut(u64)) -> Option<StackEnd> {
+        let here = Here { mm: at.mm, pid: Pid(at.task.tid.0), rows };
+        self.frames.clear();
+        match self.unwinding {
+            Unwinding::Tables => self.unwinder.walk(here, at, &mut self.frames, visit),
+            Unwinding::FramePointers => self.unwinder.walk_chain(here, at, &mut self.frames, visit),
+        }
     }
 
     /// An address space is no more: nothing needs to be kept of where its files lie.

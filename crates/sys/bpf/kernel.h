@@ -12,7 +12,7 @@
 
 /* arch/x86/include/asm/ptrace.h */
 struct pt_regs {
-	unsigned long r10, r9, r8, ax, bx, bp, cx, dx, si, di, orig_ax, ip, sp;
+	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, sp;
 };
 
 /* arch/x86/include/asm/thread_info.h */
@@ -101,6 +101,11 @@ struct signal_struct {
 	int group_exit_code;
 };
 
+/* arch/x86/include/asm/processor.h */
+struct thread_struct {
+	unsigned long fsbase;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	int pid, tgid, exit_code;
@@ -108,6 +113,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct task_struct *group_leader;
 	struct signal_struct *signal;
+	struct thread_struct thread;
 };
 
 #pragma clang attribute pop

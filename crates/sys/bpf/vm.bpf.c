@@ -12,6 +12,7 @@
 #include "faults.h"
 #include "maps.h"
 #include "rows.h"
+#include "stack.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -242,7 +243,8 @@ int on_exit(u64 *context)
 		call->answer |= ANSWER_MIXED;
 	rows = call->row_count;
 	size = sizeof(*call) - sizeof(call->rows) + (rows <= CALL_ROWS ? rows : CALL_ROWS) * sizeof(struct row);
-	emit(call, size, wakeup());
+	if (stack_how == STACK_NONE || is_32 || emit_with_stack(context, task, regs, call, size))
+		emit(call, size, wakeup());
 	/* Only now: who sees it free finds the record in the ring. */
 	if (is_ours)
 		slot->state = SLOT_FREE;

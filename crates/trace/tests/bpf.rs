@@ -245,7 +245,7 @@ fn what_is_lost_is_told() {
     if bpf().is_none() {
         return;
     }
-    let small = Bpf::with_ring(Bytes(4096), None).unwrap();
+    let small = Bpf::with_ring(Bytes(4096)).unwrap();
     let (mut keeper, mut kernel) = (Keeper::new(), ProcKernel::new(ProcRoot::system()));
     let command = launch(&["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do ls / > /dev/null; done; exit 4"]);
     let end = small.start(&command).unwrap().run(&mut kernel, &mut keeper).unwrap();

@@ -7,7 +7,7 @@ use vmatlas_event::{Addr, Bytes, Event, FaultCounts, Next, Op, OpKind, Outcome, 
 use vmatlas_model::{Spaces, fault_place};
 use vmatlas_proc::{ProcKernel, ProcRoot};
 use vmatlas_testkit::{Capability, left_off, need, need_root};
-use vmatlas_trace::{Bpf, End, FaultWatch, Launch, TraceError};
+use vmatlas_trace::{Bpf, BpfOptions, End, FaultWatch, Launch, TraceError};
 
 struct Keeper {
     spaces: Spaces,
@@ -50,7 +50,7 @@ fn bpf(ring: Option<Bytes>) -> Option<Bpf> {
     if !need_root("BPF programs are loaded") || !need(Capability::Tool("python3")) {
         return None;
     }
-    match Bpf::with_faults(Some(FaultWatch { ring })) {
+    match Bpf::with(BpfOptions { faults: Some(FaultWatch { ring }), ..BpfOptions::default() }) {
         Err(TraceError::Bpf(why)) => {
             left_off(&format!("BPF ({why})"));
             None

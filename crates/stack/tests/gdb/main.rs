@@ -9,7 +9,7 @@ mod programs;
 
 use programs::{Program, compile};
 use std::process::{Command, Stdio};
-use vmatlas_event::{Addr, MmId, Pid, Prot, Registers, StackEnd, Stopped, TaskId, Tid, VmaRow};
+use vmatlas_event::{Addr, MmId, Pid, Prot, Registers, StackEnd, StackFrom, Stopped, TaskId, Tid, VmaRow};
 use vmatlas_proc::{MapsReader, ProcRoot};
 use vmatlas_stack::{Rows, Walker};
 use vmatlas_testkit::{Capability, Tracee, left_off, need};
@@ -110,7 +110,10 @@ fn compare(program: &Program, wanted: usize, step: usize) -> Option<Sample> {
         let map = Map(MapsReader::new().read(&process).unwrap().rows);
         // Each stop is its own map to the walker: nobody tells it when one is no more.
         let mm = MmId(0);
-        let (ours, end) = walker.addresses(&Stopped { task, mm, registers: &registers }, &map);
+        let (ours, end) = {
+            let at = Stopped { task, mm, registers: &registers, stack: StackFrom::Thread };
+            walker.addresses(&at, &map)
+        };
         sample.frames += ours.len();
         sample.whole += usize::from(end == Some(StackEnd::Start));
         let ours: Vec<u64> = ours.iter().map(|addr| addr.0).collect();

@@ -6,11 +6,13 @@
 mod error;
 mod faults;
 mod record;
+mod stack;
 mod tables;
 
 pub use error::BpfError;
 pub use faults::FaultsTold;
 pub use record::{Answer, Call, Ended, Execed, Faulted, Forked, Head, How, NameKey, Named, Record, Row};
+pub use stack::CallStack;
 pub use tables::{Condition, Numbered, Shape, Tables};
 
 use aya::maps::{Array, HashMap, MapData, RingBuf};
@@ -19,7 +21,7 @@ use aya::{Btf, Ebpf, EbpfLoader};
 use faults::{FaultProbe, Plan};
 use std::os::fd::AsFd;
 use std::time::Duration;
-use vmatlas_event::{Bytes, Grown, MmId, Pid, Tid};
+use vmatlas_event::{Bytes, Grown, MmId, Pid, Tid, Unwinding};
 
 #[cfg(target_arch = "x86_64")]
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/vm.x86_64.bpf.o");
@@ -63,7 +65,8 @@ impl std::fmt::Debug for Probe {
 
 impl Probe {
     /// Loads and attaches the programs; nothing is watched yet. Address spaces that they number get `first_space` + 1 and
-    /// the numbers after it. With a size for their ring page faults are watched too.
+    /// the numbers after it. With `stacks` each call brings what its stack can be told from in that way, and with a size for
+    /// their ring page faults are watched too.
     ///
     /// # Errors
     /// [`BpfError::NotPermitted`] without CAP_BPF and CAP_PERFMON, [`BpfError::NoBtf`], [`BpfError::Unsupported`] where the
@@ -72,6 +75,7 @@ impl Probe {
         tables: &Tables,
         ring: Bytes,
         first_space: MmId,
+        stacks: Option<Unwinding>,
         fault_ring: Option<Bytes>,
     ) -> Result<Probe, BpfError> {
         if OBJECT.is_empty() {
@@ -84,11 +88,11 @@ impl Probe {
             ));
         }
         let plan = Plan::new(fault_ring);
-        match Probe::load_as(&plan, tables, ring, first_space) {
+        match Probe::load_as(&plan, tables, ring, first_space, stacks) {
             // Sizes need more of a kernel than faults do.
             Err(BpfError::Unsupported(why)) => match plan.without_resident() {
                 Some(plan) => {
-                    let mut probe = Probe::load_as(&plan, tables, ring, first_space)?;
+                    let mut probe = Probe::load_as(&plan, tables, ring, first_space, stacks)?;
                     probe.no_resident = Some(why);
                     Ok(probe)
                 }
@@ -98,22 +102,36 @@ impl Probe {
         }
     }
 
-    fn load_as(plan: &Plan, tables: &Tables, ring: Bytes, first_space: MmId) -> Result<Probe, BpfError> {
+    fn load_as(
+        plan: &Plan,
+        tables: &Tables,
+        ring: Bytes,
+        first_space: MmId,
+        stacks: Option<Unwinding>,
+    ) -> Result<Probe, BpfError> {
         let btf = Btf::from_sys_fs().map_err(BpfError::of_btf)?;
         // The ring is a power of two of pages.
         let size = u32::try_from(ring.0.next_power_of_two().max(4096)).unwrap_or(1 << 30);
         let wake_above = u64::from(size / 4);
+        let stack_how = stack::how(stacks);
+        // Some 70 KiB for each processor.
+        let stack_rooms = match stacks {
+            None => 1,
+            Some(_) => aya::util::nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1),
+        };
         let mut programs = EbpfLoader::new()
             .btf(Some(&btf))
             .override_global("shapes", tables.shapes.as_slice(), true)
             .override_global("conditions", tables.conditions.as_slice(), true)
             .override_global("advice_of_vmas", &tables.advice, true)
             .override_global("wake_above", &wake_above, true)
+            .override_global("stack_how", &stack_how, true)
             .override_global("follow_faults", &plan.follow_faults, true)
             .override_global("follow_resident", &plan.follow_resident, true)
             .override_global("cpus", &plan.cpus, true)
             .override_global("wake_faults_above", &plan.wake_above, true)
             .map_max_entries("ring", size)
+            .map_max_entries("stack_rooms", stack_rooms)
             .map_max_entries("fault_ring", plan.ring)
             .load(OBJECT)
             .map_err(|error| BpfError::of(&error))?;

@@ -1,5 +1,6 @@
 //! What the programs tell, byte by byte: `bpf/record.h` has the same layouts.
 
+use super::CallStack;
 use vmatlas_event::{Addr, AddrRange, Dev, Errno, MmId, MonoNs, Outcome, Pid, Prot, Sharing, Tid};
 
 /// What every record begins with.
@@ -86,6 +87,8 @@ pub struct Call {
     pub rows: Vec<Row>,
     /// How good they are.
     pub answer: Answer,
+    /// The call stack, where one was asked for, of 64-bit code, and there was room in the ring.
+    pub stack: Option<CallStack>,
 }
 
 /// How a task was made.
@@ -301,6 +304,7 @@ fn call(cursor: &mut Cursor<'_>) -> Option<Call> {
             is_cut: answer & 4 != 0,
             took_lock: answer & 8 != 0,
         },
+        stack: CallStack::parse(cursor.0),
     })
 }
 

@@ -29,7 +29,8 @@ impl Bpf {
     /// [`TraceError::Bpf`] or [`TraceError::System`].
     pub fn attach(self, attach: Attach, kernel: &mut dyn Kernel) -> Result<BpfAttached, TraceError> {
         let wishes = Wishes::begin();
-        let watch = Watch::new(self.probe, attach.pid, attach.follow);
+        let mut watch = Watch::new(self.probe, attach.pid, attach.follow);
+        watch.has_stacks = self.has_stacks;
         let mut attached = BpfAttached { attach, watch, wishes };
         let mut next = MmId(0);
         attached.take_in(attach.pid, &mut next, kernel)?;

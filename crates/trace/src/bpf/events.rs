@@ -5,7 +5,8 @@ use crate::End;
 use crate::decode::{ARCH_I386, ARCH_X86_64, decode};
 use crate::engine::Wiring;
 use vmatlas_event::{
-    AddrRange, ForkKind, MmId, MonoNs, Next, Op, Outcome, SnapshotReason, StartTime, TaskId, Tid,
+    AddrRange, ForkKind, MmId, MonoNs, Next, Op, Outcome, SnapshotReason, Source, StackId, StartTime, Stopped,
+    TaskId, Tid,
 };
 use vmatlas_sys::bpf::{Call, Ended, Execed, Forked, Head, How, Record};
 use vmatlas_sys::ptrace::Entry;
@@ -76,7 +77,9 @@ impl Watch {
         }
         let is_attach = matches!(op, Op::Shmat { .. });
         let times = (call.entered.unwrap_or(head.at), head.at);
-        let next = self.send(wiring.sink, (task.id, task.mm), times, op, call.outcome);
+        let stack = self.stack(task, call, wiring);
+        let from = (Source::Bpf, stack);
+        let next = self.send_with(wiring.sink, from, (task.id, task.mm), times, (op, call.outcome));
         let Next::Ask(ranges) = next else { return };
         if state == State::Unknown {
             return;
@@ -94,6 +97,19 @@ impl Watch {
                 self.due(task.mm, SnapshotReason::Unclear);
             }
         }
+    }
+
+    /// Has the stack of a call walked, before its event: the map that the sink knows then is the one the stack was made in.
+    fn stack(&self, task: Task, call: &Call, wiring: &mut Wiring<'_>) -> Option<StackId> {
+        if !self.has_stacks || call.is_32 {
+            return None;
+        }
+        let Some(stack) = &call.stack else {
+            wiring.sink.stack_lost();
+            return None;
+        };
+        let (registers, from) = (&stack.registers, stack.from());
+        wiring.sink.stack(&Stopped { task: task.id, mm: task.mm, registers, stack: from })
     }
 
     /// Gives the answer that the programs brought with the call.

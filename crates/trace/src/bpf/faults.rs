@@ -214,7 +214,8 @@ impl Watch {
         let count = if faulted.is_major { &mut touches.counts.major } else { &mut touches.counts.minor };
         *count += 1;
         let op = Op::Fault { addr: faulted.addr, ip: faulted.ip, major: faulted.is_major };
-        self.send_from(wiring.sink, Source::Perf, (id, mm), (head.at, head.at), (op, Outcome::Done(0)));
+        let (from, times) = ((Source::Perf, None), (head.at, head.at));
+        self.send_with(wiring.sink, from, (id, mm), times, (op, Outcome::Done(0)));
         true
     }
 
@@ -230,7 +231,7 @@ impl Watch {
         let of_root = || (TaskId { pid: self.root, tid: Tid(self.root.0), started: None }, MmId(0));
         let (id, mm) = self.last.map_or_else(of_root, |(id, mm, _)| (id, mm));
         let op = Op::Lost { count: Some(count), from, to, state: None };
-        self.send_from(wiring.sink, Source::Perf, (id, mm), (to, to), (op, Outcome::Done(0)));
+        self.send_with(wiring.sink, (Source::Perf, None), (id, mm), (to, to), (op, Outcome::Done(0)));
     }
 
     /// An address space is no more, or watched no more.

@@ -19,20 +19,32 @@ pub use run::BpfLaunched;
 
 use crate::FaultWatch;
 use crate::error::TraceError;
-use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, VmaRow};
+use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, Unwinding, VmaRow};
 use vmatlas_sys::bpf::{BpfError, Probe};
 
 /// Address spaces that were there before the programs have smaller numbers.
 const FIRST_SPACE: MmId = MmId(1 << 10);
 /// The ring holds some 60,000 calls.
 const RING: Bytes = Bytes(8 << 20);
-/// And theirs 116,000 page faults.
+/// Copies of stacks are larger: of 2 KiB mostly, of 64 at most.
+const RING_FOR_COPIES: Bytes = Bytes(32 << 20);
+/// Room for 116,000 page faults.
 const FAULT_RING: Bytes = Bytes(8 << 20);
+
+/// What is to be told beside calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BpfOptions {
+    /// The stack of each call, for callers to be told in this way.
+    pub stacks: Option<Unwinding>,
+    /// Page faults.
+    pub faults: Option<FaultWatch>,
+}
 
 /// The programs, loaded and at work, nothing being watched yet.
 #[derive(Debug)]
 pub struct Bpf {
     probe: Probe,
+    has_stacks: bool,
 }
 
 impl Bpf {
@@ -41,27 +53,34 @@ impl Bpf {
     /// # Errors
     /// [`TraceError::Bpf`].
     pub fn load() -> Result<Bpf, TraceError> {
-        Bpf::with_ring(RING, None)
-    }
-
-    /// The same, with page faults where they are to be watched.
-    ///
-    /// # Errors
-    /// [`TraceError::Bpf`].
-    pub fn with_faults(faults: Option<FaultWatch>) -> Result<Bpf, TraceError> {
-        Bpf::with_ring(RING, faults)
+        Bpf::with_ring(RING)
     }
 
     /// The same with a ring of this size: a small one loses records.
     ///
     /// # Errors
     /// [`TraceError::Bpf`].
-    pub fn with_ring(ring: Bytes, faults: Option<FaultWatch>) -> Result<Bpf, TraceError> {
+    pub fn with_ring(ring: Bytes) -> Result<Bpf, TraceError> {
+        Bpf::load_with(ring, BpfOptions::default())
+    }
+
+    /// Loads the programs, with what is wanted beside calls.
+    ///
+    /// # Errors
+    /// [`TraceError::Bpf`].
+    pub fn with(options: BpfOptions) -> Result<Bpf, TraceError> {
+        match options.stacks {
+            Some(Unwinding::Tables) => Bpf::load_with(RING_FOR_COPIES, options),
+            _ => Bpf::load_with(RING, options),
+        }
+    }
+
+    fn load_with(ring: Bytes, BpfOptions { stacks, faults }: BpfOptions) -> Result<Bpf, TraceError> {
         let many = || BpfError::Other("too many calls for the tables".to_owned());
         let tables = tables::tables().ok_or_else(many).map_err(TraceError::Bpf)?;
         let faults = faults.map(|watch| watch.ring.unwrap_or(FAULT_RING));
-        let probe = Probe::load(&tables, ring, FIRST_SPACE, faults).map_err(TraceError::Bpf)?;
-        Ok(Bpf { probe })
+        let probe = Probe::load(&tables, ring, FIRST_SPACE, stacks, faults).map_err(TraceError::Bpf)?;
+        Ok(Bpf { probe, has_stacks: stacks.is_some() })
     }
 }
 

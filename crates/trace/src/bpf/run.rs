@@ -44,6 +44,7 @@ impl Bpf {
             return Err(TraceError::Bpf(error));
         }
         let mut watch = Watch::new(self.probe, pid, true);
+        watch.has_stacks = self.has_stacks;
         let id = TaskId { pid, tid: Tid(pid.0), started: None };
         if let Some(touches) = &mut watch.touches {
             touches.count(id.tid, true);

@@ -10,8 +10,8 @@ use crate::engine::Wiring;
 use rustc_hash::FxHashMap;
 use std::time::Duration;
 use vmatlas_event::{
-    Event, MmId, MonoNs, Next as Wish, Op, Outcome, Pid, Seq, Sink, SnapshotReason, Source, TaskId, Tid,
-    VmaRow,
+    Event, MmId, MonoNs, Next as Wish, Op, Outcome, Pid, Seq, Sink, SnapshotReason, Source, StackId, TaskId,
+    Tid, VmaRow,
 };
 use vmatlas_sys::bpf::{Probe, Record};
 use vmatlas_sys::now;
@@ -67,6 +67,8 @@ pub(super) struct Watch {
     /// How the last thread of it that ended did so: they all end as the process does.
     pub(super) root_end: Option<End>,
     pub(super) follow: bool,
+    /// Whether calls bring their stacks.
+    pub(super) has_stacks: bool,
     /// The pseudo mapping that 64-bit programs have in maps, where this kernel shows one.
     pub(super) vsyscall: Option<VmaRow>,
     /// The last event that was sent.
@@ -93,6 +95,7 @@ impl Watch {
             root,
             root_end: None,
             follow,
+            has_stacks: false,
             vsyscall: None,
             last: None,
             has_lost: false,
@@ -180,13 +183,14 @@ impl Watch {
         op: Op,
         outcome: Outcome,
     ) -> Wish {
-        self.send_from(sink, Source::Bpf, (task, mm), (entered, left), (op, outcome))
+        self.send_with(sink, (Source::Bpf, None), (task, mm), (entered, left), (op, outcome))
     }
 
-    pub(super) fn send_from(
+    /// The same from another source, or with a stack.
+    pub(super) fn send_with(
         &mut self,
         sink: &mut dyn Sink,
-        source: Source,
+        (source, stack): (Source, Option<StackId>),
         (task, mm): (TaskId, MmId),
         (entered, left): (MonoNs, MonoNs),
         (op, outcome): (Op, Outcome),
@@ -200,7 +204,7 @@ impl Watch {
         if source == Source::Bpf {
             self.last = Some((task, mm, left));
         }
-        let event = Event { seq, entered, left, task, mm, op, outcome, stack: None, source };
+        let event = Event { seq, entered, left, task, mm, op, outcome, stack, source };
         let wish = sink.event(&event);
         self.muted = wish == Wish::Stop;
         wish

@@ -4,7 +4,7 @@ use super::{EIO, Engine, Wiring};
 use crate::decode::{ARCH_X86_64, decode, decode_returned};
 use crate::error::TraceError;
 use crate::task::Call;
-use vmatlas_event::{MonoNs, Op, Outcome, Registers, SnapshotReason, Source, Stopped, Tid};
+use vmatlas_event::{MonoNs, Op, Outcome, Registers, SnapshotReason, Source, StackFrom, Stopped, Tid};
 use vmatlas_sys::now;
 use vmatlas_sys::ptrace::{self, Resume, SYSCALL_STOP, SyscallStop, event};
 
@@ -145,8 +145,10 @@ impl Engine {
             self.tell_faults_before((tid, mm), &op, outcome, wiring);
             // Before the event: the map that the sink knows then is the one the stack was made in.
             let registers = registers.filter(|_| self.stacks && !self.muted);
-            let stack = registers
-                .and_then(|registers| wiring.sink.stack(&Stopped { task: id, mm, registers: &registers }));
+            let stack = registers.and_then(|registers| {
+                let at = Stopped { task: id, mm, registers: &registers, stack: StackFrom::Thread };
+                wiring.sink.stack(&at)
+            });
             let (from, times) = ((Source::Ptrace, stack), (call.entered, left));
             let next = self.send_from(wiring.sink, from, (id, mm), times, (op, outcome));
             self.answer(next, id, mm, wiring);

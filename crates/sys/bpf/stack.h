@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The call stack of a thread whose call returns, behind the record of the call: src/bpf/stack.rs reads the same layouts.
+ *
+ * Either the kernel follows frame pointers, or the stack is copied and user space unwinds the copy later. Nothing is waited
+ * for: pages that are not there end the copy.
+ */
+#ifndef VMATLAS_STACK_H
+#define VMATLAS_STACK_H
+
+#include "maps.h"
+
+enum { STACK_NONE, STACK_CHAIN, STACK_COPY };
+/* What is taken; user space sets it. Where it is nothing, the verifier takes all of this away. */
+const volatile u32 stack_how = STACK_NONE;
+
+enum {
+	STACK_REGISTERS = 17,
+	/* So much of a stack is copied at most; and beside a chain, for the innermost functions, which often keep no frame
+	 * pointer. */
+	COPY_BYTES = 1 << 16,
+	TOP_BYTES = 128,
+	/* The kernel follows 127, unless kernel.perf_event_max_stack is another number. */
+	CHAIN_BYTES = 256 * 8,
+	/* The next page, when all that may be copied was. */
+	SLACK = 4096,
+	F_USER_STACK = 1 << 8,
+};
+
+struct stack {
+	u32 how;
+	/* So many of the bytes that follow were copied, from the stack pointer upwards (rounded down to words). A chain
+	 * begins after TOP_BYTES of them. */
+	u32 copied;
+	/* By their DWARF numbers; the last one is the instruction pointer. */
+	u64 registers[STACK_REGISTERS];
+};
+
+/* One for each processor: too large for a map that has them by itself. A call is put together with its stack here. */
+struct stack_room {
+	u8 bytes[sizeof(struct call) + sizeof(struct stack) + COPY_BYTES + SLACK];
+	/* Where the next page is copied to, and from where to where. */
+	u64 at, pos, end;
+};
+
+struct {
+	uint(type, MAP_ARRAY);
+	type(key, u32);
+	type(value, struct stack_room);
+	uint(max_entries, 1);
+} stack_rooms SEC(".maps");
+
+INLINE struct stack_room *stack_room(void)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+
+	return bpf_map_lookup_elem(&stack_rooms, &cpu);
+}
+
+static long end_of(struct task_struct *task, struct vm_area_struct *vma, u64 *end)
+{
+	*end = vma->vm_end;
+	return 0;
+}
+
+/* Where the stack of a thread ends, as far as that matters here. */
+INLINE u64 stack_end(struct task_struct *task, u64 sp)
+{
+	u64 far = sp + COPY_BYTES, at;
+
+	/* Above it are the program's arguments and its environment. */
+	at = task->mm->start_stack;
+	if (at >= sp && at < far)
+		return at;
+	/* What the C library keeps of a thread, and the thread's own variables, are at the upper end of its stack. */
+	at = task->thread.fsbase;
+	if (at >= sp && at < far)
+		return at;
+	at = 0;
+	if (!bpf_find_vma(task, sp, end_of, &at, 0) && at > sp && at < far)
+		return at;
+	return far;
+}
+
+/* One page, or what of it is wanted. */
+static long copy_page(u32 index, void *unused)
+{
+	struct stack_room *room = stack_room();
+	u64 at, size;
+
+	if (!room || room->pos >= room->end)
+		return 1;
+	at = room->at;
+	size = 4096 - (room->pos & 4095);
+	if (size > room->end - room->pos)
+		size = room->end - room->pos;
+	BOUNDED(at, sizeof(room->bytes) - 4096);
+	BOUNDED(size, 4097);
+	if (bpf_probe_read_user(&room->bytes[at], size, (void *)room->pos))
+		return 1;
+	room->at = at + size;
+	room->pos += size;
+	return 0;
+}
+
+/* Copies the stack to a place in the room; how much it was. */
+INLINE u64 copy_stack(struct stack_room *room, u64 at, struct task_struct *task, u64 sp)
+{
+	u64 start = sp & ~7ULL, size = stack_end(task, sp) - start, unused = 0;
+
+	if (size > COPY_BYTES)
+		size = COPY_BYTES;
+	asm volatile("" : "+r"(size));
+	if (size > COPY_BYTES || at > sizeof(struct call) + sizeof(struct stack))
+		return 0;
+	if (!bpf_probe_read_user(&room->bytes[at], size, (void *)start))
+		return size;
+	/* Something is not there, and what comes before it is. */
+	room->at = at;
+	room->pos = start;
+	room->end = start + size;
+	bpf_loop(COPY_BYTES / 4096 + 1, copy_page, &unused, 0);
+	size = room->pos - start;
+	return size;
+}
+
+INLINE void take_registers(struct stack *stack, struct pt_regs *regs)
+{
+	stack->registers[0] = regs->ax;
+	stack->registers[1] = regs->dx;
+	stack->registers[2] = regs->cx;
+	stack->registers[3] = regs->bx;
+	stack->registers[4] = regs->si;
+	stack->registers[5] = regs->di;
+	stack->registers[6] = regs->bp;
+	stack->registers[7] = regs->sp;
+	stack->registers[8] = regs->r8;
+	stack->registers[9] = regs->r9;
+	stack->registers[10] = regs->r10;
+	stack->registers[11] = regs->r11;
+	stack->registers[12] = regs->r12;
+	stack->registers[13] = regs->r13;
+	stack->registers[14] = regs->r14;
+	stack->registers[15] = regs->r15;
+	stack->registers[16] = regs->ip;
+}
+
+/*
+ * Tells a call with its stack; not 0 when that was not possible. Then the call is told alone: a ring that is nearly full
+ * loses stacks first.
+ */
+INLINE long emit_with_stack(void *context, struct task_struct *task, struct pt_regs *regs, struct call *call,
+			    u64 call_size)
+{
+	struct stack_room *room = stack_room();
+	struct stack *stack;
+	u64 at, size;
+	long got;
+
+	if (!room)
+		return 1;
+	BOUNDED(call_size, sizeof(struct call) + 1);
+	bpf_probe_read_kernel(room->bytes, call_size, call);
+	BOUNDED(call_size, sizeof(struct call) + 1);
+	stack = (void *)&room->bytes[call_size];
+	stack->how = stack_how;
+	take_registers(stack, regs);
+	at = call_size + sizeof(*stack);
+	BOUNDED(at, sizeof(struct call) + sizeof(struct stack) + 1);
+	if (stack_how == STACK_CHAIN) {
+		got = bpf_probe_read_user(&room->bytes[at], TOP_BYTES, (void *)(regs->sp & ~7ULL));
+		stack->copied = got ? 0 : TOP_BYTES;
+		at += TOP_BYTES;
+		got = bpf_get_stack(context, &room->bytes[at], CHAIN_BYTES, F_USER_STACK);
+		size = got > 0 ? got : 0;
+	} else {
+		size = copy_stack(room, at, task, regs->sp);
+		stack->copied = size;
+	}
+	size += at;
+	BOUNDED(size, sizeof(room->bytes));
+	return bpf_ringbuf_output(&ring, room->bytes, size, wakeup());
+}
+
+#endif
