@@ -339,7 +339,7 @@ impl WatchArgs {
 
     /// Whether page faults are watched, and how.
     pub(crate) fn watched_faults(&self) -> Option<vmatlas_trace::FaultWatch> {
-        self.faults.watch(&self.expr)
+        self.faults.watch(&self.expr, self.stacks.unwinding())
     }
 
     /// Whether all goes to the recording, and nothing to standard error.

@@ -5,15 +5,15 @@ use crate::recording::features::FAULTS;
 use crate::recording::{Visit, broken, explain_reading};
 use crate::show::Wanted;
 use crate::subject::{self, Subject};
-use crate::{output, stacks, target};
+use crate::{copies, output, stacks, target, texts};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use vmatlas_event::{AddrRange, Bytes, Event, EventSource, MonoNs, Pid, Seq, SnapshotReason};
-use vmatlas_model::{Site, SiteSum, Sites, Spaces};
-use vmatlas_view::origins::{By, Known, Options, OriginsView};
+use vmatlas_model::{Site, SiteSum, Sites, Spaces, Toucher};
+use vmatlas_view::origins::{By, CopiesView, Known, Options, OriginsView};
 use vmatlas_view::show::MapView;
 
 #[derive(Args, Debug)]
@@ -34,6 +34,10 @@ pub(crate) struct OriginsArgs {
     /// At most so many frames of each call stack; 0 for all
     #[arg(long, value_name = "N", default_value_t = 6)]
     frames: usize,
+    /// Instead: who broke the sharing of pages after a fork, in all processes of the recording (run --faults, best with
+    /// --stacks)
+    #[arg(long)]
+    copies: bool,
     /// One JSON document instead of text, all call sites and frames in it
     #[arg(long)]
     json: bool,
@@ -64,8 +68,14 @@ pub(crate) fn run(args: &OriginsArgs, context: &Context) -> Result<ExitCode> {
     };
     let map = subject::read(&subject, Wanted::pages(), context)?;
     let (view, start) = match subject {
+        Subject::Recorded(mut visit) if args.copies => {
+            let view = copies::recorded(&mut visit, map.header, context)?;
+            return show_copies(&view, visit.timeline.start(), args, context);
+        }
+        _ if args.copies => return Err(anyhow!(texts::COPIES_NEED_FAULTS.get(context.lang))),
         Subject::Recorded(mut visit) => (recorded(&mut visit, map, context)?, visit.timeline.start()),
-        Subject::Live(_) | Subject::Saved(_) => (unseen(map), MonoNs(0)),
+        Subject::Live(_) => (OriginsView { map_limit: root.max_map_count(), ..unseen(map) }, MonoNs(0)),
+        Subject::Saved(_) => (unseen(map), MonoNs(0)),
     };
     if args.json {
         output::print(|out| writeln!(out, "{}", view.json(args.by)))?;
@@ -74,6 +84,16 @@ pub(crate) fn run(args: &OriginsArgs, context: &Context) -> Result<ExitCode> {
     let line = context.lines(Stream::Stdout, start);
     let options = Options { by: args.by, top: args.top, frames: args.frames };
     output::show(context, args.no_pager, |out| view.write_text(out, &line, &options))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_copies(view: &CopiesView, start: MonoNs, args: &OriginsArgs, context: &Context) -> Result<ExitCode> {
+    if args.json {
+        output::print(|out| writeln!(out, "{}", view.json()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let line = context.lines(Stream::Stdout, start);
+    output::show(context, args.no_pager, |out| view.write_text(out, &line, (args.top, args.frames)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,6 +110,8 @@ fn unseen(map: MapView) -> OriginsView {
     OriginsView {
         sites: [(Site::Found(SnapshotReason::Attach), sum)].into(),
         stacks: BTreeMap::new(),
+        touchers: BTreeMap::new(),
+        map_limit: None,
         known: Known { calls: false, faults: false, resident_why: map.pages_why },
         header: map.header,
     }
@@ -123,13 +145,20 @@ fn recorded(visit: &mut Visit, map: MapView, context: &Context) -> Result<Origin
     let space = visit.timeline.space(visit.mm);
     let space = space
         .ok_or_else(|| broken(vmatlas_model::timeline::TimelineError::NoSuchSpace(visit.mm), context))?;
+    let touchers = sites.touchers();
     let sums = sites.finish(space, &|range| resident.get(&range).copied().flatten());
-    let ids = sums.keys().filter_map(|site| match site {
+    let asked = sums.keys().filter_map(|site| match site {
         Site::Stack(id) => Some(*id),
         _ => None,
     });
+    let touched = touchers.values().flatten().filter_map(|(by, _)| match by {
+        Toucher::Stack(id) => Some(*id),
+        _ => None,
+    });
+    let ids = asked.chain(touched);
     let table = ids.clone().next().and_then(|_| stacks::of(visit.timeline.source_ref().reader(), context));
     let stacks = ids.filter_map(|id| Some((id, table.as_ref()?.stack(id)?))).collect();
     let known = Known { calls: true, faults: has_faults, resident_why: map.pages_why };
-    Ok(OriginsView { header: map.header, sites: sums, stacks, known })
+    let map_limit = visit.timeline.source_ref().reader().meta().max_map_count;
+    Ok(OriginsView { header: map.header, sites: sums, stacks, touchers, map_limit, known })
 }

@@ -211,6 +211,8 @@ vmatlas_view::texts! {
     /// The disk was too slow.
     REC_LOST: "{n} events were not recorded: the disk was slower than the program; the recording says where, and goes on exactly after each gap",
         "{n} 個のイベントは記録されていません: ディスクがプログラムより遅すぎました。欠けた箇所は記録に示され、その後は正確に続きます";
+    /// A view that needs faults.
+    COPIES_NEED_FAULTS: "who broke copy-on-write only a recording with page faults tells: vmatlas run --faults --stacks -o REC CMD", "コピーオンライトの共有を誰が解消したかは、ページフォールトの記録がないと分かりません: vmatlas run --faults --stacks -o REC CMD";
     /// An option that needs stops.
     BPF_NO_STOPS: "{option} needs a program that is stopped, and BPF stops nothing: leave out --backend bpf",
         "{option} にはプログラムを停止させることが必要ですが、BPF は何も停止させません。--backend bpf を外してください";

@@ -10,6 +10,7 @@
 #define VMATLAS_FAULTS_H
 
 #include "maps.h"
+#include "stack.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -158,11 +159,14 @@ INLINE u64 next_fault(u32 which)
 	return value ? __sync_fetch_and_add(value, 1) + 1 : 0;
 }
 
+INLINE u64 wake_for_faults(void)
+{
+	return bpf_ringbuf_query(&fault_ring, RB_AVAIL_DATA) > wake_faults_above ? RB_FORCE_WAKEUP : RB_NO_WAKEUP;
+}
+
 INLINE void emit_fault(void *record, u64 size)
 {
-	u64 wake = bpf_ringbuf_query(&fault_ring, RB_AVAIL_DATA) > wake_faults_above ? RB_FORCE_WAKEUP : RB_NO_WAKEUP;
-
-	if (bpf_ringbuf_output(&fault_ring, record, size, wake))
+	if (bpf_ringbuf_output(&fault_ring, record, size, wake_for_faults()))
 		next_fault(FAULTS_LOST);
 }
 
@@ -304,6 +308,37 @@ INLINE void tell_accounted(struct task_struct *task, u32 space, u64 is_exec)
 	emit_fault(&record, sizeof(record));
 }
 
+/* Tells a fault with its stack, as emit_with_stack() does a call; not 0 where there is no room for it. */
+INLINE long emit_fault_with_stack(void *context, struct task_struct *task, struct fault *record)
+{
+	struct pt_regs *regs = bpf_task_pt_regs(task);
+	struct stack_room *room = stack_room();
+	struct stack *stack;
+	u64 size;
+	long got;
+
+	if (!room)
+		return 1;
+	__builtin_memcpy(room->bytes, record, sizeof(*record));
+	stack = (void *)&room->bytes[sizeof(*record)];
+	stack->how = stack_how;
+	take_registers(stack, regs);
+	if (stack_how == STACK_CHAIN) {
+		u8 *at = &room->bytes[sizeof(*record) + sizeof(*stack)];
+
+		got = bpf_probe_read_user(at, TOP_BYTES, (void *)(regs->sp & ~7ULL));
+		stack->copied = got ? 0 : TOP_BYTES;
+		got = bpf_get_stack(context, at + TOP_BYTES, CHAIN_BYTES, F_USER_STACK);
+		size = TOP_BYTES + (got > 0 ? got : 0);
+	} else {
+		size = copy_stack(room, sizeof(*record) + sizeof(*stack), task, regs->sp);
+		stack->copied = size;
+	}
+	size += sizeof(*record) + sizeof(*stack);
+	BOUNDED(size, sizeof(room->bytes));
+	return bpf_ringbuf_output(&fault_ring, room->bytes, size, wake_for_faults());
+}
+
 INLINE int fault(struct fault_context *context, u32 bits)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -332,7 +367,9 @@ INLINE int fault(struct fault_context *context, u32 bits)
 			growth->pages = 0;
 		}
 	}
-	emit_fault(&record, sizeof(record));
+	/* Where the ring is nearly full stacks are lost first. */
+	if (stack_how == STACK_NONE || emit_fault_with_stack(context, task, &record))
+		emit_fault(&record, sizeof(record));
 	return 0;
 }
 

@@ -50,7 +50,10 @@ fn bpf(ring: Option<Bytes>) -> Option<Bpf> {
     if !need_root("BPF programs are loaded") || !need(Capability::Tool("python3")) {
         return None;
     }
-    match Bpf::with(BpfOptions { faults: Some(FaultWatch { ring }), ..BpfOptions::default() }) {
+    match Bpf::with(BpfOptions {
+        faults: Some(FaultWatch { ring, ..FaultWatch::default() }),
+        ..BpfOptions::default()
+    }) {
         Err(TraceError::Bpf(why)) => {
             left_off(&format!("BPF ({why})"));
             None

@@ -41,7 +41,7 @@ pub enum Record {
 }
 
 /// A page fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faulted {
     /// The address touched.
     pub addr: Addr,
@@ -53,6 +53,8 @@ pub struct Faulted {
     pub is_major: bool,
     /// By so many pages the resident size grew: none where a page was copied, more than one around a page of a file.
     pub grown: i32,
+    /// Its call stack, where that was wanted and there was room.
+    pub stack: Option<Box<CallStack>>,
 }
 
 /// How good the rows of a call are.
@@ -265,7 +267,8 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Record> {
             let (addr, ip, map) = (Addr(cursor.u64()?), cursor.u64()?, cursor.u64()?);
             let (bits, grown) = (cursor.u32()?, cursor.u32()? as i32);
             let ip = (ip != 0).then_some(Addr(ip));
-            Record::Faulted(head, Faulted { addr, ip, map, is_major: bits & 1 != 0, grown })
+            let stack = CallStack::parse(cursor.0).map(Box::new);
+            Record::Faulted(head, Faulted { addr, ip, map, is_major: bits & 1 != 0, grown, stack })
         }
         8 => Record::Accounted(head, cursor.u64()?, cursor.u64()? != 0),
         _ => return None,

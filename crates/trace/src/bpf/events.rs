@@ -5,8 +5,8 @@ use crate::End;
 use crate::decode::{ARCH_I386, ARCH_X86_64, decode};
 use crate::engine::Wiring;
 use vmatlas_event::{
-    AddrRange, ForkKind, MmId, MonoNs, Next, Op, Outcome, SnapshotReason, Source, StackId, StartTime, Stopped,
-    TaskId, Tid,
+    AddrRange, ForkKind, MmId, MonoNs, Next, Op, Outcome, SnapshotReason, Source, StackId, StartTime,
+    Stopped, TaskId, Tid,
 };
 use vmatlas_sys::bpf::{Call, Ended, Execed, Forked, Head, How, Record};
 use vmatlas_sys::ptrace::Entry;

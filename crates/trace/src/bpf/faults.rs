@@ -11,7 +11,10 @@ use crate::decode::{ARCH_I386, ARCH_X86_64, decode};
 use crate::engine::{Wiring, takes_away};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use vmatlas_event::{FaultCounts, Grown, Kernel, MapFlags, MmId, MonoNs, Op, Outcome, Source, TaskId, Tid};
+use vmatlas_event::{
+    Addr, AddrRange, FaultCounts, Grown, Kernel, MapFlags, MmId, MonoNs, Op, Outcome, Source, Stopped,
+    TaskId, Tid,
+};
 use vmatlas_sys::bpf::{Call, Execed, Faulted, Head, Record};
 use vmatlas_sys::now;
 use vmatlas_sys::perf::{Event, Faults, Options};
@@ -48,7 +51,8 @@ pub(super) struct Touches {
 impl Touches {
     /// Counts a task, and all that it will make, from its next exec on or at once.
     pub(super) fn count(&mut self, tid: Tid, on_exec: bool) {
-        let options = Options { cpu: None, kernel: true, on_exec, sampled: false, execs: false };
+        let options =
+            Options { cpu: None, kernel: true, on_exec, sampled: false, execs: false, stacks: None };
         match Event::open(tid, Faults::All, options) {
             Ok(event) => {
                 self.is_uncounted |= !on_exec && event.enable().is_err();
@@ -99,12 +103,13 @@ impl Watch {
         let mut staying = VecDeque::new();
         while let Some((head, faulted)) = self.next_fault(of.at) {
             let is_own = head.tid == of.tid;
-            let is_taken = || op.as_ref().is_some_and(|(op, outcome)| covers(op, *outcome, faulted));
+            let is_taken = || op.as_ref().is_some_and(|(op, outcome)| covers(op, *outcome, faulted.addr));
             let goes = is_own
                 || head.at < entered
                 || head.space == of.space && is_taken() && !self.order.has_earlier(head.tid, head.at);
-            if !goes || !self.tell_fault(head, faulted, head.space, wiring) {
-                staying.push_back((head, faulted));
+            match goes {
+                true => staying.extend(self.tell_fault(head, faulted, head.space, wiring)),
+                false => staying.push_back((head, faulted)),
             }
         }
         self.put_back(staying);
@@ -125,8 +130,8 @@ impl Watch {
             let is_own = head.tid == of.tid || head.tid == execed.old_tid;
             if is_own && head.space == execed.old_space && map.is_some_and(|map| *map != faulted.map) {
                 later.push((head, faulted));
-            } else if !self.tell_fault(head, faulted, head.space, wiring) {
-                staying.push_back((head, faulted));
+            } else {
+                staying.extend(self.tell_fault(head, faulted, head.space, wiring));
             }
         }
         self.put_back(staying);
@@ -161,8 +166,9 @@ impl Watch {
                 let waits = by_tid.get(&head.tid).is_some_and(|at| *at < head.at)
                     || by_space.get(&head.space).is_some_and(|entered| *entered <= head.at)
                     || is_shared && !is_old;
-                if waits || !self.tell_fault(head, faulted, head.space, wiring) {
-                    staying.push_back((head, faulted));
+                match waits {
+                    true => staying.push_back((head, faulted)),
+                    false => staying.extend(self.tell_fault(head, faulted, head.space, wiring)),
                 }
             }
             self.put_back(staying);
@@ -184,39 +190,61 @@ impl Watch {
         let Some(touches) = &mut self.touches else { return };
         let many = staying.len().saturating_sub(MOST_HELD);
         touches.counts.of_others += staying.drain(..many).len() as u64;
+        // Stacks are large.
+        const WITH_STACKS: usize = 1 << 12;
+        let without = staying.len().saturating_sub(WITH_STACKS);
+        staying.iter_mut().take(without).for_each(|(_, faulted)| faulted.stack = None);
         while let Some(fault) = staying.pop_back() {
             touches.pending.push_front(fault);
         }
     }
 
-    /// Tells a fault of an address space; `false` where it has to wait.
-    fn tell_fault(&mut self, head: Head, faulted: Faulted, mm: MmId, wiring: &mut Wiring<'_>) -> bool {
-        let Some(touches) = &mut self.touches else { return true };
+    /// Tells a fault of an address space, or gives it back where it has to wait.
+    fn tell_fault(
+        &mut self,
+        head: Head,
+        faulted: Faulted,
+        mm: MmId,
+        wiring: &mut Wiring<'_>,
+    ) -> Option<(Head, Faulted)> {
+        let touches = self.touches.as_mut()?;
         let task = self.tasks.get(&head.tid).filter(|task| task.mm == mm && task.id.pid == head.pid);
         let is_awaited = self.spaces.get(&mm).is_some_and(|space| space.state == State::Awaited);
         match task {
             Some(task) if !task.known => {
                 touches.maps.insert(mm, faulted.map);
                 touches.before += 1;
-                return true;
+                return None;
             }
-            Some(_) if is_awaited => return false,
-            None if now().0.saturating_sub(head.at.0) < PATIENCE_NS => return false,
+            Some(_) if is_awaited => return Some((head, faulted)),
+            None if now().0.saturating_sub(head.at.0) < PATIENCE_NS => return Some((head, faulted)),
             None => {
                 touches.counts.of_others += 1;
-                return true;
+                return None;
             }
             Some(_) => {}
         }
-        let Some(id) = task.map(|task| task.id) else { return true };
+        let id = task.map(|task| task.id)?;
         touches.maps.insert(mm, faulted.map);
         touches.last = head.at;
         let count = if faulted.is_major { &mut touches.counts.major } else { &mut touches.counts.minor };
         *count += 1;
         let op = Op::Fault { addr: faulted.addr, ip: faulted.ip, major: faulted.is_major };
-        let (from, times) = ((Source::Perf, None), (head.at, head.at));
+        let stack = match faulted.stack {
+            Some(stack) => {
+                let (registers, stack) = (&stack.registers, stack.from());
+                wiring.sink.stack(&Stopped { task: id, mm, registers, stack })
+            }
+            None => {
+                if self.has_stacks {
+                    wiring.sink.stack_lost();
+                }
+                None
+            }
+        };
+        let (from, times) = ((Source::Perf, stack), (head.at, head.at));
         self.send_with(wiring.sink, from, (id, mm), times, (op, Outcome::Done(0)));
-        true
+        None
     }
 
     fn tell_lost_faults(&mut self, wiring: &mut Wiring<'_>) {
@@ -256,7 +284,7 @@ impl Watch {
         }
         self.collect_faults();
         while let Some((head, faulted)) = self.next_fault(MonoNs(u64::MAX)) {
-            if !self.tell_fault(head, faulted, head.space, wiring)
+            if self.tell_fault(head, faulted, head.space, wiring).is_some()
                 && let Some(touches) = &mut self.touches
             {
                 touches.counts.of_others += 1;
@@ -302,12 +330,11 @@ fn of_call(call: &Call) -> Option<(Op, Outcome)> {
 }
 
 /// Whether a call has unmapped what was at the page, or put something else there.
-fn covers(op: &Op, outcome: Outcome, faulted: Faulted) -> bool {
+fn covers(op: &Op, outcome: Outcome, addr: Addr) -> bool {
     match (op, outcome) {
         (Op::Mmap { flags, len, .. }, Outcome::Done(at)) if flags.0 & MapFlags::FIXED != 0 => {
-            let range = vmatlas_event::AddrRange::from_len(vmatlas_event::Addr(at), *len);
-            range.is_some_and(|range| range.contains(faulted.addr))
+            AddrRange::from_len(Addr(at), *len).is_some_and(|range| range.contains(addr))
         }
-        _ => takes_away(op, outcome, faulted.addr),
+        _ => takes_away(op, outcome, addr),
     }
 }

@@ -78,7 +78,8 @@ impl Bpf {
     fn load_with(ring: Bytes, BpfOptions { stacks, faults }: BpfOptions) -> Result<Bpf, TraceError> {
         let many = || BpfError::Other("too many calls for the tables".to_owned());
         let tables = tables::tables().ok_or_else(many).map_err(TraceError::Bpf)?;
-        let faults = faults.map(|watch| watch.ring.unwrap_or(FAULT_RING));
+        let room = if stacks == Some(Unwinding::Tables) { RING_FOR_COPIES } else { FAULT_RING };
+        let faults = faults.map(|watch| watch.ring.unwrap_or(room));
         let probe = Probe::load(&tables, ring, FIRST_SPACE, stacks, faults).map_err(TraceError::Bpf)?;
         Ok(Bpf { probe, has_stacks: stacks.is_some() })
     }

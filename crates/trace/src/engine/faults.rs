@@ -10,7 +10,7 @@ use crate::error::TraceError;
 use crate::faults::{Fault, FaultWatch, Faults, Told};
 use rustc_hash::FxHashSet;
 use std::time::Duration;
-use vmatlas_event::{Addr, AddrRange, FaultCounts, MmId, MonoNs, Op, Outcome, Source, TaskId, Tid};
+use vmatlas_event::{Addr, AddrRange, FaultCounts, MmId, MonoNs, Op, Outcome, Source, Stopped, TaskId, Tid};
 use vmatlas_sys::now;
 use vmatlas_sys::ptrace::{self, event};
 
@@ -142,11 +142,16 @@ impl Engine {
             touches.counts.of_others += 1;
             return;
         };
-        let count = if fault.is_major { &mut touches.counts.major } else { &mut touches.counts.minor };
+        let Fault { at, addr, ip, is_major, stack, .. } = fault;
+        let count = if is_major { &mut touches.counts.major } else { &mut touches.counts.minor };
         *count += 1;
         let (id, mm) = (task.id, task.mm);
-        let op = Op::Fault { addr: fault.addr, ip: fault.ip, major: fault.is_major };
-        let (from, times) = ((Source::Perf, None), (fault.at, fault.at));
+        let op = Op::Fault { addr, ip, major: is_major };
+        let stack = stack.filter(|_| !self.muted).and_then(|stack| {
+            let (registers, stack) = (&stack.registers, stack.from());
+            wiring.sink.stack(&Stopped { task: id, mm, registers, stack })
+        });
+        let (from, times) = ((Source::Perf, stack), (at, at));
         self.send_from(wiring.sink, from, (id, mm), times, (op, Outcome::Done(0)));
     }
 

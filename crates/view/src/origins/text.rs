@@ -1,5 +1,6 @@
 //! The rows as text: figures, and below each the code that asked.
 
+use super::copies::toucher;
 use super::{By, OriginsView, texts};
 use crate::run::LineOptions;
 use crate::stack::{ShownFrame, ShownStack, push_lines};
@@ -105,7 +106,14 @@ impl OriginsView {
         table.row(out, &head)?;
         for (site, cells) in &lines {
             table.row(out, cells)?;
-            self.write_frames(out, *site, line, options)?;
+            if let Site::Stack(id) = site
+                && let Some(stack) = self.stacks.get(id)
+            {
+                write_stack(out, stack, 1, options.frames, line)?;
+            }
+            if matches!(options.by, By::Touched | By::Faults) {
+                self.write_touchers(out, *site, line, options)?;
+            }
         }
         if !rest.is_empty() {
             let mapped = Bytes(rest.iter().map(|(_, sum)| sum.mapped.0).sum());
@@ -114,6 +122,13 @@ impl OriginsView {
             writeln!(out, "{}", line.style.paint(Paint::Faint, &texts::MORE_ROWS.fill(lang, &values)))?;
         }
         table.row(out, &total)?;
+        if let Some(limit) = self.map_limit.filter(|limit| options.by == By::Vmas && *limit > 0) {
+            let vmas = self.total().vmas.max(0).unsigned_abs();
+            let share = format!("{:.1}", vmas as f64 * 100.0 / limit as f64);
+            let values: [(&str, &dyn fmt::Display); 3] =
+                [("n", &count(vmas)), ("limit", &count(limit)), ("share", &share)];
+            writeln!(out, "{}", texts::BUDGET.fill(lang, &values))?;
+        }
         self.write_notes(out, line)
     }
 
@@ -155,27 +170,34 @@ impl OriginsView {
         }
     }
 
-    /// The frames beyond the innermost.
-    fn write_frames(
+    /// Who touched the memory of a site, those with the most faults.
+    fn write_touchers(
         &self,
         out: &mut dyn Write,
         site: Site,
         line: &LineOptions,
         options: &Options,
     ) -> fmt::Result {
-        let Site::Stack(id) = site else { return Ok(()) };
-        let Some(stack) = self.stacks.get(&id) else { return Ok(()) };
-        let frames = stack.frames.get(1..).unwrap_or_default();
-        let most = if options.frames == 0 { frames.len() } else { options.frames.saturating_sub(1) };
-        let shown: Vec<ShownFrame> = frames.iter().take(most).cloned().collect();
-        let left = frames.len() - shown.len();
-        let end = if left == 0 { stack.end } else { vmatlas_event::StackEnd::Start };
-        let mut text = String::new();
-        push_lines(&mut text, &ShownStack { frames: shown, end }, INDENT, line);
-        out.write_str(&text)?;
-        if left > 0 {
-            let more = texts::MORE_FRAMES.fill(line.lang, &[("n", &left)]);
-            writeln!(out, "{:INDENT$}{}", "", line.style.paint(Paint::Faint, &more))?;
+        const SHOWN: usize = 3;
+        let touchers = self.touchers.get(&site).map(Vec::as_slice).unwrap_or_default();
+        let most = if options.top == 0 { touchers.len() } else { SHOWN };
+        for (by, faults) in touchers.iter().take(most) {
+            let who = toucher(*by, &self.stacks, line);
+            let values: [(&str, &dyn fmt::Display); 2] = [("n", &count(*faults)), ("who", &who)];
+            writeln!(out, "  {}", texts::TOUCHED_BY.fill(line.lang, &values))?;
+            if let vmatlas_model::Toucher::Stack(id) = by
+                && let Some(stack) = self.stacks.get(id)
+            {
+                write_stack(out, stack, 1, options.frames, line)?;
+            }
+        }
+        let rest = touchers.get(most..).unwrap_or_default();
+        if !rest.is_empty() {
+            let n = count(rest.len() as u64);
+            let faults = count(rest.iter().map(|(_, faults)| faults).sum());
+            let values: [(&str, &dyn fmt::Display); 2] = [("n", &n), ("faults", &faults)];
+            let more = texts::MORE_TOUCHERS.fill(line.lang, &values);
+            writeln!(out, "  {}", line.style.paint(Paint::Faint, &more))?;
         }
         Ok(())
     }
@@ -198,8 +220,31 @@ impl OriginsView {
     }
 }
 
+/// The frames of a stack from one on, at most so many in all (0 for all).
+pub(super) fn write_stack(
+    out: &mut dyn Write,
+    stack: &ShownStack,
+    from: usize,
+    most: usize,
+    line: &LineOptions,
+) -> fmt::Result {
+    let frames = stack.frames.get(from..).unwrap_or_default();
+    let most = if most == 0 { frames.len() } else { most.saturating_sub(from) };
+    let shown: Vec<ShownFrame> = frames.iter().take(most).cloned().collect();
+    let left = frames.len() - shown.len();
+    let end = if left == 0 { stack.end } else { vmatlas_event::StackEnd::Start };
+    let mut text = String::new();
+    push_lines(&mut text, &ShownStack { frames: shown, end }, INDENT, line);
+    out.write_str(&text)?;
+    if left > 0 {
+        let more = texts::MORE_FRAMES.fill(line.lang, &[("n", &left)]);
+        writeln!(out, "{:INDENT$}{}", "", line.style.paint(Paint::Faint, &more))?;
+    }
+    Ok(())
+}
+
 /// The first line of a stack alone.
-fn innermost(stack: &ShownStack, line: &LineOptions) -> String {
+pub(super) fn innermost(stack: &ShownStack, line: &LineOptions) -> String {
     let mut text = String::new();
     let plain = LineOptions { style: crate::Style::default(), columns: None, ..*line };
     let frames = stack.frames.iter().take(1).cloned().collect();
