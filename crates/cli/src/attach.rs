@@ -36,8 +36,8 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
     }
     let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     let people = People::of_attach(args.as_root, context)?;
-    let stacks = args.watch.stacks.unwinding();
-    let (chosen, choice) = args.backend.choose(Whom::Theirs, args.watch.only_ptrace(), stacks, context)?;
+    let (chosen, choice) =
+        args.backend.choose(Whom::Theirs, args.watch.only_ptrace(), args.watch.for_bpf(), context)?;
     let subject = Subject {
         how: "attach",
         backend: chosen.name(),
@@ -49,16 +49,10 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         faults: args.watch.watched_faults().is_some(),
     };
     // What needs privileges comes first, but nobody stands still while files are made: joining by ptrace needs what reading does.
-    let has_faults = args.watch.watched_faults().is_some();
+    let for_faults = if args.watch.watched_faults().is_some() { FAULT_EVENTS } else { Caps::NONE };
     let needs = match &chosen {
-        Chosen::Ptrace => {
-            if has_faults {
-                FAULT_EVENTS
-            } else {
-                Caps::NONE
-            }
-        }
-        Chosen::Bpf(bpf) => bpf.needs(),
+        Chosen::Ptrace => for_faults,
+        Chosen::Bpf(bpf) => bpf.needs().union(for_faults),
     };
     people.lower(needs, context)?;
     let mut watcher = Watcher::new(&args.watch, context, Patience::Losing, subject)?;

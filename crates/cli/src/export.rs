@@ -12,7 +12,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use vmatlas_event::{Addr, EventSource, FrameId, Outcome, PageSize, Seq, StackId};
+use vmatlas_event::{Addr, EventSource, FrameId, Op, Outcome, PageSize, Seq, StackId};
 use vmatlas_model::{Done, Spaces};
 use vmatlas_record::Reader;
 use vmatlas_view::export::{self, Place, Profile, Sample, Unit, Weight};
@@ -35,6 +35,8 @@ enum By {
     Mapped,
     /// Calls
     Calls,
+    /// Page faults, by the code that touched (run --faults --stacks)
+    Faults,
 }
 
 #[derive(Args, Debug)]
@@ -59,12 +61,15 @@ pub(crate) struct ExportArgs {
 /// What a person should know of exports.
 pub(crate) const NOTES: &str = "\
     A stack weighs what its calls mapped (mmap, brk, a growing mremap; pages that were moved or only changed weigh nothing), \
-    whether or not it was unmapped again, or how many calls it made that did not fail. Stacks whose callers are missing begin \
+    whether or not it was unmapped again, or how many calls it made that did not fail; with --by faults, how many recorded page faults it caused. Stacks whose callers are missing begin \
     with [truncated]; calls without a stack are left out, and how many is told. Names come from the recording; where it has \
     none, from the files of this machine that are the same build.";
 
-const WEIGHTS: [Weight; 2] =
-    [Weight { name: "calls", unit: Unit::Count }, Weight { name: "mapped", unit: Unit::Bytes }];
+const WEIGHTS: [Weight; 3] = [
+    Weight { name: "calls", unit: Unit::Count },
+    Weight { name: "mapped", unit: Unit::Bytes },
+    Weight { name: "faults", unit: Unit::Count },
+];
 
 pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<ExitCode> {
     let context = &context.for_program(true);
@@ -76,10 +81,18 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<ExitCode> {
     }
     let mut taken = Taken::new(Names::new(stacks, crate::stacks::started(&reader), context));
     let without = read(&mut reader, &mut taken, context)?;
+    let has_faults = taken.has_faults;
     let mut profile = taken.profile;
     profile.title.clone_from(&reader.meta().program);
-    profile.weights = WEIGHTS.to_vec();
-    profile.preferred = usize::from(args.by == By::Mapped);
+    // Where no faults were recorded there is nothing to weigh by them.
+    let weights = if has_faults || args.by == By::Faults { WEIGHTS.len() } else { 2 };
+    profile.weights = WEIGHTS.iter().take(weights).cloned().collect();
+    profile.samples.iter_mut().for_each(|sample| sample.values.truncate(weights));
+    profile.preferred = match args.by {
+        By::Calls => 0,
+        By::Mapped => 1,
+        By::Faults => 2,
+    };
     let began = reader.meta().started.saturating_add(reader.meta().clock_offset);
     profile.began = i64::try_from(began).ok();
     profile.duration = reader.meta().end.as_ref().map(|end| end.at.saturating_sub(reader.meta().started));
@@ -152,6 +165,7 @@ struct Taken {
     places: HashMap<FrameId, usize>,
     /// The places of stacks, and whether callers are missing.
     stacks: HashMap<StackId, Option<(Vec<usize>, bool)>>,
+    has_faults: bool,
 }
 
 impl Taken {
@@ -160,19 +174,27 @@ impl Taken {
         let modules =
             (0..count).filter_map(|at| names.stacks.module(vmatlas_event::ModuleId(at as u32)).cloned());
         let profile = Profile { modules: modules.collect(), ..Profile::default() };
-        Taken { names, profile, places: HashMap::new(), stacks: HashMap::new() }
+        Taken { names, profile, places: HashMap::new(), stacks: HashMap::new(), has_faults: false }
     }
 
     /// Takes a call; whether it has a stack, or is none that should have.
     fn done(&mut self, done: &Done, start: u64) -> bool {
         let event = &done.event;
+        if matches!(event.op, Op::Fault { .. }) {
+            let at = Some(event.left.0.saturating_sub(start));
+            if let Some((stack, is_truncated)) = event.stack.and_then(|id| self.stack(id)) {
+                self.has_faults = true;
+                self.profile.samples.push(Sample { stack, is_truncated, values: vec![0, 0, 1], at });
+            }
+            return true;
+        }
         if !event.op.is_call() || matches!(event.outcome, Outcome::Failed(_)) {
             return true;
         }
         let Some((stack, is_truncated)) = event.stack.and_then(|id| self.stack(id)) else { return false };
         let (added, _) = done.bytes();
         let at = Some(event.left.0.saturating_sub(start));
-        self.profile.samples.push(Sample { stack, is_truncated, values: vec![1, added.0], at });
+        self.profile.samples.push(Sample { stack, is_truncated, values: vec![1, added.0, 0], at });
         true
     }
 

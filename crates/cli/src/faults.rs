@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::texts;
 use clap::Args;
 use std::fmt::Display;
-use vmatlas_event::{Bytes, Errno, Event, FaultCounts, OpKind};
+use vmatlas_event::{Bytes, Errno, Event, FaultCounts, OpKind, Unwinding};
 use vmatlas_model::{Done, FaultSums, Spaces};
 use vmatlas_trace::FaultWatch;
 use vmatlas_view::faults::FaultReport;
@@ -23,9 +23,9 @@ pub(crate) struct FaultArgs {
 
 impl FaultArgs {
     /// What to watch; naming faults among the calls to show asks for them too.
-    pub(crate) fn watch(&self, shown: &[OpKind]) -> Option<FaultWatch> {
+    pub(crate) fn watch(&self, shown: &[OpKind], stacks: Option<Unwinding>) -> Option<FaultWatch> {
         let is_asked = self.faults || shown.contains(&OpKind::Fault);
-        is_asked.then_some(FaultWatch { ring: self.faults_ring })
+        is_asked.then_some(FaultWatch { ring: self.faults_ring, stacks })
     }
 }
 

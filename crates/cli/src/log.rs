@@ -106,9 +106,9 @@ impl Log {
         self.add(|lines| lines.event(done, stack));
     }
 
-    /// Takes a page fault, and what it met.
-    pub(crate) fn fault(&self, event: &Event, place: &FaultPlace<'_>) {
-        self.add(|lines| lines.fault(event, place));
+    /// Takes a page fault, what it met, and its call stack where there is one.
+    pub(crate) fn fault(&self, event: &Event, place: &FaultPlace<'_>, stack: Option<&ShownStack>) {
+        self.add(|lines| lines.fault(event, place, stack));
     }
 
     fn add(&self, add: impl FnOnce(&mut Lines)) {
@@ -181,10 +181,18 @@ impl Lines {
         }
     }
 
-    fn fault(&mut self, event: &Event, place: &FaultPlace<'_>) {
+    fn fault(&mut self, event: &Event, place: &FaultPlace<'_>, stack: Option<&ShownStack>) {
         match self.form {
-            Form::JsonLines => self.json(&faults::event_json(event, place, self.options.errno_name)),
-            Form::Text => faults::push_line(&mut self.text, event, place, &self.options),
+            Form::JsonLines => {
+                let value = faults::event_json(event, place, self.options.errno_name);
+                self.json(&stack::with_stack(value, stack));
+            }
+            Form::Text => {
+                faults::push_line(&mut self.text, event, place, &self.options);
+                if let Some(stack) = stack {
+                    stack::push_lines(&mut self.text, stack, stack::INDENT, &self.options);
+                }
+            }
         }
     }
 

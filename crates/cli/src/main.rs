@@ -6,6 +6,7 @@ mod args;
 mod attach;
 mod backend;
 mod context;
+mod copies;
 mod diff;
 mod doctor;
 mod export;

@@ -6,15 +6,15 @@ use crate::recording::looks::tiled;
 use crate::recording::{Visit, broken, explain_reading};
 use crate::show::Wanted;
 use crate::subject::{self, Subject};
-use crate::{output, stacks, target};
+use crate::{copies, output, stacks, target, texts};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use vmatlas_event::{AddrRange, Bytes, Event, EventSource, MonoNs, Pid, Seq, SnapshotReason};
-use vmatlas_model::{Site, SiteSum, Sites, Spaces};
-use vmatlas_view::origins::{By, Known, Options, OriginsView};
+use vmatlas_model::{Site, SiteSum, Sites, Spaces, Toucher};
+use vmatlas_view::origins::{By, CopiesView, Known, Options, OriginsView};
 use vmatlas_view::show::MapView;
 
 #[derive(Args, Debug)]
@@ -35,6 +35,10 @@ pub(crate) struct OriginsArgs {
     /// At most so many functions of each call stack, without the C library's for the call itself; 0 for all of them
     #[arg(long, value_name = "N", default_value_t = 6)]
     frames: usize,
+    /// Instead: who broke the sharing of pages after a fork, in all processes of the recording (run --faults, best with
+    /// --stacks)
+    #[arg(long)]
+    copies: bool,
     /// One JSON document instead of text, all call sites and frames in it
     #[arg(long)]
     json: bool,
@@ -65,8 +69,14 @@ pub(crate) fn run(args: &OriginsArgs, context: &Context) -> Result<ExitCode> {
     };
     let map = subject::read(&subject, Wanted::pages(), context)?;
     let (view, start) = match subject {
+        Subject::Recorded(mut visit) if args.copies => {
+            let view = copies::recorded(&mut visit, map.header, context)?;
+            return show_copies(&view, visit.timeline.start(), args, context);
+        }
+        _ if args.copies => return Err(anyhow!(texts::COPIES_NEED_FAULTS.get(context.lang))),
         Subject::Recorded(mut visit) => (recorded(&mut visit, map, context)?, visit.timeline.start()),
-        Subject::Live(_) | Subject::Saved(_) => (unseen(map), MonoNs(0)),
+        Subject::Live(_) => (OriginsView { map_limit: root.max_map_count(), ..unseen(map) }, MonoNs(0)),
+        Subject::Saved(_) => (unseen(map), MonoNs(0)),
     };
     if args.json {
         output::print(|out| writeln!(out, "{}", view.json(args.by)))?;
@@ -75,6 +85,16 @@ pub(crate) fn run(args: &OriginsArgs, context: &Context) -> Result<ExitCode> {
     let line = context.lines(Stream::Stdout, start);
     let options = Options { by: args.by, top: args.top, frames: args.frames };
     output::show(context, args.no_pager, |out| view.write_text(out, &line, &options))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_copies(view: &CopiesView, start: MonoNs, args: &OriginsArgs, context: &Context) -> Result<ExitCode> {
+    if args.json {
+        output::print(|out| writeln!(out, "{}", view.json()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let line = context.lines(Stream::Stdout, start);
+    output::show(context, args.no_pager, |out| view.write_text(out, &line, (args.top, args.frames)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -91,6 +111,8 @@ fn unseen(map: MapView) -> OriginsView {
     OriginsView {
         sites: [(Site::Found(SnapshotReason::Attach), sum)].into(),
         stacks: BTreeMap::new(),
+        touchers: BTreeMap::new(),
+        map_limit: None,
         known: Known { calls: false, faults: false, resident_why: map.pages_why },
         header: map.header,
     }
@@ -124,18 +146,25 @@ fn recorded(visit: &mut Visit, map: MapView, context: &Context) -> Result<Origin
     let space = visit.timeline.space(visit.mm);
     let space = space
         .ok_or_else(|| broken(vmatlas_model::timeline::TimelineError::NoSuchSpace(visit.mm), context))?;
+    let touchers = sites.touchers();
     let reader = visit.timeline.source_ref().reader();
     // By origins where a traced program's pages were recorded so, else by whole VMAs.
     let pages = visit.looked.as_ref().and_then(|looked| looked.pages(reader, context)).unwrap_or_default();
     let of_parts = |range| tiled(&pages, range).and_then(|(_, pages)| pages).map(|pages| pages.resident);
     let sums =
         sites.finish(space, &|range| of_parts(range).or_else(|| resident.get(&range).copied().flatten()));
-    let ids = sums.keys().filter_map(|site| match site {
+    let asked = sums.keys().filter_map(|site| match site {
         Site::Stack(id) => Some(*id),
         _ => None,
     });
+    let touched = touchers.values().flatten().filter_map(|(by, _)| match by {
+        Toucher::Stack(id) => Some(*id),
+        _ => None,
+    });
+    let ids = asked.chain(touched);
     let table = ids.clone().next().and_then(|_| stacks::of(visit.timeline.source_ref().reader(), context));
     let stacks = ids.filter_map(|id| Some((id, table.as_ref()?.stack(id)?))).collect();
     let known = Known { calls: true, faults: has_faults, resident_why: map.pages_why };
-    Ok(OriginsView { header: map.header, sites: sums, stacks, known })
+    let map_limit = visit.timeline.source_ref().reader().meta().max_map_count;
+    Ok(OriginsView { header: map.header, sites: sums, stacks, touchers, map_limit, known })
 }

@@ -33,8 +33,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     launch.env = people.environment();
     let word = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
     let only_ptrace = args.watch.only_ptrace().or(args.same_cpu.then_some("--same-cpu"));
-    let stacks = args.watch.stacks.unwinding();
-    let (chosen, choice) = args.backend.choose(Whom::Ours, only_ptrace, stacks, context)?;
+    let (chosen, choice) = args.backend.choose(Whom::Ours, only_ptrace, args.watch.for_bpf(), context)?;
     let subject = Subject {
         how: "run",
         backend: chosen.name(),
@@ -47,7 +46,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     // What needs privileges comes first; the program is there, and waits.
     let started = match chosen {
         Chosen::Ptrace => Started::Ptrace(Tracer::start(&launch).map_err(failure)?),
-        Chosen::Bpf(bpf) => Started::Bpf(bpf.start(&launch).map_err(failure)?),
+        Chosen::Bpf(bpf) => Started::Bpf(Box::new(bpf.start(&launch).map_err(failure)?)),
     };
     people.lower(started.needs(), context)?;
     let mut watcher = Watcher::new(&args.watch, context, Patience::Waiting, subject)?;
@@ -72,7 +71,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
 /// A program that waits before its first instruction.
 enum Started {
     Ptrace(Tracer),
-    Bpf(BpfLaunched),
+    Bpf(Box<BpfLaunched>),
 }
 
 impl Started {

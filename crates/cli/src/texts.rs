@@ -253,6 +253,8 @@ vmatlas_view::texts! {
     /// The program cannot become a user.
     CANNOT_BECOME: "the program cannot be run as another user: {why} (--as-root runs it as root)",
         "プログラムを別のユーザーとして実行できません: {why} (--as-root なら root として実行します)";
+    /// A view that needs faults.
+    COPIES_NEED_FAULTS: "who broke copy-on-write only a recording with page faults tells: vmatlas run --faults --stacks -o REC CMD", "コピーオンライトの共有を誰が解消したかは、ページフォールトの記録がないと分かりません: vmatlas run --faults --stacks -o REC CMD";
     /// An option that needs stops.
     BPF_NO_STOPS: "{option} needs a program that is stopped, and BPF stops nothing: leave out --backend bpf",
         "{option} にはプログラムを停止させることが必要ですが、BPF は何も停止させません。--backend bpf を外してください";

@@ -195,6 +195,9 @@ impl<'a> Watcher<'a> {
     /// A page fault changes no map: the model is only asked what it met.
     fn fault(&mut self, event: &Event) {
         if let Some(recorder) = &mut self.recorder {
+            if let Some(walker) = self.walker.as_mut().filter(|_| event.stack.is_some()) {
+                recorder.stacks(walker.take_new());
+            }
             recorder.event(event, &self.spaces, self.context);
         }
         if let Some(faults) = &mut self.faults {
@@ -203,7 +206,10 @@ impl<'a> Watcher<'a> {
         if !self.args.count && !self.args.is_quiet() && self.filter.wants_event(event) {
             let place = self.spaces.get(event.mm).zip(fault_address(event));
             let place = place.map(|(space, addr)| fault_place(space, addr)).unwrap_or_default();
-            self.log.fault(event, &place);
+            let stack = self.walker.as_ref().zip(event.stack);
+            let mut made = |frame| self.jits.live(event.mm, frame);
+            let stack = stack.and_then(|(walker, id)| stacks::walked(walker, &mut self.names, &mut made, id));
+            self.log.fault(event, &place, stack.as_ref());
         }
     }
 

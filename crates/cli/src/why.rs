@@ -112,6 +112,7 @@ fn told_stacks(
     context: &Context,
 ) -> BTreeMap<Seq, ShownStack> {
     let told = history.chapters.iter().map(|chapter| &chapter.event).chain(events.values());
+    let told = told.chain(&history.first_fault);
     let named: Vec<(Seq, StackId)> = told.filter_map(|event| Some((event.seq, event.stack?))).collect();
     if named.is_empty() {
         return BTreeMap::new();

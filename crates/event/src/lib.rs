@@ -28,7 +28,7 @@ pub use cgroup::{
     CgroupEvents, CgroupMemory, CgroupStat, CgroupVersion, Container, Limit, Runtime, Workload,
 };
 pub use event::{Errno, Event, Outcome, Source};
-pub use faults::FaultCounts;
+pub use faults::{FaultCounts, Grown};
 pub use flags::{
     Advice, FlagName, MADV, MAP, MapFlags, MapType, PROT, Prot, ProtArg, flag_names, parse_flags,
 };

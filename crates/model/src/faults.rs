@@ -47,6 +47,11 @@ pub fn fault_place(space: &AddressSpace, addr: Addr) -> FaultPlace<'_> {
     FaultPlace { row: space.vma_at(at), origin: space.origin_of(at) }
 }
 
+/// The event that made the page of an address that was touched: one look where `fault_place` takes three.
+fn fault_origin(space: &AddressSpace, addr: Addr) -> Option<Seq> {
+    space.origin_of(addr).or_else(|| fault_place(space, addr).origin)
+}
+
 /// By what the pages were made that faults touched.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TouchedBy {
@@ -152,7 +157,7 @@ impl FaultSums {
     /// Adds a fault.
     pub fn fault(&mut self, event: &Event, spaces: &Spaces) {
         let Op::Fault { addr, major, .. } = event.op else { return };
-        let origin = spaces.get(event.mm).and_then(|space| fault_place(space, addr).origin);
+        let origin = spaces.get(event.mm).and_then(|space| fault_origin(space, addr));
         let makers = &self.makers;
         let touched = self.touched.entry(origin).or_insert_with(|| {
             let maker = origin.and_then(|seq| makers.get(&seq));

@@ -7,13 +7,14 @@
 
 use crate::apply::is_vma;
 use crate::change::PageChange;
+use crate::copies::Toucher;
 use crate::progress::Done;
 use crate::space::AddressSpace;
 use crate::spaces::Spaces;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
 use vmatlas_event::{
-    Addr, AddrRange, Bytes, MmId, Op, OpKind, PageSize, Pid, Seq, SnapshotReason, StackId, VmaRow,
+    Addr, AddrRange, Bytes, Event, MmId, Op, OpKind, PageSize, Pid, Seq, SnapshotReason, StackId, VmaRow,
 };
 
 /// Where a call came from, as well as it is known.
@@ -60,6 +61,8 @@ pub struct Sites {
     forget_at: usize,
     /// Pages with a recorded fault, and whose they were.
     touched: BTreeMap<u64, Site>,
+    /// Who caused the faults in memory of each site, and how many.
+    touchers: FxHashMap<(Site, Toucher), u64>,
 }
 
 const FORGET_AT: usize = 1 << 16;
@@ -74,7 +77,18 @@ impl Sites {
             by_seq: FxHashMap::default(),
             forget_at: FORGET_AT,
             touched: BTreeMap::new(),
+            touchers: FxHashMap::default(),
         }
+    }
+
+    /// Who caused the faults in memory of each site, and how many each: most first.
+    pub fn touchers(&self) -> BTreeMap<Site, Vec<(Toucher, u64)>> {
+        let mut all: BTreeMap<Site, Vec<(Toucher, u64)>> = BTreeMap::new();
+        for ((site, toucher), faults) in &self.touchers {
+            all.entry(*site).or_default().push((*toucher, *faults));
+        }
+        all.values_mut().for_each(|of| of.sort_by_key(|(who, faults)| (std::cmp::Reverse(*faults), *who)));
+        all
     }
 
     /// Takes an event that `spaces` have taken.
@@ -84,7 +98,7 @@ impl Sites {
             (Op::Snapshot { reason, .. }, _) => Site::Found(*reason),
             // What has no call of its own was found when its map was read.
             (Op::Observed { .. }, _) => Site::Found(SnapshotReason::Reconcile),
-            (Op::Fault { addr, .. }, _) => return self.fault(*addr, event.mm, spaces),
+            (Op::Fault { addr, .. }, _) => return self.fault(*addr, event, spaces),
             // What it tells of is the map that was left.
             (Op::Exec { .. }, _) => return,
             (_, Some(stack)) => Site::Stack(stack),
@@ -113,13 +127,20 @@ impl Sites {
     }
 
     /// Puts a recorded fault to whoever mapped the page.
-    fn fault(&mut self, addr: Addr, mm: MmId, spaces: &Spaces) {
-        if mm != self.mm {
+    fn fault(&mut self, addr: Addr, event: &Event, spaces: &Spaces) {
+        if event.mm != self.mm {
             return;
         }
-        let origin = spaces.get(mm).and_then(|space| space.origin_of(addr));
+        let origin = spaces.get(event.mm).and_then(|space| space.origin_of(addr));
         let site = self.site_of(origin);
         self.sums.entry(site).or_default().faults += 1;
+        // As many as there are stacks, and without stacks as there are instructions that touch.
+        const MOST: usize = 1 << 20;
+        if let Some(toucher) = Toucher::of(event)
+            && (self.touchers.len() < MOST || self.touchers.contains_key(&(site, toucher)))
+        {
+            *self.touchers.entry((site, toucher)).or_default() += 1;
+        }
         self.touched.insert(addr.0 / self.page.bytes(), site);
     }
 
@@ -225,7 +246,7 @@ fn vmas_in(rows: &[VmaRow]) -> i64 {
 mod tests {
     use super::*;
     use crate::space::tests::{anon, r};
-    use vmatlas_event::{Event, ForkKind, MapFlags, MonoNs, Outcome, Prot, ProtArg, Source, TaskId, Tid};
+    use vmatlas_event::{ForkKind, MapFlags, MonoNs, Outcome, Prot, ProtArg, Source, TaskId, Tid};
 
     const PAGE: u64 = 4096;
 

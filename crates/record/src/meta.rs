@@ -43,6 +43,9 @@ pub struct Meta {
     /// The program: a command's first word, or a process's name.
     #[serde(default)]
     pub program: String,
+    /// How many VMAs a process might have (vm.max_map_count).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_map_count: Option<u64>,
     /// Its arguments, where they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub args: Option<Vec<String>>,

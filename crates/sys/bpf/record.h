@@ -5,7 +5,7 @@
 
 #include "helpers.h"
 
-enum kind { KIND_CALL = 1, KIND_FORK, KIND_EXEC, KIND_EXIT, KIND_NAME, KIND_NOTHING };
+enum kind { KIND_CALL = 1, KIND_FORK, KIND_EXEC, KIND_EXIT, KIND_NAME, KIND_NOTHING, KIND_FAULT, KIND_ACCOUNTED };
 
 /* Every record begins with it. */
 struct head {

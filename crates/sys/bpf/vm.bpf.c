@@ -9,6 +9,7 @@
  * Helpers that are GPL only are used, and so the programs are, for the kernel, of a licence that is compatible with it.
  */
 #include "calls.h"
+#include "faults.h"
 #include "maps.h"
 #include "rows.h"
 #include "stack.h"
@@ -289,6 +290,8 @@ int on_fork(u64 *context)
 		order = slot->order;
 		slot->order = 0;
 	}
+	if (fork.how == FORK_PROCESS)
+		begin_resident(fork.child_space, child->mm);
 	begin(&fork.head, KIND_FORK, parent, process->space, order ? order : next_order());
 	emit(&fork, sizeof(fork), wakeup());
 	return 0;
@@ -357,6 +360,8 @@ int on_exec(u64 *context)
 	exec->started = task->start_boottime;
 	exec->map_count = mm->map_count;
 	process->space = next_space();
+	begin_resident(process->space, mm);
+	tell_accounted(task, process->space, 1);
 	/* It had a number since it took the lock of its new map, and needs no other one. */
 	slot = slot_of(task->pid);
 	if (slot && slot->tid == (u32)task->pid && slot->state != SLOT_FREE) {
@@ -397,6 +402,7 @@ int on_end(u64 *context)
 		if (slot->order)
 			tell_nothing(task, slot->order);
 	}
+	tell_accounted(task, process->space, 0);
 	exit.status = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code : task->exit_code;
 	begin(&exit.head, KIND_EXIT, task, process->space, next_order());
 	/* Somebody may wait for the last one. */

@@ -149,7 +149,8 @@ fn can_scan_pages() -> bool {
 
 fn can_watch_faults() -> bool {
     use vmatlas_sys::perf::{Event, Faults, Options};
-    let options = Options { cpu: None, kernel: false, on_exec: true, sampled: true, execs: false };
+    let options =
+        Options { cpu: None, kernel: false, on_exec: true, sampled: true, execs: false, stacks: None };
     Event::open(Tid(0), Faults::Minor, options).is_ok()
 }
 

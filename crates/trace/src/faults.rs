@@ -8,7 +8,8 @@
 use crate::error::TraceError;
 use std::os::fd::AsFd;
 use std::time::Duration;
-use vmatlas_event::{Addr, Bytes, Errno, MonoNs, Tid};
+use vmatlas_event::{Addr, Bytes, Errno, MonoNs, Tid, Unwinding};
+use vmatlas_sys::bpf::CallStack;
 use vmatlas_sys::perf::{Event, Faults as Which, Options, Record, Ring};
 use vmatlas_sys::signal::Ears;
 
@@ -20,6 +21,8 @@ const ENODEV: Errno = Errno(19);
 
 /// What a ring has room for where nothing keeps us from it: 43,000 faults of one processor.
 const RING: u64 = 2 << 20;
+/// The same where each fault brings a copy of its stack: 2,000 faults.
+const RING_FOR_COPIES: u64 = 16 << 20;
 /// What all rings may take together.
 const RINGS: u64 = 64 << 20;
 
@@ -28,20 +31,23 @@ const RINGS: u64 = 64 << 20;
 pub struct FaultWatch {
     /// Room of each processor's ring; `None` for as much as is good and permitted.
     pub ring: Option<Bytes>,
+    /// Whether each fault brings its call stack, and how callers are told.
+    pub stacks: Option<Unwinding>,
 }
 
 /// A fault as a ring had it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) tid: Tid,
     pub(crate) at: MonoNs,
     pub(crate) addr: Addr,
     pub(crate) ip: Option<Addr>,
     pub(crate) is_major: bool,
+    pub(crate) stack: Option<Box<CallStack>>,
 }
 
 /// What rings tell.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Told {
     Fault(Fault),
     /// A task has executed a program: the faults that follow are in its new address space.
@@ -84,6 +90,7 @@ pub(crate) struct Faults {
     taken: u64,
     lost: u64,
     asked: u64,
+    stacks: Option<Unwinding>,
 }
 
 /// The ring of one processor.
@@ -104,13 +111,15 @@ impl Faults {
         let error = |errno| TraceError::Faults { errno };
         let page = vmatlas_sys::page_size().bytes();
         let cpus = vmatlas_sys::sched::online();
-        let fair = (RINGS / cpus.len().max(1) as u64).clamp(8 * page, RING);
+        // Copies of stacks take two hundred times as much.
+        let best = if watch.stacks == Some(Unwinding::Tables) { RING_FOR_COPIES } else { RING };
+        let fair = (RINGS / cpus.len().max(1) as u64).clamp(8 * page, best);
         let asked = watch.ring.map_or(fair, |ring| ring.0.clamp(page, RINGS));
         // A power of two of pages, no more than asked for.
         let mut pages = 1 << (asked / page).max(1).ilog2();
         let asked = pages * page;
         let rings = loop {
-            match rings(&cpus, pages) {
+            match rings(&cpus, pages, watch.stacks) {
                 Ok(rings) => break rings,
                 Err(EPERM | ENOMEM) if pages > 1 => pages /= 2,
                 Err(errno) => return Err(error(errno)),
@@ -131,6 +140,7 @@ impl Faults {
             taken: 0,
             lost: 0,
             asked,
+            stacks: watch.stacks,
         })
     }
 
@@ -156,7 +166,8 @@ impl Faults {
     }
 
     fn open(&mut self, tid: Tid, on_exec: bool, kernel: bool) -> Result<(), Errno> {
-        let options = Options { cpu: None, kernel, on_exec, sampled: false, execs: false };
+        let stacks = self.stacks;
+        let options = Options { cpu: None, kernel, on_exec, sampled: false, execs: false, stacks };
         let mut new = vec![];
         let mut majors = vec![];
         let counted = Event::open(tid, Which::All, options)?;
@@ -203,10 +214,10 @@ impl Faults {
             cpu.ring.read(|record| {
                 let told = match record {
                     Record::Fault { at, .. } | Record::Exec { at, .. } if at > until => return false,
-                    Record::Fault { id, tid, at, addr, ip, .. } => {
+                    Record::Fault { id, tid, at, addr, ip, stack, .. } => {
                         *taken += 1;
                         let is_major = majors.contains(&id);
-                        Told::Fault(Fault { tid, at, addr, ip, is_major })
+                        Told::Fault(Fault { tid, at, addr, ip, is_major, stack })
                     }
                     Record::Exec { tid, at } => Told::Exec { tid, at },
                     Record::Lost { count, at } => {
@@ -269,12 +280,15 @@ fn sum(events: &[Event]) -> Option<u64> {
     events.iter().map(|event| event.count().ok()).sum()
 }
 
-fn rings(cpus: &[u32], pages: u64) -> Result<Vec<Cpu>, Errno> {
+fn rings(cpus: &[u32], pages: u64, stacks: Option<Unwinding>) -> Result<Vec<Cpu>, Errno> {
     let pages = usize::try_from(pages).unwrap_or(1);
     let mut rings = Vec::new();
     for number in cpus {
         match Ring::new(*number, pages) {
-            Ok(ring) => rings.push(Cpu { number: *number, ring, last: vmatlas_sys::now() }),
+            Ok(ring) => {
+                let ring = ring.with_stacks(stacks);
+                rings.push(Cpu { number: *number, ring, last: vmatlas_sys::now() });
+            }
             // It was switched off meanwhile.
             Err(ENODEV) => {}
             Err(errno) => return Err(errno),

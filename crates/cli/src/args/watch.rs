@@ -88,6 +88,11 @@ impl WatchArgs {
         options.into_iter().find(|(_, is_set)| *is_set).map(|(option, _)| option)
     }
 
+    /// What BPF programs are to tell of beside calls.
+    pub(crate) fn for_bpf(&self) -> vmatlas_trace::BpfOptions {
+        vmatlas_trace::BpfOptions { stacks: self.stacks.unwinding(), faults: self.watched_faults() }
+    }
+
     /// Whether call stacks are wanted.
     pub(crate) fn has_stacks(&self) -> bool {
         self.stacks.unwinding().is_some()
@@ -95,7 +100,7 @@ impl WatchArgs {
 
     /// Whether page faults are watched, and how.
     pub(crate) fn watched_faults(&self) -> Option<vmatlas_trace::FaultWatch> {
-        self.faults.watch(&self.expr)
+        self.faults.watch(&self.expr, self.stacks.unwinding())
     }
 
     /// Whether all goes to the recording, and nothing to standard error.

@@ -11,8 +11,7 @@ use crate::texts;
 use crate::watcher::Failure;
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
-use vmatlas_event::Unwinding;
-use vmatlas_trace::Bpf;
+use vmatlas_trace::{Bpf, BpfOptions};
 use vmatlas_view::backend::Choice;
 
 /// What to watch with.
@@ -50,25 +49,25 @@ impl Chosen {
 }
 
 impl BackendArgs {
-    /// Chooses, and says why where it was left to us; `only_ptrace` is an option that needs tasks to be stopped, `stacks` how
-    /// callers are to be told.
+    /// Chooses, and says why where it was left to us; `only_ptrace` is an option that needs tasks to be stopped, `options` what
+    /// BPF programs are to tell of.
     pub(crate) fn choose(
         self,
         whom: Whom,
         only_ptrace: Option<&'static str>,
-        stacks: Option<Unwinding>,
+        options: BpfOptions,
         context: &Context,
     ) -> Result<(Chosen, Option<Choice>), Failure> {
         match (self.backend, only_ptrace) {
             (Backend::Ptrace, _) => Ok((Chosen::Ptrace, None)),
             (Backend::Auto, _) => {
-                let (bpf, choice) = choose(whom, only_ptrace, || Bpf::with_stacks(stacks));
+                let (bpf, choice) = choose(whom, only_ptrace, || Bpf::with(options));
                 Ok((bpf.map_or(Chosen::Ptrace, |bpf| Chosen::Bpf(Box::new(bpf))), Some(choice)))
             }
             (Backend::Bpf, Some(option)) => {
                 Err(anyhow!(texts::BPF_NO_STOPS.fill(context.lang, &[("option", &option)])).into())
             }
-            (Backend::Bpf, None) => match Bpf::with_stacks(stacks) {
+            (Backend::Bpf, None) => match Bpf::with(options) {
                 Ok(bpf) => Ok((Chosen::Bpf(Box::new(bpf)), None)),
                 Err(error) => Err(Failure::of_trace(&error, context)),
             },

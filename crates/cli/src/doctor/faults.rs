@@ -76,7 +76,7 @@ fn missing(answer: Result<(), Errno>) -> String {
 /// Whether an event of ours can be opened, with the kernel's touches or without.
 fn open(kernel: bool) -> Result<(), Errno> {
     let cpu = sched::online().first().copied();
-    let options = Options { cpu, kernel, on_exec: false, sampled: true, execs: false };
+    let options = Options { cpu, kernel, on_exec: false, sampled: true, execs: false, stacks: None };
     Event::open(Tid(0), Faults::Minor, options).map(|_| ())
 }
 

@@ -184,24 +184,25 @@ impl Lines<'_> {
             self.progress.end();
         }
         self.text.clear();
-        if let Op::Fault { addr, .. } = done.event.op {
-            let space = spaces.get(done.event.mm);
-            let place = space.map(|space| fault_place(space, addr)).unwrap_or_default();
-            if self.args.jsonl {
-                let value = faults::event_json(&done.event, &place, self.options.errno_name);
-                writeln!(self.text, "{value}")?;
-            } else {
-                faults::push_line(&mut self.text, &done.event, &place, &self.options);
-            }
-            return self.pen.write_str(&self.text);
-        }
         let stack = self.stacks.as_ref().zip(done.event.stack);
         let stack = stack.and_then(|(stacks, id)| stacks.stack(id));
+        let place = match (&done.event.op, spaces.get(done.event.mm)) {
+            (Op::Fault { addr, .. }, space) => {
+                Some(space.map(|space| fault_place(space, *addr)).unwrap_or_default())
+            }
+            _ => None,
+        };
         if self.args.jsonl {
-            let value = stack::with_stack(json::event(done, self.options.errno_name), stack.as_ref());
-            writeln!(self.text, "{value}")?;
+            let value = match &place {
+                Some(place) => faults::event_json(&done.event, place, self.options.errno_name),
+                None => json::event(done, self.options.errno_name),
+            };
+            writeln!(self.text, "{}", stack::with_stack(value, stack.as_ref()))?;
         } else {
-            push_line(&mut self.text, done, &self.options);
+            match &place {
+                Some(place) => faults::push_line(&mut self.text, &done.event, place, &self.options),
+                None => push_line(&mut self.text, done, &self.options),
+            }
             if let Some(stack) = stack {
                 stack::push_lines(&mut self.text, &stack, stack::INDENT, &self.options);
             }

@@ -83,6 +83,7 @@ impl Recorder {
             kernel,
             arch,
             page_size: vmatlas_sys::page_size().bytes(),
+            max_map_count: context.proc_root().max_map_count(),
             program: subject.program,
             args: subject.args,
             how: subject.how.to_owned(),

@@ -4,14 +4,16 @@
 //! structures lie is found out when it is loaded (CO-RE, from the kernel's own BTF).
 
 mod error;
+mod faults;
 mod obstacle;
 mod record;
 mod stack;
 mod tables;
 
 pub use error::BpfError;
+pub use faults::FaultsTold;
 pub use obstacle::obstacle;
-pub use record::{Answer, Call, Ended, Execed, Forked, Head, How, NameKey, Named, Record, Row};
+pub use record::{Answer, Call, Ended, Execed, Faulted, Forked, Head, How, NameKey, Named, Record, Row};
 pub use stack::CallStack;
 pub use tables::{Condition, Numbered, Shape, Tables};
 
@@ -19,9 +21,10 @@ use crate::privilege::{Cap, Caps, with_only};
 use aya::maps::{Array, HashMap, MapData, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader};
+use faults::{FaultProbe, Plan};
 use std::os::fd::AsFd;
 use std::time::Duration;
-use vmatlas_event::{Bytes, MmId, Pid, Tid, Unwinding};
+use vmatlas_event::{Bytes, Grown, MmId, Pid, Tid, Unwinding};
 
 #[cfg(target_arch = "x86_64")]
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/vm.x86_64.bpf.o");
@@ -51,6 +54,10 @@ pub struct Probe {
     processes: HashMap<MapData, u32, [u32; 4]>,
     slots: Array<MapData, [u64; 4]>,
     counts: Array<MapData, u64>,
+    /// Where page faults are watched.
+    faults: Option<FaultProbe>,
+    /// Why resident sizes are not followed though faults are watched.
+    no_resident: Option<String>,
 }
 
 impl std::fmt::Debug for Probe {
@@ -61,7 +68,8 @@ impl std::fmt::Debug for Probe {
 
 impl Probe {
     /// Loads and attaches the programs; nothing is watched yet. Address spaces that they number get `first_space` + 1 and
-    /// the numbers after it. With `stacks` each call brings what its stack can be told from in that way.
+    /// the numbers after it. With `stacks` each call brings what its stack can be told from in that way, and with a size for
+    /// their ring page faults are watched too.
     ///
     /// # Errors
     /// [`BpfError::NotPermitted`] without CAP_BPF and CAP_PERFMON, [`BpfError::NoBtf`], [`BpfError::Unsupported`] where the
@@ -71,10 +79,33 @@ impl Probe {
         ring: Bytes,
         first_space: MmId,
         stacks: Option<Unwinding>,
+        fault_ring: Option<Bytes>,
     ) -> Result<Probe, BpfError> {
         if let Some(error) = obstacle() {
             return Err(error);
         }
+        let plan = Plan::new(fault_ring);
+        match Probe::load_as(&plan, tables, ring, first_space, stacks) {
+            // Sizes need more of a kernel than faults do.
+            Err(BpfError::Unsupported(why)) => match plan.without_resident() {
+                Some(plan) => {
+                    let mut probe = Probe::load_as(&plan, tables, ring, first_space, stacks)?;
+                    probe.no_resident = Some(why);
+                    Ok(probe)
+                }
+                None => Err(BpfError::Unsupported(why)),
+            },
+            probe => probe,
+        }
+    }
+
+    fn load_as(
+        plan: &Plan,
+        tables: &Tables,
+        ring: Bytes,
+        first_space: MmId,
+        stacks: Option<Unwinding>,
+    ) -> Result<Probe, BpfError> {
         let btf = Btf::from_sys_fs().map_err(BpfError::of_btf)?;
         // The ring is a power of two of pages.
         let size = u32::try_from(ring.0.next_power_of_two().max(4096)).unwrap_or(1 << 30);
@@ -92,8 +123,13 @@ impl Probe {
             .override_global("advice_of_vmas", &tables.advice, true)
             .override_global("wake_above", &wake_above, true)
             .override_global("stack_how", &stack_how, true)
+            .override_global("follow_faults", &plan.follow_faults, true)
+            .override_global("follow_resident", &plan.follow_resident, true)
+            .override_global("cpus", &plan.cpus, true)
+            .override_global("wake_faults_above", &plan.wake_above, true)
             .map_max_entries("ring", size)
             .map_max_entries("stack_rooms", stack_rooms)
+            .map_max_entries("fault_ring", plan.ring)
             .load(OBJECT)
             .map_err(|error| BpfError::of(&error))?;
         let mut map = |name: &'static str| {
@@ -115,7 +151,11 @@ impl Probe {
             let attached = program.load(tracepoint, &btf).and_then(|()| program.attach());
             attached.map_err(|error| BpfError::of_program(tracepoint, &error))?;
         }
-        Ok(Probe { _programs: programs, ring, processes, slots, counts })
+        let faults = match plan.follow_faults {
+            0 => None,
+            _ => Some(FaultProbe::begin(&mut programs, &btf, plan)?),
+        };
+        Ok(Probe { _programs: programs, ring, processes, slots, counts, faults, no_resident: None })
     }
 
     /// Watches a process, which must not end while it is being told of, and every thread of it; with `follow` the processes
@@ -143,6 +183,37 @@ impl Probe {
             }
         }
         false
+    }
+
+    /// The same for page faults, all that are there when it begins; each is there before the records of what its task did
+    /// afterwards.
+    pub fn take_faults(&mut self, mut found: impl FnMut(Record)) {
+        let Some(faults) = &mut self.faults else { return };
+        let mut left = faults.ring_room();
+        while left > 0
+            && let Some(item) = faults.ring.next()
+        {
+            left = left.saturating_sub(item.len());
+            if let Some(record) = record::parse(&item) {
+                found(record);
+            }
+        }
+    }
+
+    /// What the programs have counted of page faults; `None` where none are watched.
+    pub fn faults_told(&self) -> Option<FaultsTold> {
+        self.faults.as_ref().map(FaultProbe::counts)
+    }
+
+    /// Why resident sizes cannot be told where faults can.
+    pub fn resident_why(&self) -> Option<&str> {
+        self.no_resident.as_deref()
+    }
+
+    /// What the resident size of an address space has come to, to be asked for before another with its number modulo 4,096
+    /// begins; `None` where that cannot be told.
+    pub fn resident(&self, space: MmId) -> Option<Grown> {
+        self.faults.as_ref()?.resident(space, crate::page_size())
     }
 
     /// Waits until there is much to take or a process ended, at most this long.

@@ -34,6 +34,27 @@ pub enum Record {
     Named(NameKey, Named),
     /// A number without an event.
     Nothing(Head),
+    /// A page fault; its order is a number of its own.
+    Faulted(Head, Faulted),
+    /// So many faults the kernel has accounted to a task that ends, or (`true`) has executed a program.
+    Accounted(Head, u64, bool),
+}
+
+/// A page fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faulted {
+    /// The address touched.
+    pub addr: Addr,
+    /// The instruction that touched it; `None` where the kernel did.
+    pub ip: Option<Addr>,
+    /// Tells address spaces apart while they live, also where `space` of the head is still that of the former program.
+    pub map: u64,
+    /// Whether it had to wait for a disk.
+    pub is_major: bool,
+    /// By so many pages the resident size grew: none where a page was copied, more than one around a page of a file.
+    pub grown: i32,
+    /// Its call stack, where that was wanted and there was room.
+    pub stack: Option<Box<CallStack>>,
 }
 
 /// How good the rows of a call are.
@@ -242,6 +263,14 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Record> {
             Record::Named(key, named)
         }
         6 => Record::Nothing(head),
+        7 => {
+            let (addr, ip, map) = (Addr(cursor.u64()?), cursor.u64()?, cursor.u64()?);
+            let (bits, grown) = (cursor.u32()?, cursor.u32()? as i32);
+            let ip = (ip != 0).then_some(Addr(ip));
+            let stack = CallStack::parse(cursor.0).map(Box::new);
+            Record::Faulted(head, Faulted { addr, ip, map, is_major: bits & 1 != 0, grown, stack })
+        }
+        8 => Record::Accounted(head, cursor.u64()?, cursor.u64()? != 0),
         _ => return None,
     })
 }

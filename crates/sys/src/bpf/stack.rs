@@ -11,7 +11,7 @@ const TOP: usize = 128;
 /// `STACK_REGISTERS`: those with DWARF numbers, then the instruction pointer.
 const REGISTERS: usize = 17;
 
-/// The stack of a thread when its call returned.
+/// The stack of a thread when its call returned, or when it touched a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallStack {
     /// Its registers.
@@ -25,6 +25,11 @@ pub struct CallStack {
 }
 
 impl CallStack {
+    /// One that a perf event has taken.
+    pub(crate) fn new(registers: Registers, bytes: Box<[u8]>, chain: Option<Box<[Addr]>>) -> CallStack {
+        CallStack { registers, bytes, holes: 0, chain }
+    }
+
     /// Where the stack is to be read.
     pub fn from(&self) -> StackFrom<'_> {
         match &self.chain {

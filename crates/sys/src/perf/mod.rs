@@ -9,7 +9,7 @@ pub use ring::{Record, Ring};
 
 use crate::errno::check;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use vmatlas_event::{Errno, Tid};
+use vmatlas_event::{Errno, Tid, Unwinding};
 
 /// `struct perf_event_attr` up to `sample_max_stack`.
 #[repr(C)]
@@ -49,6 +49,7 @@ mod flag {
     pub(super) const COMM: u64 = 1 << 9;
     pub(super) const ENABLE_ON_EXEC: u64 = 1 << 12;
     pub(super) const SAMPLE_ID_ALL: u64 = 1 << 18;
+    pub(super) const EXCLUDE_CALLCHAIN_KERNEL: u64 = 1 << 21;
     pub(super) const COMM_EXEC: u64 = 1 << 24;
     pub(super) const USE_CLOCKID: u64 = 1 << 25;
 }
@@ -59,6 +60,9 @@ mod sample {
     pub(super) const TID: u64 = 1 << 1;
     pub(super) const TIME: u64 = 1 << 2;
     pub(super) const ADDR: u64 = 1 << 3;
+    pub(super) const CALLCHAIN: u64 = 1 << 5;
+    pub(super) const REGS_USER: u64 = 1 << 12;
+    pub(super) const STACK_USER: u64 = 1 << 13;
     pub(super) const IDENTIFIER: u64 = 1 << 16;
 }
 
@@ -105,7 +109,15 @@ pub struct Options {
     pub sampled: bool,
     /// Whether execs are written to the ring too.
     pub execs: bool,
+    /// Whether each fault brings what its thread's stack can be told from, and how; x86_64 only.
+    pub stacks: Option<Unwinding>,
 }
+
+/// So much of a stack each fault brings: a record is as long even where less could be read, and so it is far less than what is
+/// read of a thread that stands still.
+pub const STACK_COPY: u32 = 8 << 10;
+/// Beside a chain of frame pointers, for the innermost functions, which often keep none.
+const STACK_TOP: u32 = 128;
 
 /// An open event. Tasks that its task makes have it too, and theirs; closing it ends it for all of them.
 #[derive(Debug)]
@@ -141,6 +153,16 @@ impl Event {
             attr.sample_period = 1;
             attr.sample_type = sample::IDENTIFIER | sample::IP | sample::TID | sample::TIME | sample::ADDR;
             attr.clockid = libc::CLOCK_MONOTONIC;
+            if let Some(stacks) = options.stacks.filter(|_| cfg!(target_arch = "x86_64")) {
+                attr.sample_type |= sample::REGS_USER | sample::STACK_USER;
+                attr.sample_regs_user = ring::REGISTERS_MASK;
+                attr.sample_stack_user = STACK_COPY;
+                if stacks == Unwinding::FramePointers {
+                    attr.sample_type |= sample::CALLCHAIN;
+                    attr.flags |= flag::EXCLUDE_CALLCHAIN_KERNEL;
+                    attr.sample_stack_user = STACK_TOP;
+                }
+            }
         }
         Event::with(&attr, tid, options.cpu)
     }

@@ -5,11 +5,12 @@
 //! the ring: no word of a record is cut by its end.
 
 use super::Event;
+use crate::bpf::CallStack;
 use crate::errno::last_errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use vmatlas_event::{Addr, Errno, MonoNs, Pid, Tid};
+use vmatlas_event::{Addr, Errno, MonoNs, Pid, Registers, Tid, Unwinding};
 
 /// Places in `struct perf_event_mmap_page` (`include/uapi/linux/perf_event.h`), in bytes.
 const DATA_HEAD: usize = 1024;
@@ -27,8 +28,15 @@ const CPUMODE_MASK: u16 = 7;
 const CPUMODE_USER: u16 = 2;
 const MISC_COMM_EXEC: u16 = 1 << 13;
 
+/// The registers that samples bring (`enum perf_event_x86_regs`): ax, bx, cx, dx, si, di, bp, sp, ip, then r8 to r15.
+pub(super) const REGISTERS_MASK: u64 = 0xff_01ff;
+/// Their DWARF numbers; 16 stands for the instruction pointer.
+const DWARF: [usize; 17] = [0, 3, 2, 1, 4, 5, 6, 7, 16, 8, 9, 10, 11, 12, 13, 14, 15];
+/// Numbers of a chain from here on are marks, not addresses (`enum perf_callchain_context`).
+const CHAIN_MARKS: u64 = -4095i64 as u64;
+
 /// One record of a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A page fault.
     Fault {
@@ -44,6 +52,8 @@ pub enum Record {
         addr: Addr,
         /// The instruction that touched it; `None` where the kernel did.
         ip: Option<Addr>,
+        /// What its stack can be told from, where that was wanted and could be had.
+        stack: Option<Box<CallStack>>,
     },
     /// A task has executed a program: what it faults from here on is in another address space.
     Exec {
@@ -73,6 +83,8 @@ pub struct Ring {
     size: u64,
     /// How far it was read.
     tail: u64,
+    /// What the events that write to it bring of stacks.
+    pub(super) stacks: Option<Unwinding>,
 }
 
 // SAFETY: the mapping belongs to this value alone and to no thread; reading takes `&mut self`.
@@ -103,7 +115,8 @@ impl Ring {
             return Err(last_errno());
         }
         let base = NonNull::new(base.cast::<u8>()).ok_or(Errno(libc::EINVAL))?;
-        let mut ring = Ring { event, base, mapped, data: page, size: (pages * page) as u64, tail: 0 };
+        let mut ring =
+            Ring { event, base, mapped, data: page, size: (pages * page) as u64, tail: 0, stacks: None };
         // Where the data lie the kernel says since 4.1, else they follow the first page.
         let (offset, size) = (ring.control(DATA_OFFSET), ring.control(DATA_SIZE));
         let (offset, size) = (offset.load(Ordering::Relaxed), size.load(Ordering::Relaxed));
@@ -116,6 +129,12 @@ impl Ring {
             (ring.data, ring.size) = (offset as usize, size);
         }
         Ok(ring)
+    }
+
+    /// Says what the events that write to it bring of stacks: all of them the same.
+    pub fn with_stacks(mut self, stacks: Option<Unwinding>) -> Ring {
+        self.stacks = stacks.filter(|_| cfg!(target_arch = "x86_64"));
+        self
     }
 
     /// How many bytes of records it has room for.
@@ -191,6 +210,7 @@ impl Ring {
                     at: MonoNs(word(4)),
                     addr: Addr(word(5)),
                     ip: is_user.then(|| Addr(word(2))),
+                    stack: self.stacks.and_then(|how| self.stack(at, words, how)),
                 })
             }
             // header, id, lost, then what every record ends with: pid and tid, time, identifier
@@ -201,6 +221,50 @@ impl Ring {
             }
             _ => None,
         }
+    }
+
+    /// What stands behind the address of a sample: the chain, where there is one, registers, and a copy of the stack.
+    fn stack(&self, at: u64, words: u64, how: Unwinding) -> Option<Box<CallStack>> {
+        let mut next = 6;
+        let mut word = || {
+            let n = next;
+            next += 1;
+            (n < words).then(|| self.word(at.wrapping_add(n * WORD)))
+        };
+        let chain = match how {
+            Unwinding::Tables => None,
+            Unwinding::FramePointers => {
+                let count = word().filter(|count| *count < words)?;
+                let addresses = (0..count).map(|_| word().map(Addr)).collect::<Option<Vec<Addr>>>()?;
+                Some(addresses.into_iter().filter(|addr| addr.0 < CHAIN_MARKS).collect())
+            }
+        };
+        const NO_REGISTERS: u64 = 0;
+        if word()? == NO_REGISTERS {
+            return None;
+        }
+        let mut registers = Registers { ip: Addr(0), general: [0; Registers::COUNT] };
+        for number in DWARF {
+            match registers.general.get_mut(number).filter(|_| number < 16) {
+                Some(register) => *register = word()?,
+                None => registers.ip = Addr(word()?),
+            }
+        }
+        let size = word()?;
+        let all = (size / WORD).min(words);
+        let mut bytes = Vec::with_capacity(all as usize * 8);
+        for _ in 0..all {
+            bytes.extend_from_slice(&word()?.to_ne_bytes());
+        }
+        // What of it could be read; nothing is said where there is nothing.
+        let read = if size == 0 { 0 } else { word()? };
+        bytes.truncate(usize::try_from(read).unwrap_or(0));
+        // The copy begins at the stack pointer, and copies are those of words.
+        let off = (registers.general[7] & 7) as usize;
+        if off != 0 {
+            bytes.splice(0..0, std::iter::repeat_n(0, off));
+        }
+        Some(Box::new(CallStack::new(registers, bytes.into(), chain)))
     }
 }
 
@@ -226,7 +290,7 @@ mod tests {
     use vmatlas_event::{AddrRange, Bytes, MapFlags, ProtArg};
 
     const OPTIONS: Options =
-        Options { cpu: None, kernel: false, on_exec: false, sampled: true, execs: false };
+        Options { cpu: None, kernel: false, on_exec: false, sampled: true, execs: false, stacks: None };
 
     fn this_thread() -> Tid {
         // SAFETY: takes nothing, returns a number.

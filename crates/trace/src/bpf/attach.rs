@@ -48,6 +48,7 @@ impl Bpf {
             }
         }
         attached.watch.vsyscall = vsyscall(kernel);
+        attached.watch.count_running(kernel);
         Ok(attached)
     }
 }

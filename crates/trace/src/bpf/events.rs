@@ -5,8 +5,8 @@ use crate::End;
 use crate::decode::{ARCH_I386, ARCH_X86_64, decode};
 use crate::engine::Wiring;
 use vmatlas_event::{
-    AddrRange, ForkKind, MmId, MonoNs, Next, Op, Outcome, SnapshotReason, StackId, StartTime, Stopped,
-    TaskId, Tid,
+    AddrRange, ForkKind, MmId, MonoNs, Next, Op, Outcome, SnapshotReason, Source, StackId, StartTime,
+    Stopped, TaskId, Tid,
 };
 use vmatlas_sys::bpf::{Call, Ended, Execed, Forked, Head, How, Record};
 use vmatlas_sys::ptrace::Entry;
@@ -19,12 +19,22 @@ fn started(ns: u64) -> Option<StartTime> {
 
 impl Watch {
     pub(super) fn record(&mut self, record: Record, wiring: &mut Wiring<'_>) {
+        let touched = match &record {
+            Record::Execed(head, execed) => self.tell_faults_before_exec(*head, execed, wiring),
+            record => {
+                self.tell_faults_before(record, wiring);
+                Vec::new()
+            }
+        };
         match record {
             Record::Call(head, call) => self.call(head, &call, wiring),
             Record::Forked(head, forked) => self.forked(head, forked, wiring),
-            Record::Execed(head, execed) => self.executed(head, &execed, wiring),
+            Record::Execed(head, execed) => {
+                self.executed(head, &execed, wiring);
+                self.tell_faults_after_exec(head, touched, wiring);
+            }
             Record::Ended(head, ended) => self.ended(head, ended, wiring),
-            Record::Named(..) | Record::Nothing(_) => {}
+            Record::Named(..) | Record::Nothing(_) | Record::Faulted(..) | Record::Accounted(..) => {}
         }
     }
 
@@ -68,7 +78,8 @@ impl Watch {
         let is_attach = matches!(op, Op::Shmat { .. });
         let times = (call.entered.unwrap_or(head.at), head.at);
         let stack = self.stack(task, call, wiring);
-        let next = self.send_with(wiring.sink, stack, (task.id, task.mm), times, (op, call.outcome));
+        let from = (Source::Bpf, stack);
+        let next = self.send_with(wiring.sink, from, (task.id, task.mm), times, (op, call.outcome));
         let Next::Ask(ranges) = next else { return };
         if state == State::Unknown {
             return;
@@ -214,6 +225,7 @@ impl Watch {
         if space.users > 0 {
             return false;
         }
+        self.leave_touched(mm);
         self.spaces.remove(&mm);
         true
     }

@@ -6,6 +6,7 @@
 
 mod attach;
 mod events;
+mod faults;
 mod order;
 mod reads;
 mod rows;
@@ -16,6 +17,7 @@ mod watch;
 pub use attach::BpfAttached;
 pub use run::BpfLaunched;
 
+use crate::FaultWatch;
 use crate::error::TraceError;
 use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, Unwinding, VmaRow};
 use vmatlas_sys::bpf::{BpfError, Probe};
@@ -27,6 +29,17 @@ const FIRST_SPACE: MmId = MmId(1 << 10);
 const RING: Bytes = Bytes(8 << 20);
 /// Calls with stacks are larger: of 600 bytes with a chain, of 2 KiB with a copy mostly and of 64 at most.
 const RING_FOR_STACKS: Bytes = Bytes(32 << 20);
+/// Room for 116,000 page faults.
+const FAULT_RING: Bytes = Bytes(8 << 20);
+
+/// What is to be told beside calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BpfOptions {
+    /// The stack of each call, for callers to be told in this way.
+    pub stacks: Option<Unwinding>,
+    /// Page faults.
+    pub faults: Option<FaultWatch>,
+}
 
 /// The programs, loaded and at work, nothing being watched yet.
 #[derive(Debug)]
@@ -54,24 +67,26 @@ impl Bpf {
     /// # Errors
     /// [`TraceError::Bpf`].
     pub fn with_ring(ring: Bytes) -> Result<Bpf, TraceError> {
-        Bpf::with(ring, None)
+        Bpf::load_with(ring, BpfOptions::default())
     }
 
-    /// Loads the programs; they also tell the stack of each call, for callers to be told in this way.
+    /// Loads the programs, with what is wanted beside calls.
     ///
     /// # Errors
     /// [`TraceError::Bpf`].
-    pub fn with_stacks(stacks: Option<Unwinding>) -> Result<Bpf, TraceError> {
-        match stacks {
-            Some(_) => Bpf::with(RING_FOR_STACKS, stacks),
-            None => Bpf::with(RING, None),
+    pub fn with(options: BpfOptions) -> Result<Bpf, TraceError> {
+        match options.stacks {
+            Some(_) => Bpf::load_with(RING_FOR_STACKS, options),
+            None => Bpf::load_with(RING, options),
         }
     }
 
-    fn with(ring: Bytes, stacks: Option<Unwinding>) -> Result<Bpf, TraceError> {
+    fn load_with(ring: Bytes, BpfOptions { stacks, faults }: BpfOptions) -> Result<Bpf, TraceError> {
         let many = || BpfError::Other("too many calls for the tables".to_owned());
         let tables = tables::tables().ok_or_else(many).map_err(TraceError::Bpf)?;
-        let probe = Probe::load(&tables, ring, FIRST_SPACE, stacks).map_err(TraceError::Bpf)?;
+        let room = if stacks.is_some() { RING_FOR_STACKS } else { FAULT_RING };
+        let faults = faults.map(|watch| watch.ring.unwrap_or(room));
+        let probe = Probe::load(&tables, ring, FIRST_SPACE, stacks, faults).map_err(TraceError::Bpf)?;
         Ok(Bpf { probe, has_stacks: stacks.is_some() })
     }
 }

@@ -3,8 +3,9 @@
 //! A record comes when its call returns, and has the number that the call got under the lock: a later one may be there
 //! first. Numbers are dense, so that a missing one is waited for, and one that is not coming was lost.
 
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
-use vmatlas_event::MonoNs;
+use vmatlas_event::{MmId, MonoNs, Tid};
 use vmatlas_sys::bpf::{CallStack, Head, Record};
 
 /// So long a missing number is waited for: its call may fill gigabytes of memory before it returns.
@@ -47,7 +48,7 @@ pub(super) fn head(record: &Record) -> Option<&Head> {
         | Record::Execed(head, _)
         | Record::Ended(head, _)
         | Record::Nothing(head) => Some(head),
-        Record::Named(..) => None,
+        Record::Named(..) | Record::Faulted(..) | Record::Accounted(..) => None,
     }
 }
 
@@ -125,12 +126,34 @@ impl Order {
     }
 
     /// Whether a record of this address space waits, or one that leads away from it.
-    pub(super) fn has(&self, space: vmatlas_event::MmId) -> bool {
+    pub(super) fn has(&self, space: MmId) -> bool {
         let is_of = |record: &Record| match record {
             Record::Execed(head, exec) => head.space == space || exec.old_space == space,
             record => head(record).is_some_and(|head| head.space == space),
         };
         self.waiting.values().any(is_of)
+    }
+
+    /// Whether a record of this task waits that is earlier than a moment.
+    pub(super) fn has_earlier(&self, tid: Tid, at: MonoNs) -> bool {
+        self.waiting.values().filter_map(head).any(|head| head.tid == tid && head.at < at)
+    }
+
+    /// Of the records that wait, when the first one of each task was made, and the first call of each address space entered.
+    pub(super) fn earliest(&self) -> (FxHashMap<Tid, MonoNs>, FxHashMap<MmId, MonoNs>) {
+        let (mut by_tid, mut by_space) = (FxHashMap::default(), FxHashMap::default());
+        for record in self.waiting.values() {
+            let Some(head) = head(record) else { continue };
+            let entered = match record {
+                Record::Call(_, call) => call.entered.unwrap_or(head.at),
+                _ => head.at,
+            };
+            let first: &mut MonoNs = by_tid.entry(head.tid).or_insert(head.at);
+            *first = head.at.min(*first);
+            let first: &mut MonoNs = by_space.entry(head.space).or_insert(entered);
+            *first = entered.min(*first);
+        }
+        (by_tid, by_space)
     }
 
     fn skip_to(&mut self, next: u64) {
@@ -142,7 +165,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vmatlas_event::{MmId, Pid, Tid};
+    use vmatlas_event::Pid;
 
     fn record(order: u64) -> Record {
         Record::Nothing(Head { space: MmId(1), pid: Pid(1), tid: Tid(1), order, at: MonoNs(order) })

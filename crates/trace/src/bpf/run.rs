@@ -6,7 +6,7 @@ use crate::End;
 use crate::engine::Wiring;
 use crate::error::TraceError;
 use crate::launch::Launch;
-use vmatlas_event::{Kernel, MmId, Pid, Sink, TaskId, Tid};
+use vmatlas_event::{Grown, Kernel, MmId, Pid, Sink, TaskId, Tid};
 use vmatlas_sys::privilege::Caps;
 use vmatlas_sys::signal::{Inherited, Job};
 use vmatlas_sys::{Program, Spawned, WaitStatus, poll_my_child, spawn, wait_for};
@@ -48,6 +48,9 @@ impl Bpf {
         let mut watch = Watch::new(self.probe, pid, true);
         watch.has_stacks = self.has_stacks;
         let id = TaskId { pid, tid: Tid(pid.0), started: None };
+        if let Some(touches) = &mut watch.touches {
+            touches.count(id.tid, true);
+        }
         watch.add(Task { id, mm: before_exec, known: false }, State::Awaited);
         Ok(BpfLaunched { name: launch.name.clone(), is_job: launch.is_job, spawned, watch })
     }
@@ -80,6 +83,16 @@ impl BpfLaunched {
         use vmatlas_event::SnapshotReason::Reconcile;
         let space = self.watch.spaces.get(&mm);
         space.is_some_and(|space| space.state == State::Known && space.due.is_none_or(|due| due == Reconcile))
+    }
+
+    /// What the resident size of an address space has come to, where page faults are watched and it can be told.
+    pub fn grown(&self, mm: MmId) -> Option<Grown> {
+        self.watch.probe.resident(mm)
+    }
+
+    /// Why resident sizes cannot be told where faults can.
+    pub fn grown_why(&self) -> Option<&str> {
+        self.watch.probe.resident_why()
     }
 
     /// Lets the program run, which waits before its first instruction.

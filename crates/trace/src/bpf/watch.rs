@@ -2,6 +2,7 @@
 //!
 //! `events` says what each record means, `reads` when whole maps are read, `order` which record comes next.
 
+use super::faults::Touches;
 use super::order::{Next, Order};
 use super::rows::Names;
 use crate::End;
@@ -76,12 +77,15 @@ pub(super) struct Watch {
     pub(super) has_lost: bool,
     /// When tasks were last looked for.
     pub(super) looked: MonoNs,
+    /// Where page faults are watched.
+    pub(super) touches: Option<Box<Touches>>,
     seq: u64,
     muted: bool,
 }
 
 impl Watch {
     pub(super) fn new(probe: Probe, root: Pid, follow: bool) -> Watch {
+        let touches = probe.faults_told().map(|_| Box::default());
         Watch {
             probe,
             order: Order::new(),
@@ -96,6 +100,7 @@ impl Watch {
             last: None,
             has_lost: false,
             looked: now(),
+            touches,
             seq: 0,
             muted: false,
         }
@@ -127,7 +132,9 @@ impl Watch {
         for _ in 0..ROUNDS {
             // Before the records are taken: what is lost later is between later ones.
             let lost = self.probe.lost();
+            let until = now();
             let is_all = self.collect();
+            self.collect_faults();
             let at = now();
             while let Some(next) = self.order.next(at, lost) {
                 match next {
@@ -135,6 +142,7 @@ impl Watch {
                     Next::Lost(count) => self.lose(count, wiring),
                 }
             }
+            self.tell_faults_until(until, wiring);
             if is_all {
                 break;
             }
@@ -154,6 +162,7 @@ impl Watch {
         if count > 0 {
             self.lose(count, wiring);
         }
+        self.end_faults(wiring);
     }
 
     /// Takes what the programs told into its order; whether that was all.
@@ -174,14 +183,14 @@ impl Watch {
         op: Op,
         outcome: Outcome,
     ) -> Wish {
-        self.send_with(sink, None, (task, mm), (entered, left), (op, outcome))
+        self.send_with(sink, (Source::Bpf, None), (task, mm), (entered, left), (op, outcome))
     }
 
-    /// The same for a call with its stack.
+    /// The same from another source, or with a stack.
     pub(super) fn send_with(
         &mut self,
         sink: &mut dyn Sink,
-        stack: Option<StackId>,
+        (source, stack): (Source, Option<StackId>),
         (task, mm): (TaskId, MmId),
         (entered, left): (MonoNs, MonoNs),
         (op, outcome): (Op, Outcome),
@@ -191,8 +200,11 @@ impl Watch {
         }
         let seq = Seq(self.seq);
         self.seq += 1;
-        self.last = Some((task, mm, left));
-        let event = Event { seq, entered, left, task, mm, op, outcome, stack, source: Source::Bpf };
+        // The time of an answer is that of its call.
+        if source == Source::Bpf {
+            self.last = Some((task, mm, left));
+        }
+        let event = Event { seq, entered, left, task, mm, op, outcome, stack, source };
         let wish = sink.event(&event);
         self.muted = wish == Wish::Stop;
         wish

@@ -10,7 +10,7 @@ use crate::error::TraceError;
 use crate::faults::{Fault, FaultWatch, Faults, Told};
 use rustc_hash::FxHashSet;
 use std::time::Duration;
-use vmatlas_event::{Addr, AddrRange, FaultCounts, MmId, MonoNs, Op, Outcome, Source, TaskId, Tid};
+use vmatlas_event::{Addr, AddrRange, FaultCounts, MmId, MonoNs, Op, Outcome, Source, Stopped, TaskId, Tid};
 use vmatlas_sys::now;
 use vmatlas_sys::ptrace::{self, event};
 
@@ -122,7 +122,7 @@ impl Engine {
             touches.keep_unborn(fault);
             return;
         };
-        if !task.known || touches.executing.contains(&fault.tid) {
+        if !task.known || !touches.executing.is_empty() && touches.executing.contains(&fault.tid) {
             touches.after_exec.push(fault);
             return;
         }
@@ -133,7 +133,8 @@ impl Engine {
             touches.held.push((task.mm, fault));
             return;
         }
-        self.tell_fault(fault, wiring);
+        let (id, mm) = (task.id, task.mm);
+        self.tell_fault_of((id, mm), fault, wiring);
     }
 
     fn tell_fault(&mut self, fault: Fault, wiring: &mut Wiring<'_>) {
@@ -142,11 +143,21 @@ impl Engine {
             touches.counts.of_others += 1;
             return;
         };
-        let count = if fault.is_major { &mut touches.counts.major } else { &mut touches.counts.minor };
-        *count += 1;
         let (id, mm) = (task.id, task.mm);
-        let op = Op::Fault { addr: fault.addr, ip: fault.ip, major: fault.is_major };
-        let (from, times) = ((Source::Perf, None), (fault.at, fault.at));
+        self.tell_fault_of((id, mm), fault, wiring);
+    }
+
+    fn tell_fault_of(&mut self, (id, mm): (TaskId, MmId), fault: Fault, wiring: &mut Wiring<'_>) {
+        let Some(touches) = &mut self.touches else { return };
+        let Fault { at, addr, ip, is_major, stack, .. } = fault;
+        let count = if is_major { &mut touches.counts.major } else { &mut touches.counts.minor };
+        *count += 1;
+        let op = Op::Fault { addr, ip, major: is_major };
+        let stack = stack.filter(|_| !self.muted).and_then(|stack| {
+            let (registers, stack) = (&stack.registers, stack.from());
+            wiring.sink.stack(&Stopped { task: id, mm, registers, stack })
+        });
+        let (from, times) = ((Source::Perf, stack), (at, at));
         self.send_from(wiring.sink, from, (id, mm), times, (op, Outcome::Done(0)));
     }
 
@@ -323,7 +334,7 @@ impl Touches {
 }
 
 /// Whether a call that ended so has unmapped what was at an address.
-fn takes_away(op: &Op, outcome: Outcome, addr: Addr) -> bool {
+pub(crate) fn takes_away(op: &Op, outcome: Outcome, addr: Addr) -> bool {
     let in_range =
         |start: Addr, len| AddrRange::from_len(start, len).is_some_and(|range| range.contains(addr));
     match (op, outcome) {

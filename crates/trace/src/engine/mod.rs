@@ -5,6 +5,7 @@
 
 mod ask;
 mod faults;
+pub(crate) use faults::takes_away;
 mod hold;
 mod leave;
 mod lifecycle;

@@ -12,7 +12,7 @@ use crate::table::{Align, Cell, write_table};
 use crate::units::{count, size};
 use serde_json::{Value, json};
 use std::fmt::{self, Display, Write};
-use vmatlas_event::{Addr, Errno, Event, FaultCounts};
+use vmatlas_event::{Addr, Bytes, Errno, Event, FaultCounts, Grown};
 use vmatlas_model::{Change, Done, FaultPlace, Touched, TouchedBy};
 
 /// So many events that made pages have a line of their own.
@@ -177,6 +177,9 @@ impl FaultReport {
                 lines.push(format!("  {}", text.fill(lang, &[("n", &count(n))])));
             }
         }
+        if let Some(grown) = counts.grown {
+            lines.extend(grown_lines(&grown, lang));
+        }
         if counts.ring < counts.ring_asked {
             let values: [(&str, &dyn Display); 2] =
                 [("size", &size(counts.ring)), ("asked", &size(counts.ring_asked))];
@@ -224,6 +227,18 @@ impl FaultReport {
             "by_origin": origins,
         });
         if let Some(object) = value.as_object_mut() {
+            let resident = counts.grown.map(|grown| {
+                json!({
+                    "bytes": grown.resident(), "anon": grown.anon, "file": grown.file, "shmem": grown.shmem,
+                    "swap": grown.swap, "at_start": grown.start, "by_faults": grown.by_fault,
+                    "by_calls": grown.by_call, "by_kernel": grown.by_kernel, "by_others": grown.by_others,
+                    "given_back": grown.gone,
+                })
+            });
+            if resident.is_none() {
+                object.insert("resident_why".into(), "not-followed".into());
+            }
+            object.insert("resident".into(), resident.into());
             for (keys, is_missing) in [
                 (["handled_why", "unfinished_why"], counts.handled.is_none()),
                 (["accounted_why", "unseen_why"], counts.accounted.is_none()),
@@ -235,6 +250,30 @@ impl FaultReport {
         }
         value
     }
+}
+
+/// What the resident size came to, and by what.
+fn grown_lines(grown: &Grown, lang: Lang) -> [String; 2] {
+    let bytes = |n: i64| match n < 0 {
+        true => format!("-{}", size(Bytes(n.unsigned_abs()))),
+        false => size(Bytes(n.unsigned_abs())),
+    };
+    let values: [(&str, &dyn Display); 4] = [
+        ("size", &bytes(grown.resident())),
+        ("anon", &bytes(grown.anon)),
+        ("file", &bytes(grown.file)),
+        ("shmem", &bytes(grown.shmem)),
+    ];
+    let resident = texts::RESIDENT.fill(lang, &values);
+    let values: [(&str, &dyn Display); 6] = [
+        ("start", &bytes(grown.start)),
+        ("fault", &bytes(grown.by_fault)),
+        ("call", &bytes(grown.by_call)),
+        ("kernel", &bytes(grown.by_kernel)),
+        ("others", &bytes(grown.by_others)),
+        ("gone", &bytes(grown.gone)),
+    ];
+    [resident, format!("  {}", texts::GROWN.fill(lang, &values))]
 }
 
 /// What had made pages, in words.

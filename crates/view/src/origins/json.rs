@@ -1,5 +1,6 @@
 //! The rows as one JSON document.
 
+use super::copies::toucher_json;
 use super::{By, OriginsView};
 use crate::json;
 use crate::stack::stack_json;
@@ -24,6 +25,7 @@ impl OriginsView {
             "by": by.id(),
             "sites": sites,
             "total": self.sum(&self.total()),
+            "max_map_count": self.map_limit,
         })
     }
 
@@ -56,6 +58,14 @@ impl OriginsView {
                 put("reason", json::reason_name(reason).into());
             }
             Site::Unknown => put("site", "unknown".into()),
+        }
+        if let Some(touchers) = self.touchers.get(&site) {
+            let all = touchers.iter().map(|(by, faults)| {
+                let mut value = toucher_json(*by, &self.stacks);
+                value.as_object_mut().map(|value| value.insert("faults".into(), (*faults).into()));
+                value
+            });
+            put("touched_by", all.collect::<Vec<Value>>().into());
         }
         Value::Object(row)
     }

@@ -1,5 +1,6 @@
 //! Who asked for the memory of a process: a row for each call site.
 
+mod copies;
 mod json;
 mod text;
 pub mod texts;
@@ -8,8 +9,9 @@ use crate::show::Header;
 use crate::stack::ShownStack;
 use std::collections::BTreeMap;
 use vmatlas_event::{Bytes, StackId};
-use vmatlas_model::{Site, SiteSum};
+use vmatlas_model::{Site, SiteSum, Toucher};
 
+pub use copies::CopiesView;
 pub use text::Options;
 
 /// What rows are ordered by, most first.
@@ -85,6 +87,10 @@ pub struct OriginsView {
     pub sites: BTreeMap<Site, SiteSum>,
     /// The call stacks of them, as far as they are known.
     pub stacks: BTreeMap<StackId, ShownStack>,
+    /// Who caused the faults in memory of each site, most first.
+    pub touchers: BTreeMap<Site, Vec<(Toucher, u64)>>,
+    /// How many VMAs a process may have (vm.max_map_count), as it was then; `None` where that is not known.
+    pub map_limit: Option<u64>,
     /// What is known.
     pub known: Known,
 }

@@ -1,5 +1,6 @@
 //! The rows as text: figures, and below each the code that asked.
 
+use super::copies::toucher;
 use super::{By, OriginsView, texts};
 use crate::run::LineOptions;
 use crate::stack::{ShownFrame, ShownStack, push_lines};
@@ -105,7 +106,14 @@ impl OriginsView {
         table.row(out, &head)?;
         for (site, cells) in &lines {
             table.row(out, cells)?;
-            self.write_frames(out, *site, line, options)?;
+            if let Site::Stack(id) = site
+                && let Some(stack) = self.stacks.get(id)
+            {
+                write_stack(out, stack, options.frames, line)?;
+            }
+            if matches!(options.by, By::Touched | By::Faults) {
+                self.write_touchers(out, *site, line, options)?;
+            }
         }
         if !rest.is_empty() {
             let mapped = Bytes(rest.iter().map(|(_, sum)| sum.mapped.0).sum());
@@ -114,6 +122,13 @@ impl OriginsView {
             writeln!(out, "{}", line.style.paint(Paint::Faint, &texts::MORE_ROWS.fill(lang, &values)))?;
         }
         table.row(out, &total)?;
+        if let Some(limit) = self.map_limit.filter(|limit| options.by == By::Vmas && *limit > 0) {
+            let vmas = self.total().vmas.max(0).unsigned_abs();
+            let share = format!("{:.1}", vmas as f64 * 100.0 / limit as f64);
+            let values: [(&str, &dyn fmt::Display); 3] =
+                [("n", &count(vmas)), ("limit", &count(limit)), ("share", &share)];
+            writeln!(out, "{}", texts::BUDGET.fill(lang, &values))?;
+        }
         self.write_notes(out, line)
     }
 
@@ -141,7 +156,7 @@ impl OriginsView {
         let lang = line.lang;
         match site {
             Site::Stack(id) => match self.stacks.get(&id) {
-                Some(stack) => Cell::new(first_line(&callers(stack, options), line)),
+                Some(stack) => Cell::new(innermost(stack, options.frames, line)),
                 None => Cell::new(texts::NO_STACK.fill(lang, &[("id", &id)])).paint(Paint::Faint),
             },
             Site::Call(pid, call) => {
@@ -155,28 +170,34 @@ impl OriginsView {
         }
     }
 
-    /// Who called the function that stands in the row.
-    fn write_frames(
+    /// Who touched the memory of a site, those with the most faults.
+    fn write_touchers(
         &self,
         out: &mut dyn Write,
         site: Site,
         line: &LineOptions,
         options: &Options,
     ) -> fmt::Result {
-        let Site::Stack(id) = site else { return Ok(()) };
-        let Some(stack) = self.stacks.get(&id) else { return Ok(()) };
-        let mut frames = callers(stack, options);
-        frames.drain(..frames.len().min(1));
-        let most = if options.frames == 0 { frames.len() } else { options.frames.saturating_sub(1) };
-        let left = frames.len().saturating_sub(most);
-        frames.truncate(most);
-        let end = if left == 0 { stack.end } else { vmatlas_event::StackEnd::Start };
-        let mut text = String::new();
-        push_lines(&mut text, &ShownStack { frames, end }, INDENT, line);
-        out.write_str(&text)?;
-        if left > 0 {
-            let more = texts::MORE_FRAMES.fill(line.lang, &[("n", &left)]);
-            writeln!(out, "{:INDENT$}{}", "", line.style.paint(Paint::Faint, &more))?;
+        const SHOWN: usize = 3;
+        let touchers = self.touchers.get(&site).map(Vec::as_slice).unwrap_or_default();
+        let most = if options.top == 0 { touchers.len() } else { SHOWN };
+        for (by, faults) in touchers.iter().take(most) {
+            let who = toucher(*by, &self.stacks, options.frames, line);
+            let values: [(&str, &dyn fmt::Display); 2] = [("n", &count(*faults)), ("who", &who)];
+            writeln!(out, "  {}", texts::TOUCHED_BY.fill(line.lang, &values))?;
+            if let vmatlas_model::Toucher::Stack(id) = by
+                && let Some(stack) = self.stacks.get(id)
+            {
+                write_stack(out, stack, options.frames, line)?;
+            }
+        }
+        let rest = touchers.get(most..).unwrap_or_default();
+        if !rest.is_empty() {
+            let n = count(rest.len() as u64);
+            let faults = count(rest.iter().map(|(_, faults)| faults).sum());
+            let values: [(&str, &dyn fmt::Display); 2] = [("n", &n), ("faults", &faults)];
+            let more = texts::MORE_TOUCHERS.fill(line.lang, &values);
+            writeln!(out, "  {}", line.style.paint(Paint::Faint, &more))?;
         }
         Ok(())
     }
@@ -199,9 +220,41 @@ impl OriginsView {
     }
 }
 
+/// Who called the function that stands in a row, at most so many functions in all (0 for all, the call's own too).
+pub(super) fn write_stack(
+    out: &mut dyn Write,
+    stack: &ShownStack,
+    most: usize,
+    line: &LineOptions,
+) -> fmt::Result {
+    let mut frames = callers(stack, most);
+    frames.drain(..frames.len().min(1));
+    let left = if most == 0 { 0 } else { frames.len().saturating_sub(most - 1) };
+    frames.truncate(frames.len() - left);
+    let end = if left == 0 { stack.end } else { vmatlas_event::StackEnd::Start };
+    let mut text = String::new();
+    push_lines(&mut text, &ShownStack { frames, end }, INDENT, line);
+    out.write_str(&text)?;
+    if left > 0 {
+        let more = texts::MORE_FRAMES.fill(line.lang, &[("n", &left)]);
+        writeln!(out, "{:INDENT$}{}", "", line.style.paint(Paint::Faint, &more))?;
+    }
+    Ok(())
+}
+
+/// The function that stands in a row: the innermost one of a stack, where at most so many are shown.
+pub(super) fn innermost(stack: &ShownStack, most: usize, line: &LineOptions) -> String {
+    let mut text = String::new();
+    let plain = LineOptions { style: crate::Style::default(), columns: None, ..*line };
+    let frames = callers(stack, most).into_iter().take(1).collect();
+    let first = ShownStack { frames, end: vmatlas_event::StackEnd::Start };
+    push_lines(&mut text, &first, 0, &plain);
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
 /// The functions of a stack, each a frame, without the C library's for the call itself: every stack begins with one of
 /// those, and nobody asks who that was. All of them where all frames are wanted, or where there is nothing else.
-fn callers(stack: &ShownStack, options: &Options) -> Vec<ShownFrame> {
+fn callers(stack: &ShownStack, most: usize) -> Vec<ShownFrame> {
     let alone =
         |frame: &ShownFrame, symbol: &Symbol| ShownFrame { symbols: vec![symbol.clone()], ..frame.clone() };
     let mut functions: Vec<ShownFrame> = Vec::new();
@@ -212,7 +265,7 @@ fn callers(stack: &ShownStack, options: &Options) -> Vec<ShownFrame> {
         }
     }
     let wrappers = functions.iter().take_while(|function| is_call(function)).count();
-    if options.frames > 0 && wrappers < functions.len() {
+    if most > 0 && wrappers < functions.len() {
         functions.drain(..wrappers);
     }
     functions
@@ -228,16 +281,6 @@ fn is_call(function: &ShownFrame) -> bool {
     let name = name.strip_prefix("GI_").unwrap_or(name).trim_start_matches('_');
     let name = name.strip_suffix("64").unwrap_or(name);
     name == "sbrk" || name == "syscall" || OpKind::CALLS.iter().any(|call| call.name() == name)
-}
-
-/// The first of these alone.
-fn first_line(frames: &[ShownFrame], line: &LineOptions) -> String {
-    let mut text = String::new();
-    let plain = LineOptions { style: crate::Style::default(), columns: None, ..*line };
-    let frames = frames.iter().take(1).cloned().collect();
-    let first = ShownStack { frames, end: vmatlas_event::StackEnd::Start };
-    push_lines(&mut text, &first, 0, &plain);
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -260,7 +303,7 @@ mod tests {
     fn names(frames: &[&[&str]], most: usize) -> Vec<String> {
         let frames = frames.iter().map(|functions| frame(functions)).collect();
         let stack = ShownStack { frames, end: vmatlas_event::StackEnd::Start };
-        let functions = callers(&stack, &Options { by: By::Mapped, top: 0, frames: most });
+        let functions = callers(&stack, most);
         let name = |function: &ShownFrame| function.symbols[0].function.clone().unwrap();
         functions.iter().map(|f| String::from_utf8_lossy(name(f).as_bytes()).into_owned()).collect()
     }

@@ -35,6 +35,40 @@ crate::texts! {
     MORE_FRAMES: "… {n} more frames", "… ほかに {n} フレーム";
     /// Rows left out.
     MORE_ROWS: "… {n} more call sites: {size} mapped (--top 0 shows all)", "… ほかに {n} 箇所: マップ中 {size} (--top 0 ですべて表示)";
+    /// Who caused faults, below a row.
+    TOUCHED_BY: "touched by ({n} faults): {who}", "アクセス元 (フォールト {n} 回): {who}";
+    /// Those that have no line.
+    MORE_TOUCHERS: "… {n} more that touched it ({faults} faults; --top 0 shows all)", "… アクセス元はほかに {n} 箇所 (フォールト {faults} 回、--top 0 ですべて表示)";
+    /// No stack: the instruction that touched.
+    BY_INSTRUCTION: "the instruction at {ip}", "命令 {ip}";
+    /// The kernel touched it.
+    BY_KERNEL: "the kernel, inside of a system call", "カーネル (システムコールの中)";
+    /// How much of the budget of VMAs is used.
+    BUDGET: "{n} of at most {limit} VMAs (vm.max_map_count): {share} %", "領域数 {n} / 上限 {limit} (vm.max_map_count): {share} %";
+    /// Heading: bytes that are shared no more.
+    UNSHARED: "UNSHARED", "共有解消";
+    /// Heading: pages.
+    PAGES: "PAGES", "ページ数";
+    /// Heading: the process.
+    PROCESS: "PROCESS", "プロセス";
+    /// Heading: which side of the fork.
+    SIDE: "SIDE", "親子";
+    /// Heading: who touched the pages.
+    WHO_TOUCHED: "WHO TOUCHED", "アクセス元";
+    /// A side: the copy.
+    CHILD: "child", "子";
+    /// A side: the original.
+    PARENT: "parent", "親";
+    /// Rows left out.
+    MORE_UNSHARED: "… {n} more: {size} (--top 0 shows all)", "… ほかに {n} 行: {size} (--top 0 ですべて表示)";
+    /// The sum.
+    ALL_UNSHARED: "{size} shared no more ({n} pages) after {forks} forks", "合計 {size} ({n} ページ) の共有が解消、fork {forks} 回";
+    /// What is evidence.
+    UNSHARED_IS: "Evidence: the page had a recorded fault before the fork, so parent and child shared it; a fault on it was recorded after the fork, and only a write faults there. The kernel then copied the page, or left it to the last one that had it.", "根拠: fork の前にフォールトが記録されたページは親子で共有されています。fork の後にそのページでフォールトが起きるのは書き込みのときだけで、カーネルはページを複製するか、最後に残ったプロセスにそのまま渡します。";
+    /// What is not.
+    UNSHARED_IS_NOT: "Not counted: pages without a recorded fault before the fork (filled in advance, before attach, by a huge page or around another page) and private pages of files, whose fault may be the first.", "数えていないもの: fork の前にフォールトの記録がないページ (事前の割り当て、アタッチ前、ヒュージページや周辺ページとしてのマップ)、およびファイルのプライベートなページ (初めてのフォールトかもしれないため)。";
+    /// Something is missing.
+    UNSHARED_INCOMPLETE: "Events or faults were lost, or there were too many pages: there may be more.", "イベントやフォールトの一部が失われたか、ページが多すぎたため、実際にはこれより多い可能性があります。";
     /// Last line of the table.
     TOTAL: "total of {n} call sites", "合計 ({n} 箇所)";
     /// Nobody recorded stacks.

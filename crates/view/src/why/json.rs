@@ -83,7 +83,7 @@ impl WhyView {
         let chapters: Vec<Value> =
             history.chapters.iter().map(|c| seen(chapter(c, errno_name), c.event.seq)).collect();
         object.insert("history".into(), chapters.into());
-        let first = history.first_fault.as_ref().map(|event| bare(event, errno_name));
+        let first = history.first_fault.as_ref().map(|event| seen(bare(event, errno_name), event.seq));
         if first.is_none() {
             object
                 .insert("first_fault_why".into(), if *faults { "none-recorded" } else { "not-read" }.into());

@@ -28,7 +28,11 @@ impl WhyView {
         match &self.story {
             Story::Recorded { history, events, looks, stacks, faults } => {
                 self.write_history(out, history, Told { events, looks, stacks }, options)?;
-                if *faults && self.row.is_some() { write_touch(out, history, options) } else { Ok(()) }
+                if *faults && self.row.is_some() {
+                    write_touch(out, history, stacks, options)
+                } else {
+                    Ok(())
+                }
             }
             Story::NotSeen { lives } => self.write_advice(out, *lives, options),
         }
@@ -192,7 +196,12 @@ impl WhyView {
 }
 
 /// Who touched the page first, as far as it was recorded.
-fn write_touch(out: &mut dyn Write, history: &History, options: &LineOptions) -> fmt::Result {
+fn write_touch(
+    out: &mut dyn Write,
+    history: &History,
+    stacks: &BTreeMap<Seq, ShownStack>,
+    options: &LineOptions,
+) -> fmt::Result {
     let (lang, style) = (options.lang, options.style);
     let Some(event) = &history.first_fault else {
         return writeln!(out, "\n{}", style.paint(Paint::Faint, texts::NO_FAULT.get(lang)));
@@ -201,6 +210,11 @@ fn write_touch(out: &mut dyn Write, history: &History, options: &LineOptions) ->
     let mut text = String::new();
     push_bare(&mut text, event, options);
     writeln!(out, "  {} {text}", style.paint(Paint::Faint, &format!("#{}", event.seq)))?;
+    if let Some(stack) = stacks.get(&event.seq) {
+        let mut text = String::new();
+        stack::push_lines(&mut text, stack, event.seq.to_string().len() + 7, options);
+        out.write_str(&text)?;
+    }
     match history.faults.saturating_sub(1) {
         0 => Ok(()),
         more => writeln!(out, "  {}", texts::MORE_FAULTS.fill(lang, &[("n", &count(more))])),
