@@ -299,7 +299,8 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub(crate) jsonl: Option<PathBuf>,
     /// Hold all tasks after every memory call and compare the model with the kernel; a difference is told with both
-    /// maps, and the exit status is 3. Slow; threads see more EINTR than otherwise
+    /// maps, and the exit status is 3. Slow; threads see more EINTR than otherwise. With --backend bpf the program is stopped
+    /// (SIGSTOP) and compared at random moments, some hundred times a second
     #[arg(long)]
     pub(crate) check: bool,
     /// Record into this new folder; nothing is written to standard error then, unless with -v
@@ -324,9 +325,10 @@ pub(crate) struct WatchArgs {
 
 impl WatchArgs {
     /// An option among these for which tasks must be stopped, or that BPF programs of ours do not tell of yet.
-    pub(crate) fn only_ptrace(&self) -> Option<&'static str> {
+    /// A program that is ours may be stopped now and then, to compare it: `is_ours`.
+    pub(crate) fn only_ptrace(&self, is_ours: bool) -> Option<&'static str> {
         let options = [
-            ("--check", self.check),
+            ("--check", self.check && !is_ours),
             ("--stacks", self.has_stacks()),
             ("--faults", self.watched_faults().is_some()),
         ];

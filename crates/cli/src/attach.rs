@@ -33,7 +33,7 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         return Err(anyhow!(texts::ATTACH_SELF.get(context.lang)).into());
     }
     let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let chosen = args.backend.choose(args.watch.only_ptrace(), context)?;
+    let chosen = args.backend.choose(args.watch.only_ptrace(false), context)?;
     let subject = Subject {
         how: "attach",
         backend: chosen.name(),

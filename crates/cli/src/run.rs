@@ -27,7 +27,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     launch.faults = args.watch.watched_faults();
     launch.is_job = true;
     let word = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
-    let only_ptrace = args.watch.only_ptrace().or(args.same_cpu.then_some("--same-cpu"));
+    let only_ptrace = args.watch.only_ptrace(true).or(args.same_cpu.then_some("--same-cpu"));
     let chosen = args.backend.choose(only_ptrace, context)?;
     let subject = Subject {
         how: "run",
@@ -47,7 +47,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
             tracer.run(&launch, &mut kernel, &mut watcher)
         }
         Chosen::Bpf(bpf) => {
-            let launched = bpf.start(&launch).map_err(failure)?;
+            let mut launched = bpf.start(&launch).map_err(failure)?;
             watcher.root(launched.pid());
             launched.run(&mut kernel, &mut watcher)
         }

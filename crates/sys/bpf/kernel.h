@@ -78,6 +78,8 @@ struct backing_file {
 struct mm_struct {
 	int map_count;
 	unsigned long start_code, end_data, start_brk, brk, start_stack;
+	/* CONFIG_MEMCG. */
+	struct task_struct *owner;
 	struct {
 		void *vdso;
 	} context;

@@ -34,6 +34,7 @@ const PROGRAMS: [(&str, &str); 6] = [
 ];
 
 /// `maps.h`: counters that the programs keep.
+const COUNT_ORDER: u32 = 0;
 const COUNT_LOST: u32 = 1;
 const COUNT_SPACES: u32 = 2;
 const COUNT_UNTRACKED: u32 = 3;
@@ -56,12 +57,12 @@ impl std::fmt::Debug for Probe {
 
 impl Probe {
     /// Loads and attaches the programs; nothing is watched yet. Address spaces that they number get `first_space` + 1 and
-    /// the numbers after it.
+    /// the numbers after it. Of a hundred records `dropped` are lost, which only tests want.
     ///
     /// # Errors
     /// [`BpfError::NotPermitted`] without CAP_BPF and CAP_PERFMON, [`BpfError::NoBtf`], [`BpfError::Unsupported`] where the
     /// kernel lacks a tracepoint or a helper, or the processor is another one; [`BpfError::Other`].
-    pub fn load(tables: &Tables, ring: Bytes, first_space: MmId) -> Result<Probe, BpfError> {
+    pub fn load(tables: &Tables, ring: Bytes, first_space: MmId, dropped: u64) -> Result<Probe, BpfError> {
         if OBJECT.is_empty() {
             return Err(BpfError::Unsupported("there are no BPF programs for this processor".to_owned()));
         }
@@ -81,6 +82,7 @@ impl Probe {
             .override_global("conditions", tables.conditions.as_slice(), true)
             .override_global("advice_of_vmas", &tables.advice, true)
             .override_global("wake_above", &wake_above, true)
+            .override_global("dropped_share", &dropped, true)
             .map_max_entries("ring", size)
             .load(OBJECT)
             .map_err(|error| BpfError::of(&error))?;
@@ -138,6 +140,11 @@ impl Probe {
         crate::poll::wait_readable(self.ring.as_fd(), time);
     }
 
+    /// How many records have got a number: names, which are told again when they get lost, have none.
+    pub fn produced(&self) -> u64 {
+        self.counts.get(&COUNT_ORDER, 0).unwrap_or(0)
+    }
+
     /// How many records were lost because nobody took those before them.
     pub fn lost(&self) -> u64 {
         self.counts.get(&COUNT_LOST, 0).unwrap_or(0)
@@ -150,10 +157,16 @@ impl Probe {
 
     /// Whether a task is inside a memory call. Once it is not, the call's record can be taken.
     pub fn is_inside(&self, tid: Tid) -> bool {
+        self.order_inside(tid).is_some()
+    }
+
+    /// The number that the memory call has which a task is inside of, 0 where it has none yet; `None` outside of calls.
+    pub fn order_inside(&self, tid: Tid) -> Option<u64> {
         const SLOTS: u32 = 1 << 16;
         let slot = self.slots.get(&(tid.0 as u32 & (SLOTS - 1)), 0);
-        // `struct slot`: the number of the task, then its state.
-        slot.is_ok_and(|[first, ..]| first as u32 == tid.0 as u32 && first >> 32 != 0)
+        // `struct slot`: the number of the task, its state, its address space, since when, the number of the call.
+        let [first, _, _, order] = slot.ok()?;
+        (first as u32 == tid.0 as u32 && first >> 32 != 0).then_some(order)
     }
 }
 

@@ -33,6 +33,8 @@ pub enum Record {
     Named(NameKey, Named),
     /// A number without an event.
     Nothing(Head),
+    /// Somebody took the lock of the address space for writing without a call that is told of; the head says who.
+    Other(Head),
 }
 
 /// How good the rows of a call are.
@@ -40,8 +42,6 @@ pub enum Record {
 pub struct Answer {
     /// The map was locked: not all of it could be looked at.
     pub is_busy: bool,
-    /// Another task changed the map after the call did, before it was looked at.
-    pub is_mixed: bool,
     /// There was more than is told.
     pub is_cut: bool,
     /// Whether the call took the lock for writing: one that did not has changed no VMA.
@@ -65,6 +65,9 @@ pub struct Call {
     pub seen: AddrRange,
     /// The VMAs in `seen`.
     pub rows: Vec<Row>,
+    /// As they were after the record with this number, and before the next one of a change; `None` where the map changed
+    /// while it was looked at.
+    pub version: Option<u64>,
     /// How good they are.
     pub answer: Answer,
 }
@@ -239,6 +242,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Record> {
             Record::Named(key, named)
         }
         6 => Record::Nothing(head),
+        7 => Record::Other(head),
         _ => return None,
     })
 }
@@ -251,6 +255,7 @@ fn call(cursor: &mut Cursor<'_>) -> Option<Call> {
     }
     let result = cursor.u64()? as i64;
     let (from, to) = (Addr(cursor.u64()?), Addr(cursor.u64()?));
+    let version = Some(cursor.u64()?).filter(|version| *version != 0);
     let (nr, is_32, answer, rows) = (cursor.u32()?, cursor.u8()? != 0, cursor.u8()?, cursor.u16()?);
     let outcome = match result {
         // IS_ERR_VALUE of the kernel: the last page of numbers.
@@ -269,12 +274,8 @@ fn call(cursor: &mut Cursor<'_>) -> Option<Call> {
         outcome,
         seen: AddrRange::new(from, to)?,
         rows,
-        answer: Answer {
-            is_busy: answer & 1 != 0,
-            is_mixed: answer & 2 != 0,
-            is_cut: answer & 4 != 0,
-            took_lock: answer & 8 != 0,
-        },
+        version,
+        answer: Answer { is_busy: answer & 1 != 0, is_cut: answer & 4 != 0, took_lock: answer & 8 != 0 },
     })
 }
 

@@ -4,7 +4,9 @@
 //! were when it returned. What such a record cannot tell is read from /proc at a moment when nothing changes the map, and
 //! stays uncertain until then.
 
+mod answers;
 mod attach;
+mod check;
 mod events;
 mod order;
 mod reads;
@@ -14,7 +16,7 @@ mod tables;
 mod watch;
 
 pub use attach::BpfAttached;
-pub use run::BpfLaunched;
+pub use run::{BpfLaunched, Counts};
 
 use crate::error::TraceError;
 use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, VmaRow};
@@ -45,9 +47,17 @@ impl Bpf {
     /// # Errors
     /// [`TraceError::Bpf`].
     pub fn with_ring(ring: Bytes) -> Result<Bpf, TraceError> {
+        Bpf::with_loss(ring, 0)
+    }
+
+    /// The same, where of a hundred records so many are lost however much room there is: for tests.
+    ///
+    /// # Errors
+    /// [`TraceError::Bpf`].
+    pub fn with_loss(ring: Bytes, of_hundred: u64) -> Result<Bpf, TraceError> {
         let many = || BpfError::Other("too many calls for the tables".to_owned());
         let tables = tables::tables().ok_or_else(many).map_err(TraceError::Bpf)?;
-        let probe = Probe::load(&tables, ring, FIRST_SPACE).map_err(TraceError::Bpf)?;
+        let probe = Probe::load(&tables, ring, FIRST_SPACE, of_hundred).map_err(TraceError::Bpf)?;
         Ok(Bpf { probe })
     }
 }

@@ -49,6 +49,8 @@ pub struct About {
     pub lost: Option<u64>,
     /// Drift; `None` where it was not ended.
     pub drift: Option<u64>,
+    /// How often the lock of a map was taken for writing without an event that tells of it; `None` where nobody saw that.
+    pub others: Option<u64>,
     /// How many keyframes.
     pub keyframes: u64,
     /// Its size on disk.
@@ -203,6 +205,9 @@ pub fn write_text(
         ("size", &size(about.size)),
     ];
     writeln!(out, "{}", texts::FIGURES.fill(lang, &values))?;
+    if let Some(others) = about.others {
+        writeln!(out, "{}", texts::OTHERS.fill(lang, &[("n", &count(others))]))?;
+    }
     if let Some(faults) = &about.faults {
         let values: [(&str, &dyn Display); 4] = [
             ("told", &count(faults.told)),
@@ -356,6 +361,7 @@ pub fn json(about: &About, counts: &Counts) -> Value {
         ("status", json!(about.status)),
         ("lost", json!(about.lost)),
         ("drift", json!(about.drift)),
+        ("other_changes", json!(about.others)),
         ("keyframes", json!(about.keyframes)),
         ("bytes", json!(about.size.0)),
         ("damage", json!(about.damage.iter().chain(&counts.broken).collect::<Vec<_>>())),
@@ -366,6 +372,7 @@ pub fn json(about: &About, counts: &Counts) -> Value {
         ("args_why", about.args.is_none(), "not-read"),
         ("lost_why", about.lost.is_none(), "unknown"),
         ("drift_why", about.drift.is_none(), "unknown"),
+        ("other_changes_why", about.others.is_none(), "unknown"),
     ] {
         if is_missing {
             recording.insert(key.to_owned(), json!(why));
