@@ -38,6 +38,9 @@ const COUNT_ORDER: u32 = 0;
 const COUNT_LOST: u32 = 1;
 const COUNT_SPACES: u32 = 2;
 const COUNT_UNTRACKED: u32 = 3;
+/// `maps.h`: what a task is inside of.
+const SLOT_CALL: u64 = 1;
+const SLOT_FORK: u64 = 2;
 
 /// The programs at work. Dropping it takes them away; what was watched goes on as if nothing had been.
 pub struct Probe {
@@ -157,16 +160,26 @@ impl Probe {
 
     /// Whether a task is inside a memory call. Once it is not, the call's record can be taken.
     pub fn is_inside(&self, tid: Tid) -> bool {
-        self.order_inside(tid).is_some()
+        self.slot(tid).is_some_and(|(state, _)| state == SLOT_CALL)
     }
 
-    /// The number that the memory call has which a task is inside of, 0 where it has none yet; `None` outside of calls.
+    /// Whether a task is making another one, or is executing a program: that leaves the VMAs of its address space alone.
+    pub fn is_forking(&self, tid: Tid) -> bool {
+        self.slot(tid).is_some_and(|(state, _)| state == SLOT_FORK)
+    }
+
+    /// The number that the call has which a task is inside of, 0 where it has none yet; `None` outside of calls.
     pub fn order_inside(&self, tid: Tid) -> Option<u64> {
+        self.slot(tid).map(|(_, order)| order)
+    }
+
+    /// `struct slot`, its state and the number of the call; `None` outside of calls.
+    fn slot(&self, tid: Tid) -> Option<(u64, u64)> {
         const SLOTS: u32 = 1 << 16;
         let slot = self.slots.get(&(tid.0 as u32 & (SLOTS - 1)), 0);
-        // `struct slot`: the number of the task, its state, its address space, since when, the number of the call.
+        // The number of the task, its state, its address space, since when, the number of the call.
         let [first, _, _, order] = slot.ok()?;
-        (first as u32 == tid.0 as u32 && first >> 32 != 0).then_some(order)
+        (first as u32 == tid.0 as u32 && first >> 32 != 0).then_some((first >> 32, order))
     }
 }
 

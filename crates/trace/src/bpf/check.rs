@@ -15,8 +15,6 @@ const SIGCONT: i32 = 18;
 const MOST_NS: u64 = 6_000_000;
 /// So long a task may take to stand still: it may fill memory first, or wait for a processor.
 const STOPS_WITHIN_NS: u64 = 300_000_000;
-/// And so long where it waits uninterruptibly, as vfork(2) does for its child.
-const WAITS_WITHIN_NS: u64 = 5_000_000;
 
 /// When to compare next.
 #[derive(Debug)]
@@ -87,7 +85,7 @@ impl Watch {
                 || first.is_some_and(|task| task.id.started.is_some() && task.id.started == started)
         });
         pids.retain(|pid| kill(*pid, SIGSTOP).is_ok());
-        let are_still = pids.iter().all(|pid| stands_still(*pid));
+        let are_still = pids.iter().all(|pid| self.stands_still(*pid));
         let start = now();
         loop {
             self.tell(wiring);
@@ -119,29 +117,36 @@ impl Watch {
             }
         }
     }
-}
 
-/// Waits until every task of a process is stopped; whether they are. One that waits for a child of vfork(2) never is.
-fn stands_still(pid: Pid) -> bool {
-    let start = now();
-    loop {
-        let states = states(pid);
-        if !states.is_empty() && states.iter().all(|state| matches!(state, 'T' | 't' | 'Z' | 'X')) {
-            return true;
+    /// Waits until every task of a process is stopped; whether they are. One that waits for its child of vfork(2) never is, and
+    /// changes nothing.
+    fn stands_still(&self, pid: Pid) -> bool {
+        let start = now();
+        loop {
+            let states = states(pid);
+            let is_still = |(tid, state): &(Tid, char)| match state {
+                'T' | 't' | 'Z' | 'X' => true,
+                'D' => self.probe.is_forking(*tid),
+                _ => false,
+            };
+            if states.iter().all(is_still) {
+                return !states.is_empty();
+            }
+            if now().0.saturating_sub(start.0) > STOPS_WITHIN_NS {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(50));
         }
-        let limit = if states.contains(&'D') { WAITS_WITHIN_NS } else { STOPS_WITHIN_NS };
-        if states.is_empty() || now().0.saturating_sub(start.0) > limit {
-            return false;
-        }
-        std::thread::sleep(Duration::from_micros(50));
     }
 }
 
-/// The states of the tasks of a process; see proc_pid_stat(5).
-fn states(pid: Pid) -> Vec<char> {
+/// The tasks of a process and their states; see proc_pid_stat(5).
+fn states(pid: Pid) -> Vec<(Tid, char)> {
     let state = |entry: std::io::Result<std::fs::DirEntry>| {
-        let text = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
-        text.rsplit_once(") ")?.1.chars().next()
+        let entry = entry.ok()?;
+        let tid = Tid(entry.file_name().to_str()?.parse().ok()?);
+        let text = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        Some((tid, text.rsplit_once(") ")?.1.chars().next()?))
     };
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     tasks.filter_map(state).collect()
