@@ -370,11 +370,15 @@ pub(crate) struct AttachArgs {
     #[command(flatten)]
     pub(crate) watch: WatchArgs,
     /// A PID or a process name
-    #[arg(value_name = "PID|NAME", required_unless_present = "pid")]
+    #[arg(value_name = "PID|NAME", required_unless_present_any = ["pid", "cgroup"])]
     pub(crate) target: Option<OsString>,
     /// The process by its PID
     #[arg(short, long, value_name = "PID", conflicts_with = "target")]
     pub(crate) pid: Option<i32>,
+    /// All processes of a cgroup (version 2) and of those below it, and what comes into it or is made by them; a folder, or
+    /// a path as in /proc/PID/cgroup. With --backend bpf only
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["target", "pid", "follow"])]
+    pub(crate) cgroup: Option<PathBuf>,
     /// Watch its children too: those it has, and those it will have
     #[arg(short, long)]
     pub(crate) follow: bool,

@@ -2,12 +2,14 @@
 
 use crate::args::AttachArgs;
 use crate::backend::Chosen;
+use crate::cgroup::Cgroup;
 use crate::context::Context;
 use crate::recording::Subject;
 use crate::target;
 use crate::texts;
 use crate::watcher::{Failure, Patience, Watcher};
 use anyhow::anyhow;
+use std::path::Path;
 use std::process::ExitCode;
 use vmatlas_event::Pid;
 use vmatlas_proc::ProcKernel;
@@ -22,6 +24,9 @@ pub(crate) fn attach(args: &AttachArgs, context: &Context) -> ExitCode {
 }
 
 fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
+    if let Some(path) = &args.cgroup {
+        return watch_cgroup(path, args, context);
+    }
     let root = context.proc_root();
     let process = match (&args.target, args.pid) {
         (_, Some(pid)) => target::by_pid(&root, Pid(pid), context)?,
@@ -33,7 +38,7 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
         return Err(anyhow!(texts::ATTACH_SELF.get(context.lang)).into());
     }
     let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let chosen = args.backend.choose(args.watch.only_ptrace(false), context)?;
+    let chosen = args.backend.choose(args.watch.only_ptrace(false), None, context)?;
     let subject = Subject {
         how: "attach",
         backend: chosen.name(),
@@ -68,6 +73,31 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
     };
     let end = end.map_err(|error| Failure::of_trace(&error, context))?;
     Ok(watcher.finish(name.trim_ascii_end(), end.map(vmatlas_trace::End::shell_status)))
+}
+
+/// Watches all processes of a cgroup.
+fn watch_cgroup(path: &Path, args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
+    let cgroup = Cgroup::find(path, context)?;
+    let Chosen::Bpf(bpf) = args.backend.choose(args.watch.only_ptrace(false), Some(cgroup.inode), context)?
+    else {
+        return Err(anyhow!(texts::CGROUP_NEEDS_BPF.get(context.lang)).into());
+    };
+    let program = path.as_os_str().as_encoded_bytes();
+    let subject = Subject {
+        how: "attach",
+        backend: "bpf",
+        program: path.display().to_string(),
+        args: None,
+        distrust: true,
+        interval: None,
+        faults: false,
+    };
+    let mut watcher = Watcher::new(&args.watch, context, Patience::Losing, subject)?;
+    let mut kernel = ProcKernel::new(context.proc_root());
+    // The programs are at work already: who comes after this is told of.
+    let group = bpf.group(&cgroup.processes(), &mut kernel);
+    group.run(args.duration, &mut kernel, &mut watcher);
+    Ok(watcher.finish(program, None))
 }
 
 /// The arguments of a running process, the program's own name left out.

@@ -43,15 +43,20 @@ impl Chosen {
 }
 
 impl BackendArgs {
-    /// Chooses; `only_ptrace` is an option that needs tasks to be stopped.
-    pub(crate) fn choose(self, only_ptrace: Option<&str>, context: &Context) -> Result<Chosen, Failure> {
+    /// Chooses; `only_ptrace` is an option that needs tasks to be stopped, `cgroup` the inode of one whose processes are watched.
+    pub(crate) fn choose(
+        self,
+        only_ptrace: Option<&str>,
+        cgroup: Option<u64>,
+        context: &Context,
+    ) -> Result<Chosen, Failure> {
         match (self.backend, only_ptrace) {
             // What ptrace shows is confirmed call by call; BPF is younger, and is to be asked for.
             (Backend::Auto | Backend::Ptrace, _) => Ok(Chosen::Ptrace),
             (Backend::Bpf, Some(option)) => {
                 Err(anyhow!(texts::BPF_NO_STOPS.fill(context.lang, &[("option", &option)])).into())
             }
-            (Backend::Bpf, None) => match Bpf::load() {
+            (Backend::Bpf, None) => match cgroup.map_or_else(Bpf::load, Bpf::of_cgroup) {
                 Ok(bpf) => Ok(Chosen::Bpf(Box::new(bpf))),
                 Err(error) => Err(Failure::of_trace(&error, context)),
             },

@@ -28,7 +28,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     launch.is_job = true;
     let word = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
     let only_ptrace = args.watch.only_ptrace(true).or(args.same_cpu.then_some("--same-cpu"));
-    let chosen = args.backend.choose(only_ptrace, context)?;
+    let chosen = args.backend.choose(only_ptrace, None, context)?;
     let subject = Subject {
         how: "run",
         backend: chosen.name(),

@@ -98,6 +98,24 @@ struct vm_area_struct {
 	void *vm_private_data;
 };
 
+/* fs/kernfs */
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
 struct signal_struct {
 	u32 flags;
 	int group_exit_code;
@@ -110,6 +128,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct task_struct *group_leader;
 	struct signal_struct *signal;
+	struct css_set *cgroups;
 };
 
 #pragma clang attribute pop

@@ -5,7 +5,7 @@
 
 #include "helpers.h"
 
-enum kind { KIND_CALL = 1, KIND_FORK, KIND_EXEC, KIND_EXIT, KIND_NAME, KIND_NOTHING, KIND_OTHER };
+enum kind { KIND_CALL = 1, KIND_FORK, KIND_EXEC, KIND_EXIT, KIND_NAME, KIND_NOTHING, KIND_OTHER, KIND_CAME };
 
 /* Every record begins with it. */
 struct head {

@@ -9,6 +9,7 @@
  * Helpers that are GPL only are used, and so the programs are, for the kernel, of a licence that is compatible with it.
  */
 #include "calls.h"
+#include "cgroup.h"
 #include "lock.h"
 #include "maps.h"
 #include "rows.h"
@@ -256,8 +257,10 @@ int on_fork(u64 *context)
 	u64 order = 0;
 	u32 pid = child->tgid;
 
-	if (!process)
+	if (!process) {
+		made(child);
 		return 0;
+	}
 	fork.child_pid = child->tgid;
 	fork.child_tid = child->pid;
 	fork.started = child->start_boottime;
@@ -397,5 +400,14 @@ int on_end(u64 *context)
 	begin(&exit.head, KIND_EXIT, task, process->space, next_order());
 	/* Somebody may wait for the last one. */
 	emit(&exit, sizeof(exit), RB_FORCE_WAKEUP);
+	return 0;
+}
+
+/* Attached only where a cgroup is watched. */
+SEC("tp_btf/cgroup_attach_task")
+int on_cgroup(u64 *context)
+{
+	if (watched_cgroup && is_watched_cgroup((void *)context[0]))
+		tell_came((void *)context[2]);
 	return 0;
 }

@@ -6,13 +6,12 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::process::Command;
-use vmatlas_event::{Bytes, Event, MmId, Next, Op, Sink};
+use vmatlas_event::{Event, MmId, Next, Op, Sink};
 use vmatlas_model::{Level, Spaces};
 use vmatlas_proc::{ProcKernel, ProcRoot};
 use vmatlas_testkit::{Capability, left_off, need, need_root, program};
 use vmatlas_trace::{Bpf, Counts, End, Launch, TraceError};
 
-const RING: Bytes = Bytes(8 << 20);
 /// So many calls are made where the environment does not say otherwise.
 const CALLS: &str = "10000";
 
@@ -74,7 +73,7 @@ fn compared(command: &[&str], lost: u64) -> Option<(Keeper, End, Counts)> {
     if !need_root("BPF programs are loaded") {
         return None;
     }
-    let bpf = match Bpf::with_loss(RING, lost) {
+    let bpf = match Bpf::with_loss(lost) {
         Err(TraceError::Bpf(why)) => {
             left_off(&format!("BPF ({why})"));
             return None;

@@ -32,6 +32,21 @@ const PROGRAMS: [(&str, &str); 6] = [
     ("on_lock", "mmap_lock_acquire_returned"),
     ("on_enter", "sys_enter"),
 ];
+/// The same, where a cgroup is watched.
+const OF_CGROUPS: (&str, &str) = ("on_cgroup", "cgroup_attach_task");
+
+/// What the programs are loaded with.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// The size of the ring.
+    pub ring: Bytes,
+    /// Address spaces that the programs number get the numbers after this one.
+    pub first_space: MmId,
+    /// The inode of a folder of cgroup version 2: processes that come into it or below it are told of.
+    pub cgroup: Option<u64>,
+    /// Of a hundred records so many are lost, which only tests want.
+    pub dropped: u64,
+}
 
 /// `maps.h`: counters that the programs keep.
 const COUNT_ORDER: u32 = 0;
@@ -59,13 +74,12 @@ impl std::fmt::Debug for Probe {
 }
 
 impl Probe {
-    /// Loads and attaches the programs; nothing is watched yet. Address spaces that they number get `first_space` + 1 and
-    /// the numbers after it. Of a hundred records `dropped` are lost, which only tests want.
+    /// Loads and attaches the programs; nothing is watched yet.
     ///
     /// # Errors
     /// [`BpfError::NotPermitted`] without CAP_BPF and CAP_PERFMON, [`BpfError::NoBtf`], [`BpfError::Unsupported`] where the
     /// kernel lacks a tracepoint or a helper, or the processor is another one; [`BpfError::Other`].
-    pub fn load(tables: &Tables, ring: Bytes, first_space: MmId, dropped: u64) -> Result<Probe, BpfError> {
+    pub fn load(tables: &Tables, setup: Setup) -> Result<Probe, BpfError> {
         if OBJECT.is_empty() {
             return Err(BpfError::Unsupported("there are no BPF programs for this processor".to_owned()));
         }
@@ -77,7 +91,7 @@ impl Probe {
         }
         let btf = Btf::from_sys_fs().map_err(BpfError::of_btf)?;
         // The ring is a power of two of pages.
-        let size = u32::try_from(ring.0.next_power_of_two().max(4096)).unwrap_or(1 << 30);
+        let size = u32::try_from(setup.ring.0.next_power_of_two().max(4096)).unwrap_or(1 << 30);
         let wake_above = u64::from(size / 4);
         let mut programs = EbpfLoader::new()
             .btf(Some(&btf))
@@ -85,7 +99,8 @@ impl Probe {
             .override_global("conditions", tables.conditions.as_slice(), true)
             .override_global("advice_of_vmas", &tables.advice, true)
             .override_global("wake_above", &wake_above, true)
-            .override_global("dropped_share", &dropped, true)
+            .override_global("dropped_share", &setup.dropped, true)
+            .override_global("watched_cgroup", &setup.cgroup.unwrap_or(0), true)
             .map_max_entries("ring", size)
             .load(OBJECT)
             .map_err(|error| BpfError::of(&error))?;
@@ -99,8 +114,9 @@ impl Probe {
         let processes = HashMap::try_from(map("processes")?).map_err(error)?;
         let slots = Array::try_from(map("slots")?).map_err(error)?;
         let mut counts: Array<MapData, u64> = Array::try_from(map("counts")?).map_err(error)?;
-        counts.set(COUNT_SPACES, u64::from(first_space.0), 0).map_err(error)?;
-        for (name, tracepoint) in PROGRAMS {
+        counts.set(COUNT_SPACES, u64::from(setup.first_space.0), 0).map_err(error)?;
+        let of_cgroups = setup.cgroup.map(|_| OF_CGROUPS);
+        for (name, tracepoint) in PROGRAMS.into_iter().chain(of_cgroups) {
             let program = programs.program_mut(name).map(<&mut BtfTracePoint>::try_from);
             let Some(Ok(program)) = program else {
                 return Err(BpfError::Other(format!("the BPF object has no program {name}")));

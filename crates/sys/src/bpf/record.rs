@@ -35,6 +35,8 @@ pub enum Record {
     Nothing(Head),
     /// Somebody took the lock of the address space for writing without a call that is told of; the head says who.
     Other(Head),
+    /// A process came into the cgroup that is watched; the head says which.
+    Came(Head),
 }
 
 /// How good the rows of a call are.
@@ -243,6 +245,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Record> {
         }
         6 => Record::Nothing(head),
         7 => Record::Other(head),
+        8 => Record::Came(head),
         _ => return None,
     })
 }

@@ -24,6 +24,7 @@ impl Watch {
             Record::Execed(head, execed) => self.executed(head, &execed, wiring),
             Record::Ended(head, ended) => self.ended(head, ended, wiring),
             Record::Other(head) => self.other(head, wiring),
+            Record::Came(head) => self.came(head.pid, wiring),
             Record::Named(..) | Record::Nothing(_) => {}
         }
     }

@@ -8,6 +8,7 @@ mod answers;
 mod attach;
 mod check;
 mod events;
+mod group;
 mod order;
 mod reads;
 mod rows;
@@ -16,16 +17,18 @@ mod tables;
 mod watch;
 
 pub use attach::BpfAttached;
+pub use group::BpfGroup;
 pub use run::{BpfLaunched, Counts};
 
 use crate::error::TraceError;
 use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, VmaRow};
-use vmatlas_sys::bpf::{BpfError, Probe};
+use vmatlas_sys::bpf::{BpfError, Probe, Setup};
 
 /// Address spaces that were there before the programs have smaller numbers.
 const FIRST_SPACE: MmId = MmId(1 << 10);
 /// The ring holds some 60,000 calls.
 const RING: Bytes = Bytes(8 << 20);
+const SETUP: Setup = Setup { ring: RING, first_space: FIRST_SPACE, cgroup: None, dropped: 0 };
 
 /// The programs, loaded and at work, nothing being watched yet.
 #[derive(Debug)]
@@ -39,7 +42,15 @@ impl Bpf {
     /// # Errors
     /// [`TraceError::Bpf`].
     pub fn load() -> Result<Bpf, TraceError> {
-        Bpf::with_ring(RING)
+        Bpf::with(SETUP)
+    }
+
+    /// The same for the processes of a cgroup and those below it, by the inode of its folder.
+    ///
+    /// # Errors
+    /// [`TraceError::Bpf`].
+    pub fn of_cgroup(inode: u64) -> Result<Bpf, TraceError> {
+        Bpf::with(Setup { cgroup: Some(inode), ..SETUP })
     }
 
     /// The same with a ring of this size: a small one loses records.
@@ -47,17 +58,21 @@ impl Bpf {
     /// # Errors
     /// [`TraceError::Bpf`].
     pub fn with_ring(ring: Bytes) -> Result<Bpf, TraceError> {
-        Bpf::with_loss(ring, 0)
+        Bpf::with(Setup { ring, ..SETUP })
     }
 
     /// The same, where of a hundred records so many are lost however much room there is: for tests.
     ///
     /// # Errors
     /// [`TraceError::Bpf`].
-    pub fn with_loss(ring: Bytes, of_hundred: u64) -> Result<Bpf, TraceError> {
+    pub fn with_loss(of_hundred: u64) -> Result<Bpf, TraceError> {
+        Bpf::with(Setup { dropped: of_hundred, ..SETUP })
+    }
+
+    fn with(setup: Setup) -> Result<Bpf, TraceError> {
         let many = || BpfError::Other("too many calls for the tables".to_owned());
         let tables = tables::tables().ok_or_else(many).map_err(TraceError::Bpf)?;
-        let probe = Probe::load(&tables, ring, FIRST_SPACE, of_hundred).map_err(TraceError::Bpf)?;
+        let probe = Probe::load(&tables, setup).map_err(TraceError::Bpf)?;
         Ok(Bpf { probe })
     }
 }

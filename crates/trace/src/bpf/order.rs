@@ -46,7 +46,8 @@ pub(super) fn head(record: &Record) -> Option<&Head> {
         | Record::Execed(head, _)
         | Record::Ended(head, _)
         | Record::Nothing(head)
-        | Record::Other(head) => Some(head),
+        | Record::Other(head)
+        | Record::Came(head) => Some(head),
         Record::Named(..) => None,
     }
 }

@@ -102,6 +102,8 @@ pub(super) struct Watch {
     pub(super) taken: u64,
     /// When the model is compared with the kernel, where that is wanted.
     pub(super) moments: Option<Moments>,
+    /// What the next address space is called that was there before us.
+    pub(super) next_space: MmId,
     seq: u64,
     muted: bool,
 }
@@ -124,6 +126,7 @@ impl Watch {
             held: Vec::new(),
             taken: 0,
             moments: None,
+            next_space: MmId(0),
             seq: 0,
             muted: false,
         }
