@@ -2,6 +2,7 @@
 
 use crate::args::AttachArgs;
 use crate::backend::{Chosen, Whom};
+use crate::cgroup::Cgroup;
 use crate::context::Context;
 use crate::privilege::{FAULT_EVENTS, People};
 use crate::recording::Subject;
@@ -9,6 +10,7 @@ use crate::target;
 use crate::texts;
 use crate::watcher::{Failure, Patience, Watcher};
 use anyhow::anyhow;
+use std::path::Path;
 use std::process::ExitCode;
 use vmatlas_event::Pid;
 use vmatlas_proc::ProcKernel;
@@ -24,6 +26,9 @@ pub(crate) fn attach(args: &AttachArgs, context: &Context) -> ExitCode {
 }
 
 fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
+    if let Some(path) = &args.cgroup {
+        return watch_cgroup(path, args, context);
+    }
     let root = context.proc_root();
     let process = match (&args.target, args.pid) {
         (_, Some(pid)) => target::by_pid(&root, Pid(pid), context)?,
@@ -37,7 +42,7 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
     let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     let people = People::of_attach(args.as_root, context)?;
     let (chosen, choice) =
-        args.backend.choose(Whom::Theirs, args.watch.only_ptrace(), args.watch.for_bpf(), context)?;
+        args.backend.choose(Whom::Theirs, args.watch.only_ptrace(false), args.watch.for_bpf(), context)?;
     let subject = Subject {
         how: "attach",
         backend: chosen.name(),
@@ -82,6 +87,39 @@ fn watch(args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
     };
     let end = end.map_err(|error| Failure::of_trace(&error, context))?;
     Ok(watcher.finish(name.trim_ascii_end(), end.map(vmatlas_trace::End::shell_status)))
+}
+
+/// Watches all processes of a cgroup.
+fn watch_cgroup(path: &Path, args: &AttachArgs, context: &Context) -> Result<i32, Failure> {
+    let cgroup = Cgroup::find(path, context)?;
+    let people = People::of_attach(args.as_root, context)?;
+    let options = vmatlas_trace::BpfOptions { cgroup: Some(cgroup.inode), ..args.watch.for_bpf() };
+    let (chosen, choice) =
+        args.backend.choose(Whom::Theirs, args.watch.only_ptrace(false), options, context)?;
+    let Chosen::Bpf(bpf) = chosen else {
+        return Err(anyhow!(texts::CGROUP_NEEDS_BPF.get(context.lang)).into());
+    };
+    let program = path.as_os_str().as_encoded_bytes();
+    let subject = Subject {
+        how: "attach",
+        backend: "bpf",
+        program: path.display().to_string(),
+        args: None,
+        distrust: true,
+        interval: None,
+        faults: args.watch.watched_faults().is_some(),
+    };
+    let for_faults = if args.watch.watched_faults().is_some() { FAULT_EVENTS } else { Caps::NONE };
+    people.lower(bpf.needs().union(for_faults), context)?;
+    let mut watcher = Watcher::new(&args.watch, context, Patience::Losing, subject)?;
+    if let Some(choice) = choice {
+        watcher.note(&choice.line(context.lang));
+    }
+    let mut kernel = ProcKernel::new(context.proc_root());
+    // The programs are at work already: who comes after this is told of.
+    let group = bpf.group(&cgroup.processes(), &mut kernel);
+    group.run(args.duration, &mut kernel, &mut watcher);
+    Ok(watcher.finish(program, None))
 }
 
 /// The arguments of a running process, the program's own name left out.

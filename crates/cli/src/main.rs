@@ -5,6 +5,7 @@
 mod args;
 mod attach;
 mod backend;
+mod cgroup;
 mod context;
 mod copies;
 mod diff;

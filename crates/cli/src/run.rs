@@ -32,7 +32,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     launch.user = people.program.clone();
     launch.env = people.environment();
     let word = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
-    let only_ptrace = args.watch.only_ptrace().or(args.same_cpu.then_some("--same-cpu"));
+    let only_ptrace = args.watch.only_ptrace(true).or(args.same_cpu.then_some("--same-cpu"));
     let (chosen, choice) = args.backend.choose(Whom::Ours, only_ptrace, args.watch.for_bpf(), context)?;
     let subject = Subject {
         how: "run",
@@ -45,7 +45,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     };
     // What needs privileges comes first; the program is there, and waits.
     let started = match chosen {
-        Chosen::Ptrace => Started::Ptrace(Tracer::start(&launch).map_err(failure)?),
+        Chosen::Ptrace => Started::Ptrace(Box::new(Tracer::start(&launch).map_err(failure)?)),
         Chosen::Bpf(bpf) => Started::Bpf(Box::new(bpf.start(&launch).map_err(failure)?)),
     };
     people.lower(started.needs(), context)?;
@@ -58,7 +58,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
             watcher.root(tracer.pid());
             tracer.run(&launch, &mut kernel, &mut watcher)
         }
-        Started::Bpf(launched) => {
+        Started::Bpf(mut launched) => {
             watcher.root(launched.pid());
             launched.run(&mut kernel, &mut watcher)
         }
@@ -70,7 +70,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
 
 /// A program that waits before its first instruction.
 enum Started {
-    Ptrace(Tracer),
+    Ptrace(Box<Tracer>),
     Bpf(Box<BpfLaunched>),
 }
 

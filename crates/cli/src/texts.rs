@@ -258,6 +258,15 @@ vmatlas_view::texts! {
     /// An option that needs stops.
     BPF_NO_STOPS: "{option} needs a program that is stopped, and BPF stops nothing: leave out --backend bpf",
         "{option} にはプログラムを停止させることが必要ですが、BPF は何も停止させません。--backend bpf を外してください";
+    /// A cgroup can only be watched through BPF.
+    CGROUP_NEEDS_BPF: "--cgroup needs --backend bpf: only programs in the kernel see who comes into a cgroup",
+        "--cgroup には --backend bpf が必要です。cgroup に入ってくるプロセスは、カーネル内のプログラムにしか見えません";
+    /// No cgroup version 2 at all.
+    NO_CGROUP2: "--cgroup: cgroup version 2 is not mounted (mount -t cgroup2 none /sys/fs/cgroup)",
+        "--cgroup: cgroup バージョン 2 がマウントされていません (mount -t cgroup2 none /sys/fs/cgroup)";
+    /// Not a cgroup of version 2.
+    NOT_CGROUP2: "{path} is no cgroup of version 2 (they are below {mount})",
+        "{path} はバージョン 2 の cgroup ではありません ({mount} の下にあります)";
     /// No privileges for BPF.
     BPF_NOT_PERMITTED: "BPF is not permitted: run it as root (sudo vmatlas ...), or once: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace=ep $(command -v vmatlas); --backend ptrace needs nothing",
         "BPF の使用が許可されていません。root で実行するか (sudo vmatlas ...)、一度だけ sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace=ep $(command -v vmatlas) を実行してください。--backend ptrace なら権限は要りません";

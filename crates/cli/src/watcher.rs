@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
-use vmatlas_event::{Addr, Event, FaultCounts, Next, Op, Pid, Sink, StackId, Stopped};
+use vmatlas_event::{Addr, Event, FaultCounts, MmId, Next, Op, Pid, Sink, StackId, Stopped};
 use vmatlas_model::{Difference, Done, Spaces, Summary, fault_place};
 use vmatlas_proc::ProcRoot;
 use vmatlas_stack::Walker;
@@ -116,6 +116,8 @@ pub(crate) struct Watcher<'a> {
     last_call: Option<Event>,
     /// The first difference that a check found.
     difference: Option<String>,
+    /// How often the lock of a map was taken by somebody of whom no event tells; where that can be seen.
+    others: Option<u64>,
 }
 
 impl<'a> Watcher<'a> {
@@ -138,6 +140,7 @@ impl<'a> Watcher<'a> {
             signal_name: vmatlas_sys::signal::name,
         };
         let distrust = subject.distrust;
+        let subject_backend = subject.backend;
         let log = open_log(args, options, context, patience)?;
         let recorder = match &args.output {
             Some(path) => Some(Recorder::create(path.clone(), args.force, subject, context)?),
@@ -149,6 +152,7 @@ impl<'a> Watcher<'a> {
         let filter =
             Filter { calls: args.expr.clone(), min_size: args.min_size, faults, ..Filter::default() };
         let faults = args.watched_faults().map(|_| FaultTally::default());
+        let others = (subject_backend == "bpf").then_some(0);
         Ok(Watcher {
             spaces,
             summary: Summary::default(),
@@ -167,6 +171,7 @@ impl<'a> Watcher<'a> {
             log,
             last_call: None,
             difference: None,
+            others,
         })
     }
 
@@ -265,6 +270,7 @@ impl<'a> Watcher<'a> {
             status,
             calls: tally.calls,
             drift: tally.drift,
+            others: self.others,
             faults: self.faults.as_ref().and_then(FaultTally::counts).map(Into::into),
             ..vmatlas_record::End::default()
         };
@@ -293,6 +299,7 @@ impl<'a> Watcher<'a> {
             program: escape::terminal(program),
             tally: self.spaces.tally(),
             difference: self.difference.clone(),
+            others: self.others,
             faults: self.faults.as_ref().and_then(FaultTally::report),
         };
         if self.args.is_quiet()
@@ -385,6 +392,10 @@ impl Sink for Watcher<'_> {
 
     fn stack_lost(&mut self) {
         self.stacks_lost += 1;
+    }
+
+    fn other_change(&mut self, _mm: MmId) {
+        self.others = self.others.map(|others| others + 1);
     }
 
     fn fault_counts(&mut self, counts: &FaultCounts) {

@@ -1,6 +1,6 @@
 //! How a producer of events, their consumer and the kernel are joined.
 
-use crate::{AddrRange, Errno, Event, FaultCounts, StackId, StartTime, Stopped, TaskId, Tid, VmaRow};
+use crate::{AddrRange, Errno, Event, FaultCounts, MmId, StackId, StartTime, Stopped, TaskId, Tid, VmaRow};
 use std::fmt;
 
 /// What a consumer wants after an event.
@@ -29,6 +29,9 @@ pub trait Sink {
 
     /// Takes what page faults came to, after the last event; only where they were watched.
     fn fault_counts(&mut self, _counts: &FaultCounts) {}
+
+    /// Hears that somebody took the lock of an address space for writing whom no event tells of; where that can be seen (BPF).
+    fn other_change(&mut self, _mm: MmId) {}
 }
 
 impl<F: FnMut(&Event) -> Next> Sink for F {

@@ -67,7 +67,7 @@ impl AddressSpace {
 }
 
 /// The rows that meet `at`, and one more on each side.
-fn around(rows: &[VmaRow], at: AddrRange) -> Vec<VmaRow> {
+pub(crate) fn around(rows: &[VmaRow], at: AddrRange) -> Vec<VmaRow> {
     const MOST: usize = 16;
     let first = rows.partition_point(|row| row.range.end() <= at.start());
     let last = rows.partition_point(|row| row.range.start() < at.end());

@@ -94,7 +94,7 @@ impl Half {
             space,
             users: state.users.iter().map(|task| (task.tid, *task)).collect(),
             recent: recent.map(|(left, ranges)| (*left, Ranges::from_slice(ranges))).collect(),
-            is_unclear: false,
+            unclear: Default::default(),
         };
         let (rows, origins) = (state.rows.into_iter(), state.origins.into_iter());
         Half { mm: state.mm, living, rows, origins, peak: state.peak }

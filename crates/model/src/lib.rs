@@ -37,6 +37,7 @@ mod space;
 mod spaces;
 mod summary;
 pub mod timeline;
+mod unclear;
 mod undo;
 
 pub use alike::{AlikeRun, Apart, Neighbour, alike};

@@ -6,10 +6,11 @@ use crate::progress::{Done, Progress, Tally};
 use crate::rules::Rules;
 use crate::space::AddressSpace;
 use crate::timeline::Effects;
+use crate::unclear::Unclear;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use vmatlas_event::{
-    AddrRange, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, TaskId, Tid, VmaRow,
+    AddrRange, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, Source, TaskId, Tid, VmaRow,
 };
 
 /// The models of all address spaces, by [`MmId`].
@@ -33,13 +34,13 @@ pub(crate) struct Living {
     pub(crate) users: FxHashMap<Tid, TaskId>,
     /// The latest calls and where they acted, by the time they were left.
     pub(crate) recent: VecDeque<(MonoNs, Ranges)>,
-    /// Whether a call got no answer since the whole map was last read: what contradicts the model then is no drift.
-    pub(crate) is_unclear: bool,
+    /// What calls that got no answer left unclear since the whole map was last read: no drift is told until then.
+    pub(crate) unclear: Unclear,
 }
 
 impl Living {
     pub(crate) fn new(space: AddressSpace) -> Living {
-        Living { space, users: FxHashMap::default(), recent: VecDeque::new(), is_unclear: false }
+        Living { space, users: FxHashMap::default(), recent: VecDeque::new(), unclear: Unclear::default() }
     }
 }
 
@@ -52,6 +53,10 @@ struct Pending {
     event: Event,
     change: Change,
     awaited: usize,
+    /// What was asked.
+    asked: Ranges,
+    /// Whether the whole map was read since: then no answer is needed any more.
+    is_settled: bool,
     /// Whether its prediction counts for nothing: it overlapped another call, or nobody knew where the break was.
     unpredicted: bool,
 }
@@ -114,8 +119,8 @@ impl Spaces {
         if let Op::Observed { in_flight, .. } = &event.op
             && let Some(at) = waiting
         {
+            let is_unclear = !self.unclear(event.mm, Some(event.task)).is_empty();
             let living = self.living(event.mm);
-            let is_unclear = living.is_unclear;
             let applied = living.space.apply(event);
             self.changed(event.mm, &applied.change);
             let pending = &mut self.pending[at];
@@ -153,16 +158,20 @@ impl Spaces {
         self.tally.asked += 1;
         let unpredicted =
             guessed || overlapped || from_unknown_break || self.space(event.mm).rules.distrust();
-        self.pending.push(Pending { event: event.clone(), change, awaited: ask.len(), unpredicted });
+        let asked = Ranges::from_slice(&ask);
+        let awaited = ask.len();
+        let event = event.clone();
+        self.pending.push(Pending { event, change, awaited, asked, is_settled: false, unpredicted });
         Progress { unanswered, ask, ..Progress::default() }
     }
 
     /// A call that waits no longer. What it asked about is of no interest any more when no other one waits.
     fn take(&mut self, at: usize, confirmed: bool) -> Done {
-        let Pending { event, change, .. } = self.pending.swap_remove(at);
-        if !confirmed && let Some(living) = self.spaces.get_mut(&event.mm) {
-            living.is_unclear = true;
+        let pending = self.pending.swap_remove(at);
+        if !confirmed && let Some(living) = self.spaces.get_mut(&pending.event.mm) {
+            pending.leaves(&mut living.unclear);
         }
+        let Pending { event, change, .. } = pending;
         if !self.pending.iter().any(|p| p.event.mm == event.mm)
             && let Some(living) = self.spaces.get_mut(&event.mm)
         {
@@ -173,19 +182,36 @@ impl Spaces {
 
     /// Takes a whole map in place of the model's, and tells what that shows about the model.
     fn snapshot(&mut self, event: &Event, reason: SnapshotReason) -> Progress {
+        let unclear = self.unclear(event.mm, None);
+        if event.source == Source::Bpf {
+            self.pending.iter_mut().filter(|p| p.event.mm == event.mm).for_each(|p| p.is_settled = true);
+        }
         // Whose map was read uses it, whether or not its creator has told of it.
         let living = self.living(event.mm);
         living.users.insert(event.task.tid, event.task);
-        let was_unclear = std::mem::take(&mut living.is_unclear);
+        living.unclear = Unclear::default();
+        let was_unclear = !unclear.is_empty();
         let mut applied = living.space.apply(event);
+        if was_unclear
+            && applied.difference.is_some()
+            && let Op::Snapshot { rows, .. } = &event.op
+        {
+            let before = living.space.before(&applied.change, &applied.grown);
+            applied.difference = unclear.difference(before.vmas(), rows).map(Box::new);
+        }
         self.changed(event.mm, &applied.change);
         let mut difference = None;
         let is_known_before = match reason {
             SnapshotReason::Exec | SnapshotReason::Fork | SnapshotReason::Attach | SnapshotReason::Watch => {
                 false
             }
-            // A call without a return came before it.
-            SnapshotReason::Unclear => false,
+            // Calls without an answer came before it; or none did, and somebody else may have changed the map.
+            SnapshotReason::Unclear => {
+                let has_changed = !was_unclear && event.source == Source::Bpf && has_moved(&applied.change);
+                let is_counted = !applied.grown.is_empty() || applied.uncalled > 0;
+                self.tally.observed += u64::from(has_changed && !is_counted);
+                false
+            }
             SnapshotReason::Request | SnapshotReason::Reconcile | SnapshotReason::Last => !was_unclear,
             SnapshotReason::Check => {
                 self.tally.compared += 1;
@@ -208,6 +234,16 @@ impl Spaces {
         self.tally.observed += applied.grown.len() as u64 + applied.uncalled;
         let done = self.done(event, applied.change);
         Progress { done, difference, ..Progress::default() }
+    }
+
+    /// What is unclear of an address space, calls that wait for an answer included, but for those of one task: whoever asks in
+    /// the kernel holds nobody, and so what others' calls did may be seen before it is answered.
+    fn unclear(&self, mm: MmId, except: Option<TaskId>) -> Unclear {
+        let mut unclear = self.spaces.get(&mm).map(|living| living.unclear.clone()).unwrap_or_default();
+        let waits =
+            |p: &&Pending| p.event.mm == mm && p.event.source == Source::Bpf && Some(p.event.task) != except;
+        self.pending.iter().filter(waits).for_each(|p| p.leaves(&mut unclear));
+        unclear
     }
 
     pub(crate) fn living(&mut self, mm: MmId) -> &mut Living {
@@ -270,11 +306,16 @@ impl Spaces {
                     // A copy is registered with no userfaultfd.
                     space.rules.forget_userfaultfds();
                     space.begin();
+                    // What fork leaves out is known when the copy has been read; BPF holds nobody until then.
+                    let unclear = match event.source {
+                        Source::Bpf => Unclear::everywhere(),
+                        _ => Unclear::default(),
+                    };
                     // One that is there has been read already: its creator's word came late.
                     let effects = &mut self.effects;
                     self.spaces.entry(*child_mm).or_insert_with(|| {
                         effects.iter_mut().for_each(|effects| effects.came(*child_mm));
-                        Living::new(space)
+                        Living { unclear, ..Living::new(space) }
                     });
                 }
                 self.living(*child_mm).users.insert(child.tid, *child);
@@ -304,6 +345,9 @@ impl Spaces {
                 let applied = self.space(event.mm).apply(event);
                 self.changed(event.mm, &applied.change);
                 let mut ask = applied.ask.into_vec();
+                if event.source == Source::Bpf {
+                    self.living(event.mm).unclear.follow(&event.op, event.outcome);
+                }
                 if event.op.is_call() {
                     self.overlapping(event, &applied.change, &mut ask);
                 }
@@ -320,6 +364,17 @@ fn has_moved(change: &Change) -> bool {
 }
 
 impl Pending {
+    /// What stays unclear when it gets no answer.
+    fn leaves(&self, unclear: &mut Unclear) {
+        // Which file is mapped, only the answer tells.
+        let is_file =
+            matches!(self.event.op, Op::Mmap { flags, .. } if !flags.has(vmatlas_event::MapFlags::ANONYMOUS));
+        let has_known_pages = self.predicted() && !is_file;
+        if !self.is_settled {
+            self.asked.iter().for_each(|range| unclear.add(*range, has_known_pages));
+        }
+    }
+
     /// Whether the pages were predicted, so that another answer is drift and not news.
     fn predicted(&self) -> bool {
         let is_told_by_its_arguments = match &self.event.op {

@@ -101,6 +101,9 @@ pub struct Outcome {
     /// Answers of the kernel that contradicted a prediction.
     #[serde(default)]
     pub drift: u64,
+    /// How often the lock of a map was taken for writing without an event that tells of it; where the backend sees that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<u64>,
     /// What page faults came to, where they were watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultEnd>,

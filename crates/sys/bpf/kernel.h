@@ -78,6 +78,8 @@ struct backing_file {
 struct mm_struct {
 	int map_count;
 	unsigned long start_code, end_data, start_brk, brk, start_stack;
+	/* CONFIG_MEMCG. */
+	struct task_struct *owner;
 	struct {
 		void *vdso;
 	} context;
@@ -94,6 +96,24 @@ struct vm_area_struct {
 	struct file *vm_file;
 	void *vm_ops;
 	void *vm_private_data;
+};
+
+/* fs/kernfs */
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
 };
 
 struct signal_struct {
@@ -114,6 +134,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct signal_struct *signal;
 	struct thread_struct thread;
+	struct css_set *cgroups;
 };
 
 #pragma clang attribute pop

@@ -5,7 +5,18 @@
 
 #include "helpers.h"
 
-enum kind { KIND_CALL = 1, KIND_FORK, KIND_EXEC, KIND_EXIT, KIND_NAME, KIND_NOTHING, KIND_FAULT, KIND_ACCOUNTED };
+enum kind {
+	KIND_CALL = 1,
+	KIND_FORK,
+	KIND_EXEC,
+	KIND_EXIT,
+	KIND_NAME,
+	KIND_NOTHING,
+	KIND_FAULT,
+	KIND_ACCOUNTED,
+	KIND_OTHER,
+	KIND_CAME,
+};
 
 /* Every record begins with it. */
 struct head {
@@ -41,8 +52,6 @@ struct row {
 enum {
 	/* The lock was taken: not everything could be looked at. */
 	ANSWER_BUSY = 1,
-	/* Another task has changed the map since the call did. */
-	ANSWER_MIXED = 2,
 	/* There were more rows than room. */
 	ANSWER_CUT = 4,
 	/* The call took the lock for writing; one that did not has changed no VMA. */
@@ -57,8 +66,10 @@ struct call {
 	u64 entered;
 	u64 args[6];
 	s64 result;
-	/* The rows are everything that is mapped in [from, to). */
+	/* The rows are everything that is mapped in [from, to), */
 	u64 from, to;
+	/* after the change with this number, and before the next one; 0 where the map changed while it was looked at. */
+	u64 version;
 	u32 nr;
 	u8 is_32;
 	u8 answer;

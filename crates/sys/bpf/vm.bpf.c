@@ -9,7 +9,9 @@
  * Helpers that are GPL only are used, and so the programs are, for the kernel, of a licence that is compatible with it.
  */
 #include "calls.h"
+#include "cgroup.h"
 #include "faults.h"
+#include "lock.h"
 #include "maps.h"
 #include "rows.h"
 #include "stack.h"
@@ -151,22 +153,19 @@ int on_lock(u64 *context)
 	struct mm_struct *mm = (void *)context[0];
 	struct task_struct *task;
 	struct slot *slot;
-	struct space *space;
 
 	/* For reading, or not at all. */
 	if (!(u8)context[1] || !(u8)context[2])
 		return 0;
 	task = bpf_get_current_task_btf();
 	slot = slot_of(task->pid);
-	if (!slot || slot->state == SLOT_FREE || slot->tid != task->pid || task->mm != mm)
+	if (!slot || slot->state == SLOT_FREE || slot->tid != task->pid || task->mm != mm) {
+		other(task, mm);
 		return 0;
+	}
 	if (!slot->order)
 		slot->order = next_order();
-	space = space_of(slot->space);
-	if (space) {
-		space->space = slot->space;
-		space->last = slot->order;
-	}
+	changes(slot->space, slot->order);
 	return 0;
 }
 
@@ -188,7 +187,6 @@ int on_exit(u64 *context)
 	u64 nr = regs->orig_ax, order, size;
 	struct process *process;
 	struct slot *slot;
-	struct space *space;
 	struct call_room *room;
 	struct call *call;
 	u32 number, is_32 = 0, is_ours, rows, shape = shape_of(task, regs, nr, &is_32);
@@ -233,14 +231,15 @@ int on_exit(u64 *context)
 #pragma unroll
 	for (u32 i = 0; i < 6; i++)
 		call->args[i] = argument(regs, i, is_32);
+	/* While it is looked at nobody holds the lock for writing; so what is the same before and after is so all the time. */
+	call->version = version(number);
 	answer(room, shape);
-	if (!order)
-		call->head.order = next_order();
-	space = space_of(number);
+	if (version(number) != call->version)
+		call->version = 0;
 	if (order)
 		call->answer |= ANSWER_LOCKED;
-	if (order && (!space || space->last != order || space->space != number))
-		call->answer |= ANSWER_MIXED;
+	else
+		call->head.order = next_order();
 	rows = call->row_count;
 	size = sizeof(*call) - sizeof(call->rows) + (rows <= CALL_ROWS ? rows : CALL_ROWS) * sizeof(struct row);
 	if (stack_how == STACK_NONE || is_32 || emit_with_stack(context, task, regs, call, size))
@@ -261,8 +260,10 @@ int on_fork(u64 *context)
 	u64 order = 0;
 	u32 pid = child->tgid;
 
-	if (!process)
+	if (!process) {
+		made(child);
 		return 0;
+	}
 	fork.child_pid = child->tgid;
 	fork.child_tid = child->pid;
 	fork.started = child->start_boottime;
@@ -407,5 +408,14 @@ int on_end(u64 *context)
 	begin(&exit.head, KIND_EXIT, task, process->space, next_order());
 	/* Somebody may wait for the last one. */
 	emit(&exit, sizeof(exit), RB_FORCE_WAKEUP);
+	return 0;
+}
+
+/* Attached only where a cgroup is watched. */
+SEC("tp_btf/cgroup_attach_task")
+int on_cgroup(u64 *context)
+{
+	if (watched_cgroup && is_watched_cgroup((void *)context[0]))
+		tell_came((void *)context[2]);
 	return 0;
 }

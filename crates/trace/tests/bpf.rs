@@ -1,12 +1,12 @@
-//! The BPF backend beside ptrace, and its model beside the kernel's map while the program stands still.
+//! The BPF backend beside ptrace.
 
 #![expect(clippy::unwrap_used, reason = "a test binary")]
 
 use std::ffi::OsString;
-use vmatlas_event::{Addr, Bytes, Event, MmId, Next, Op, OpKind, Outcome, Pid, Sink, SnapshotReason, VmaRow};
-use vmatlas_model::{Spaces, page_changes};
+use vmatlas_event::{Addr, Bytes, Event, MmId, Next, Op, OpKind, Outcome, Sink, SnapshotReason, VmaRow};
+use vmatlas_model::Spaces;
 use vmatlas_proc::{ProcKernel, ProcRoot};
-use vmatlas_testkit::{left_off, need_root, program};
+use vmatlas_testkit::{left_off, need_root};
 use vmatlas_trace::{Bpf, End, Launch, TraceError, Tracer};
 
 /// Keeps what it is told, and asks what the model wants to know.
@@ -121,120 +121,6 @@ fn both_backends_tell_the_same() {
             histories
         };
         assert_eq!(histories(&bpf), histories(&ptrace));
-    }
-}
-
-/// How a stopped program and its model compare.
-#[derive(Debug, Default)]
-struct Comparison {
-    compared: u64,
-    uncertain: u64,
-    boundaries: u64,
-    drift: u64,
-    wrong: Vec<String>,
-}
-
-impl Comparison {
-    fn add(&mut self, ours: &[VmaRow], theirs: &[VmaRow], last: Option<&Event>) {
-        // The stack grows by touching, without any call.
-        let settled = |row: &&VmaRow| row.special() != Some(b"stack");
-        let ours: Vec<VmaRow> = ours.iter().filter(settled).cloned().collect();
-        let theirs: Vec<VmaRow> = theirs.iter().filter(settled).cloned().collect();
-        self.compared += 1;
-        let pages = page_changes(&ours, &theirs, &[]);
-        if !pages.is_empty() && self.wrong.len() < 3 {
-            self.wrong.push(format!("after {last:?}: {pages:?}"));
-        }
-        let ranges = |rows: &[VmaRow]| rows.iter().map(|row| row.range).collect::<Vec<_>>();
-        self.boundaries += u64::from(ranges(&ours) != ranges(&theirs));
-    }
-}
-
-fn is_stopped(pid: Pid) -> bool {
-    let states = |entry: std::io::Result<std::fs::DirEntry>| {
-        let text = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
-        text.rsplit_once(") ")?.1.chars().next()
-    };
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
-    tasks.filter_map(states).all(|state| matches!(state, 'T' | 'Z' | 'X'))
-}
-
-/// Stops a program again and again, and compares what the records made of the model with the kernel's map.
-fn stopped_and_compared(command: &[&str], stops: u64) -> Option<Comparison> {
-    const SIGSTOP: i32 = 19;
-    const SIGCONT: i32 = 18;
-    let mut launched = bpf()?.start(&launch(command)).unwrap();
-    let pid = launched.pid();
-    let (mut keeper, mut kernel) = (Keeper::new(), ProcKernel::new(ProcRoot::system()));
-    launched.go(&mut kernel);
-    let mut comparison = Comparison::default();
-    let mut state = 0x2545_f491_4f6c_dd1du64;
-    for _ in 0..stops {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        for _ in 0..1 + state % 8 {
-            std::thread::sleep(std::time::Duration::from_micros(state >> 8 & 0x7ff));
-            launched.tell(&mut kernel, &mut keeper);
-            launched.read_due(&mut kernel, &mut keeper);
-        }
-        if vmatlas_sys::kill(pid, SIGSTOP).is_err() {
-            break;
-        }
-        // A thread that waits for its child of vfork(2) does not stop, and the child may wait for a thread that did.
-        let is_still = (0..100).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-            is_stopped(pid)
-        });
-        if vmatlas_sys::poll_my_child(pid).ok().flatten().and_then(ended).is_some() {
-            break;
-        }
-        launched.tell(&mut kernel, &mut keeper);
-        for mm in keeper.spaces.alive() {
-            let tasks = keeper.events.iter().rev().find(|event| event.mm == mm).map(|event| event.task);
-            let (Some(task), Some(space)) = (tasks, keeper.spaces.get(mm)) else { continue };
-            if task.pid != pid {
-                continue;
-            }
-            let leader = vmatlas_event::TaskId { tid: vmatlas_event::Tid(pid.0), ..task };
-            let Ok(theirs) = vmatlas_event::Kernel::all_vmas(&mut kernel, leader) else { continue };
-            if is_still && launched.is_certain(mm) {
-                let ours: Vec<VmaRow> = space.vmas().cloned().collect();
-                comparison.add(&ours, &theirs, keeper.calls().last().copied());
-            } else {
-                comparison.uncertain += 1;
-            }
-        }
-        keeper.events.drain(..keeper.events.len().saturating_sub(64));
-        let _ = vmatlas_sys::kill(pid, SIGCONT);
-    }
-    comparison.drift = keeper.spaces.tally().drift;
-    let _ = vmatlas_sys::kill(pid, 9);
-    launched.run(&mut kernel, &mut keeper).unwrap();
-    Some(comparison)
-}
-
-fn ended(status: vmatlas_sys::WaitStatus) -> Option<()> {
-    matches!(status, vmatlas_sys::WaitStatus::Exited(_) | vmatlas_sys::WaitStatus::Signaled(_)).then_some(())
-}
-
-/// Checks that of random calls, threads included, no page is ever another one than the kernel's while the program is stopped.
-#[test]
-fn the_model_equals_a_stopped_program() {
-    // Of another package: built with the whole workspace.
-    let me = std::env::current_exe().unwrap();
-    let subject = program(me.parent().unwrap().with_file_name("vmatlas-truth-subject").to_str().unwrap());
-    if !subject.exists() {
-        left_off("vmatlas-truth-subject (cargo build -p vmatlas-testkit)");
-        return;
-    }
-    let subject = subject.to_str().unwrap();
-    for threads in ["1", "4"] {
-        let command = [subject, "--calls", "40000", "--seed", "7", "--threads", threads];
-        let Some(comparison) = stopped_and_compared(&command, 100) else { return };
-        assert!(comparison.compared > 0, "{threads} threads: {comparison:?}");
-        assert!(comparison.wrong.is_empty(), "{threads} threads: {comparison:#?}");
-        println!("{threads} threads: {comparison:?}");
     }
 }
 

@@ -198,6 +198,8 @@ pub struct SummaryContext {
     pub tally: Tally,
     /// The first difference that a check found.
     pub difference: Option<String>,
+    /// How often the lock of a map was taken for writing without an event that tells of it; `None` where nobody sees that.
+    pub others: Option<u64>,
     /// What page faults came to, where they were watched.
     pub faults: Option<FaultReport>,
 }
@@ -256,7 +258,11 @@ pub fn write_summary(
         ("conflicts", &count(tally.conflicts)),
         ("drift", &count(tally.drift)),
     ];
-    writeln!(out, "{}", texts::AGREEMENT.fill(lang, &values))?;
+    write!(out, "{}", texts::AGREEMENT.fill(lang, &values))?;
+    match context.others {
+        Some(others) => writeln!(out, "{}", texts::OTHERS.fill(lang, &[("n", &count(others))]))?,
+        None => writeln!(out)?,
+    }
     if summary.filters > 0 {
         let text = if summary.supervised > 0 { &texts::SUPERVISED } else { &texts::FILTERED };
         let values: [(&str, &dyn fmt::Display); 1] = [("n", &count(summary.filters))];
@@ -339,6 +345,7 @@ pub fn summary_json(
         "snapshots": context.tally.snapshots,
         "observed": context.tally.observed,
         "conflicts": context.tally.conflicts,
+        "other_changes": context.others,
         "check": check,
         "before_attach": before,
         "largest": largest,

@@ -111,6 +111,8 @@ crate::texts! {
     /// Summary: how well the model and the kernel agreed.
     AGREEMENT: "model and kernel: {calls} calls, {asked} asked about, {snapshots} snapshots, {observed} observed changes, {conflicts} conflicts, {drift} drift",
         "モデルとカーネル: 呼び出し {calls}, 問い合わせ {asked}, スナップショット {snapshots}, 観測された変化 {observed}, 競合 {conflicts}, 食い違い {drift}";
+    /// Summary, the end of the line before: changes by others.
+    OTHERS: ", {n} other changes", ", その他の変更 {n}";
     /// Summary: filters that refuse calls.
     FILTERED: "the program installed {n} seccomp filters of its own: memory calls they refuse are not seen (nor made)",
         "プログラム自身が seccomp フィルターを {n} 個インストールしました: 拒否されたメモリ関連の呼び出しは見えません (実行もされません)";

@@ -27,7 +27,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "\
-usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the stressors of memory
+usage: cargo xtask suites stress-ng [--backend bpf] [STRESSOR...]   Debian's stress-ng, the stressors of memory
        cargo xtask suites selftests [TREE]             the kernel's selftests/mm (TREE: unpacked kernel sources; else
                                                        Debian's linux-source-6.12, unpacked below target/)
        cargo xtask suites storms [threads|forks|vforks...]   many tasks: nothing lost, the tracer's memory flat
@@ -48,6 +48,9 @@ usage: cargo xtask suites stress-ng [STRESSOR...]      Debian's stress-ng, the s
 
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     match args {
+        ["stress-ng", "--backend", "bpf", stressors @ ..] => {
+            stress_ng::run(&Watch { is_bpf: true, ..Watch::build()? }, stressors)
+        }
         ["stress-ng", stressors @ ..] => stress_ng::run(&Watch::build()?, stressors),
         ["stacks"] => stacks::run(&Watch::build()?),
         ["pages", programs @ ..] => pages::run(&Watch::build()?, programs),
@@ -80,6 +83,8 @@ struct Watch {
     vmatlas: PathBuf,
     subject: PathBuf,
     folder: PathBuf,
+    /// Whether it watches through BPF.
+    is_bpf: bool,
 }
 
 /// How a program ended, with and without us.
@@ -106,7 +111,7 @@ impl Watch {
         }
         let (release, folder) = (release_folder(), folder()?);
         let (vmatlas, subject) = (release.join("vmatlas"), release.join("vmatlas-truth-subject"));
-        Ok(Watch { vmatlas, subject, folder })
+        Ok(Watch { vmatlas, subject, folder, is_bpf: false })
     }
 
     /// Runs a command alone and under `run --check`.
@@ -114,7 +119,9 @@ impl Watch {
         let plain = self.one(&format!("{name}.plain"), command, limit)?;
         let json = self.folder.join(format!("{name}.jsonl"));
         let (vmatlas, jsonl) = (self.vmatlas.display().to_string(), format!("--jsonl={}", json.display()));
-        let words = [&[vmatlas.as_str(), "run", "--check", "-c", jsonl.as_str(), "--"], command].concat();
+        let backend = if self.is_bpf { "--backend=bpf" } else { "--backend=ptrace" };
+        let words =
+            [&[vmatlas.as_str(), "run", "--check", "-c", backend, jsonl.as_str(), "--"], command].concat();
         // A comparison of both maps takes much longer than most calls.
         let watched = self.one(&format!("{name}.watched"), &words, limit * 10)?;
         let lines = fs::read_to_string(&json).unwrap_or_default();

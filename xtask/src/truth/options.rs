@@ -4,11 +4,13 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 
 pub(super) const USAGE: &str = "\
-usage: cargo xtask truth --calls N --seed S [--threads T] [--jobs J] [--without STEP,...] [--drift] [--vmatlas FILE]
+usage: cargo xtask truth --calls N --seed S [--threads T] [--jobs J] [--backend B] [--without STEP,...] [--drift]
+                         [--vmatlas FILE]
 
   --calls N       compare after this many random calls
   --seed S        of the random calls: the same seed makes the same calls
   --threads T     threads that make calls in one place at the same time (1)
+  --backend B     ptrace, which compares after each call, or bpf (root), which compares at random moments (ptrace)
   --jobs J        so many programs at a time (as many as there are CPUs)
   --without STEP  leave out these steps, such as uffd_close,mbind
   --drift         a prediction that the kernel's answer contradicts fails too
@@ -20,6 +22,7 @@ pub(super) struct Options {
     pub(super) seed: u64,
     pub(super) threads: u64,
     pub(super) jobs: u64,
+    pub(super) is_bpf: bool,
     pub(super) without: Option<String>,
     pub(super) drift: bool,
     pub(super) vmatlas: Option<PathBuf>,
@@ -30,8 +33,16 @@ impl Options {
         let mut args = args.iter();
         let (mut calls, mut seed) = (None, None);
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-        let mut options =
-            Options { calls: 0, seed: 0, threads: 1, jobs: cpus, without: None, drift: false, vmatlas: None };
+        let mut options = Options {
+            calls: 0,
+            seed: 0,
+            threads: 1,
+            jobs: cpus,
+            is_bpf: false,
+            without: None,
+            drift: false,
+            vmatlas: None,
+        };
         while let Some(name) = args.next() {
             if *name == "--drift" {
                 options.drift = true;
@@ -45,6 +56,13 @@ impl Options {
                 "--seed" => seed = Some(number()?),
                 "--threads" => options.threads = count()?,
                 "--jobs" => options.jobs = count()?,
+                "--backend" => {
+                    options.is_bpf = match *value {
+                        "bpf" => true,
+                        "ptrace" => false,
+                        _ => bail!(USAGE),
+                    }
+                }
                 "--without" => options.without = Some((*value).to_owned()),
                 "--vmatlas" => options.vmatlas = Some(PathBuf::from(value)),
                 _ => bail!(USAGE),
@@ -73,8 +91,11 @@ mod tests {
             "--drift",
             "--without",
             "brk",
+            "--backend",
+            "bpf",
         ])
         .unwrap();
+        assert!(options.is_bpf);
         assert_eq!((options.calls, options.seed, options.threads), (10, 7, 3));
         assert!(options.drift);
         assert_eq!(options.without.as_deref(), Some("brk"));

@@ -20,6 +20,8 @@ pub(super) struct Programs {
     pub(super) subject: PathBuf,
     /// Whether this vmatlas can compare at all.
     pub(super) checks: bool,
+    /// Whether it watches through BPF, and compares now and then.
+    pub(super) is_bpf: bool,
     /// Whether drift is a difference too.
     pub(super) drift: bool,
     /// Where results go.
@@ -77,6 +79,7 @@ impl Programs {
             vmatlas,
             subject: release.join("vmatlas-truth-subject"),
             checks,
+            is_bpf: options.is_bpf,
             drift: options.drift,
             folder,
         })
@@ -87,8 +90,10 @@ impl Programs {
         let mut words = vec![self.vmatlas.display().to_string(), "run".to_owned()];
         words.extend(self.checks.then(|| "--check".to_owned()));
         words.push("-c".to_owned());
+        words.extend(self.is_bpf.then(|| "--backend=bpf".to_owned()));
         // One processor is a fifth faster for tracer and tracee; threads need more than one to get in each other's way.
-        words.extend((!args.iter().any(|arg| arg == "--threads")).then(|| "--same-cpu".to_owned()));
+        let is_alone = !self.is_bpf && !args.iter().any(|arg| arg == "--threads");
+        words.extend(is_alone.then(|| "--same-cpu".to_owned()));
         words.extend(summary.map(|file| format!("--jsonl={}", file.display())));
         words.extend(["--".to_owned(), self.subject.display().to_string()]);
         words.extend_from_slice(args);

@@ -55,7 +55,8 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub(crate) jsonl: Option<PathBuf>,
     /// Hold all tasks after every memory call and compare the model with the kernel; a difference is told with both
-    /// maps, and the exit status is 3. Slow; threads see more EINTR than otherwise
+    /// maps, and the exit status is 3. Slow; threads see more EINTR than otherwise. With --backend bpf the program is stopped
+    /// (SIGSTOP) and compared at random moments, some hundred times a second
     #[arg(long)]
     pub(crate) check: bool,
     /// Record into this new folder; nothing is written to standard error then, unless with -v
@@ -82,15 +83,19 @@ pub(crate) struct WatchArgs {
 
 impl WatchArgs {
     /// An option among these for which tasks must be stopped, or that BPF programs of ours do not tell of yet.
-    pub(crate) fn only_ptrace(&self) -> Option<&'static str> {
-        let options =
-            [("--check", self.check), ("--pages", self.pages), ("--faults", self.watched_faults().is_some())];
+    /// A program that is ours may be stopped now and then, to compare it: `is_ours`.
+    pub(crate) fn only_ptrace(&self, is_ours: bool) -> Option<&'static str> {
+        let options = [("--check", self.check && !is_ours), ("--pages", self.pages)];
         options.into_iter().find(|(_, is_set)| *is_set).map(|(option, _)| option)
     }
 
     /// What BPF programs are to tell of beside calls.
     pub(crate) fn for_bpf(&self) -> vmatlas_trace::BpfOptions {
-        vmatlas_trace::BpfOptions { stacks: self.stacks.unwinding(), faults: self.watched_faults() }
+        vmatlas_trace::BpfOptions {
+            stacks: self.stacks.unwinding(),
+            faults: self.watched_faults(),
+            cgroup: None,
+        }
     }
 
     /// Whether call stacks are wanted.
@@ -130,11 +135,15 @@ pub(crate) struct AttachArgs {
     #[command(flatten)]
     pub(crate) watch: WatchArgs,
     /// A PID or a process name
-    #[arg(value_name = "PID|NAME", required_unless_present = "pid")]
+    #[arg(value_name = "PID|NAME", required_unless_present_any = ["pid", "cgroup"])]
     pub(crate) target: Option<OsString>,
     /// The process by its PID
     #[arg(short, long, value_name = "PID", conflicts_with = "target")]
     pub(crate) pid: Option<i32>,
+    /// All processes of a cgroup (version 2) and of those below it, and what comes into it or is made by them; a folder, or
+    /// a path as in /proc/PID/cgroup. With --backend bpf only
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["target", "pid", "follow"])]
+    pub(crate) cgroup: Option<PathBuf>,
     /// Watch its children too: those it has, and those it will have
     #[arg(short, long)]
     pub(crate) follow: bool,

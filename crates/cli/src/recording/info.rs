@@ -114,6 +114,7 @@ fn about(reader: &Reader) -> About {
         status: end.and_then(|end| end.status),
         lost: end.map(|end| end.lost),
         drift: end.map(|end| end.drift),
+        others: end.and_then(|end| end.others),
         keyframes: reader.keyframes().count() as u64,
         size: Bytes(reader.size()),
         faults: end.and_then(|end| end.faults).map(|faults| Faults {

@@ -40,11 +40,34 @@ const PROGRAMS: [(&str, &str); 6] = [
     ("on_lock", "mmap_lock_acquire_returned"),
     ("on_enter", "sys_enter"),
 ];
+/// The same, where a cgroup is watched.
+const OF_CGROUPS: (&str, &str) = ("on_cgroup", "cgroup_attach_task");
+
+/// What the programs are loaded with.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// The size of the ring.
+    pub ring: Bytes,
+    /// Address spaces that the programs number get the numbers after this one.
+    pub first_space: MmId,
+    /// The inode of a folder of cgroup version 2: processes that come into it or below it are told of.
+    pub cgroup: Option<u64>,
+    /// Of a hundred records so many are lost, which only tests want.
+    pub dropped: u64,
+    /// How callers are to be told: each call brings what its stack can be told from.
+    pub stacks: Option<Unwinding>,
+    /// The size of a ring for page faults, where they are watched too.
+    pub fault_ring: Option<Bytes>,
+}
 
 /// `maps.h`: counters that the programs keep.
+const COUNT_ORDER: u32 = 0;
 const COUNT_LOST: u32 = 1;
 const COUNT_SPACES: u32 = 2;
 const COUNT_UNTRACKED: u32 = 3;
+/// `maps.h`: what a task is inside of.
+const SLOT_CALL: u64 = 1;
+const SLOT_FORK: u64 = 2;
 
 /// The programs at work. Dropping it takes them away; what was watched goes on as if nothing had been.
 pub struct Probe {
@@ -67,29 +90,21 @@ impl std::fmt::Debug for Probe {
 }
 
 impl Probe {
-    /// Loads and attaches the programs; nothing is watched yet. Address spaces that they number get `first_space` + 1 and
-    /// the numbers after it. With `stacks` each call brings what its stack can be told from in that way, and with a size for
-    /// their ring page faults are watched too.
+    /// Loads and attaches the programs; nothing is watched yet.
     ///
     /// # Errors
     /// [`BpfError::NotPermitted`] without CAP_BPF and CAP_PERFMON, [`BpfError::NoBtf`], [`BpfError::Unsupported`] where the
     /// kernel lacks a tracepoint or a helper, or the processor is another one; [`BpfError::Other`].
-    pub fn load(
-        tables: &Tables,
-        ring: Bytes,
-        first_space: MmId,
-        stacks: Option<Unwinding>,
-        fault_ring: Option<Bytes>,
-    ) -> Result<Probe, BpfError> {
+    pub fn load(tables: &Tables, setup: Setup) -> Result<Probe, BpfError> {
         if let Some(error) = obstacle() {
             return Err(error);
         }
-        let plan = Plan::new(fault_ring);
-        match Probe::load_as(&plan, tables, ring, first_space, stacks) {
+        let plan = Plan::new(setup.fault_ring);
+        match Probe::load_as(&plan, tables, setup) {
             // Sizes need more of a kernel than faults do.
             Err(BpfError::Unsupported(why)) => match plan.without_resident() {
                 Some(plan) => {
-                    let mut probe = Probe::load_as(&plan, tables, ring, first_space, stacks)?;
+                    let mut probe = Probe::load_as(&plan, tables, setup)?;
                     probe.no_resident = Some(why);
                     Ok(probe)
                 }
@@ -99,20 +114,14 @@ impl Probe {
         }
     }
 
-    fn load_as(
-        plan: &Plan,
-        tables: &Tables,
-        ring: Bytes,
-        first_space: MmId,
-        stacks: Option<Unwinding>,
-    ) -> Result<Probe, BpfError> {
+    fn load_as(plan: &Plan, tables: &Tables, setup: Setup) -> Result<Probe, BpfError> {
         let btf = Btf::from_sys_fs().map_err(BpfError::of_btf)?;
         // The ring is a power of two of pages.
-        let size = u32::try_from(ring.0.next_power_of_two().max(4096)).unwrap_or(1 << 30);
+        let size = u32::try_from(setup.ring.0.next_power_of_two().max(4096)).unwrap_or(1 << 30);
         let wake_above = u64::from(size / 4);
-        let stack_how = stack::how(stacks);
+        let stack_how = stack::how(setup.stacks);
         // Some 70 KiB for each processor.
-        let stack_rooms = match stacks {
+        let stack_rooms = match setup.stacks {
             None => 1,
             Some(_) => aya::util::nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1),
         };
@@ -127,6 +136,8 @@ impl Probe {
             .override_global("follow_resident", &plan.follow_resident, true)
             .override_global("cpus", &plan.cpus, true)
             .override_global("wake_faults_above", &plan.wake_above, true)
+            .override_global("dropped_share", &setup.dropped, true)
+            .override_global("watched_cgroup", &setup.cgroup.unwrap_or(0), true)
             .map_max_entries("ring", size)
             .map_max_entries("stack_rooms", stack_rooms)
             .map_max_entries("fault_ring", plan.ring)
@@ -142,8 +153,9 @@ impl Probe {
         let processes = HashMap::try_from(map("processes")?).map_err(error)?;
         let slots = Array::try_from(map("slots")?).map_err(error)?;
         let mut counts: Array<MapData, u64> = Array::try_from(map("counts")?).map_err(error)?;
-        counts.set(COUNT_SPACES, u64::from(first_space.0), 0).map_err(error)?;
-        for (name, tracepoint) in PROGRAMS {
+        counts.set(COUNT_SPACES, u64::from(setup.first_space.0), 0).map_err(error)?;
+        let of_cgroups = setup.cgroup.map(|_| OF_CGROUPS);
+        for (name, tracepoint) in PROGRAMS.into_iter().chain(of_cgroups) {
             let program = programs.program_mut(name).map(<&mut BtfTracePoint>::try_from);
             let Some(Ok(program)) = program else {
                 return Err(BpfError::Other(format!("the BPF object has no program {name}")));
@@ -221,6 +233,11 @@ impl Probe {
         crate::poll::wait_readable(self.ring.as_fd(), time);
     }
 
+    /// How many records have got a number: names, which are told again when they get lost, have none.
+    pub fn produced(&self) -> u64 {
+        self.counts.get(&COUNT_ORDER, 0).unwrap_or(0)
+    }
+
     /// How many records were lost because nobody took those before them.
     pub fn lost(&self) -> u64 {
         self.counts.get(&COUNT_LOST, 0).unwrap_or(0)
@@ -242,9 +259,25 @@ impl Probe {
 
     /// Whether a task is inside a memory call. Once it is not, the call's record can be taken.
     pub fn is_inside(&self, tid: Tid) -> bool {
+        self.slot(tid).is_some_and(|(state, _)| state == SLOT_CALL)
+    }
+
+    /// Whether a task is making another one, or is executing a program: that leaves the VMAs of its address space alone.
+    pub fn is_forking(&self, tid: Tid) -> bool {
+        self.slot(tid).is_some_and(|(state, _)| state == SLOT_FORK)
+    }
+
+    /// The number that the call has which a task is inside of, 0 where it has none yet; `None` outside of calls.
+    pub fn order_inside(&self, tid: Tid) -> Option<u64> {
+        self.slot(tid).map(|(_, order)| order)
+    }
+
+    /// `struct slot`, its state and the number of the call; `None` outside of calls.
+    fn slot(&self, tid: Tid) -> Option<(u64, u64)> {
         const SLOTS: u32 = 1 << 16;
         let slot = self.slots.get(&(tid.0 as u32 & (SLOTS - 1)), 0);
-        // `struct slot`: the number of the task, then its state.
-        slot.is_ok_and(|[first, ..]| first as u32 == tid.0 as u32 && first >> 32 != 0)
+        // The number of the task, its state, its address space, since when, the number of the call.
+        let [first, _, _, order] = slot.ok()?;
+        (first as u32 == tid.0 as u32 && first >> 32 != 0).then_some((first >> 32, order))
     }
 }

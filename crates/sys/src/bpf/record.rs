@@ -38,6 +38,10 @@ pub enum Record {
     Faulted(Head, Faulted),
     /// So many faults the kernel has accounted to a task that ends, or (`true`) has executed a program.
     Accounted(Head, u64, bool),
+    /// Somebody took the lock of the address space for writing without a call that is told of; the head says who.
+    Other(Head),
+    /// A process came into the cgroup that is watched; the head says which.
+    Came(Head),
 }
 
 /// A page fault.
@@ -62,8 +66,6 @@ pub struct Faulted {
 pub struct Answer {
     /// The map was locked: not all of it could be looked at.
     pub is_busy: bool,
-    /// Another task changed the map after the call did, before it was looked at.
-    pub is_mixed: bool,
     /// There was more than is told.
     pub is_cut: bool,
     /// Whether the call took the lock for writing: one that did not has changed no VMA.
@@ -87,6 +89,9 @@ pub struct Call {
     pub seen: AddrRange,
     /// The VMAs in `seen`.
     pub rows: Vec<Row>,
+    /// As they were after the record with this number, and before the next one of a change; `None` where the map changed
+    /// while it was looked at.
+    pub version: Option<u64>,
     /// How good they are.
     pub answer: Answer,
     /// The call stack, where one was asked for, of 64-bit code, and there was room in the ring.
@@ -271,6 +276,8 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Record> {
             Record::Faulted(head, Faulted { addr, ip, map, is_major: bits & 1 != 0, grown, stack })
         }
         8 => Record::Accounted(head, cursor.u64()?, cursor.u64()? != 0),
+        9 => Record::Other(head),
+        10 => Record::Came(head),
         _ => return None,
     })
 }
@@ -283,6 +290,7 @@ fn call(cursor: &mut Cursor<'_>) -> Option<Call> {
     }
     let result = cursor.u64()? as i64;
     let (from, to) = (Addr(cursor.u64()?), Addr(cursor.u64()?));
+    let version = Some(cursor.u64()?).filter(|version| *version != 0);
     let (nr, is_32, answer, rows) = (cursor.u32()?, cursor.u8()? != 0, cursor.u8()?, cursor.u16()?);
     let outcome = match result {
         // IS_ERR_VALUE of the kernel: the last page of numbers.
@@ -301,12 +309,8 @@ fn call(cursor: &mut Cursor<'_>) -> Option<Call> {
         outcome,
         seen: AddrRange::new(from, to)?,
         rows,
-        answer: Answer {
-            is_busy: answer & 1 != 0,
-            is_mixed: answer & 2 != 0,
-            is_cut: answer & 4 != 0,
-            took_lock: answer & 8 != 0,
-        },
+        version,
+        answer: Answer { is_busy: answer & 1 != 0, is_cut: answer & 4 != 0, took_lock: answer & 8 != 0 },
         stack: CallStack::parse(cursor.0).map(Box::new),
     })
 }

@@ -32,8 +32,7 @@ impl Bpf {
         let mut watch = Watch::new(self.probe, attach.pid, attach.follow);
         watch.has_stacks = self.has_stacks;
         let mut attached = BpfAttached { attach, watch, wishes };
-        let mut next = MmId(0);
-        attached.take_in(attach.pid, &mut next, kernel)?;
+        attached.watch.take_in(attach.pid, kernel)?;
         let mut waiting = vec![attach.pid];
         let mut seen = vec![attach.pid];
         while let Some(pid) = waiting.pop().filter(|_| attach.follow) {
@@ -41,7 +40,7 @@ impl Bpf {
                 // One that ended meanwhile is not followed.
                 if !seen.contains(&child) {
                     seen.push(child);
-                    if attached.take_in(child, &mut next, kernel).is_ok() {
+                    if attached.watch.take_in(child, kernel).is_ok() {
                         waiting.push(child);
                     }
                 }
@@ -54,43 +53,6 @@ impl Bpf {
 }
 
 impl BpfAttached {
-    /// Watches all threads of a process.
-    fn take_in(&mut self, pid: Pid, next: &mut MmId, kernel: &mut dyn Kernel) -> Result<(), TraceError> {
-        let threads = |kernel: &mut dyn Kernel| {
-            kernel.threads(pid).map_err(|error| match error {
-                KernelError::Gone => TraceError::Gone { pid },
-                KernelError::NotPermitted => TraceError::NotPermitted { errno: EPERM },
-                KernelError::Unsupported | KernelError::Other(_) => {
-                    TraceError::System { what: "listing threads", errno: ESRCH }
-                }
-            })
-        };
-        let first = threads(kernel)?;
-        let known = self.watch.tasks.values().find(|task| {
-            first.iter().any(|tid| vmatlas_sys::same_address_space(task.id.tid, *tid).unwrap_or(false))
-        });
-        let mm = match known.map(|task| task.mm) {
-            Some(mm) => mm,
-            None => {
-                let mm = *next;
-                // More than a thousand at once have no numbers left.
-                if mm >= FIRST_SPACE {
-                    return Err(TraceError::System { what: "numbering processes", errno: Errno(7) });
-                }
-                *next = MmId(mm.0 + 1);
-                mm
-            }
-        };
-        self.watch.probe.watch(pid, mm, self.attach.follow).map_err(TraceError::Bpf)?;
-        // Those that come from now on are told.
-        for tid in threads(kernel)? {
-            let id = TaskId { pid, tid, started: kernel.start_time(tid) };
-            self.watch.add(Task { id, mm, known: true }, State::Awaited);
-        }
-        self.watch.due(mm, SnapshotReason::Attach);
-        Ok(())
-    }
-
     /// Watches until the program ends, the time is over, or somebody says so (SIGINT, SIGTERM, SIGHUP): there is no end then.
     ///
     /// # Errors
@@ -102,7 +64,7 @@ impl BpfAttached {
             .attach
             .duration
             .map(|d| MonoNs(now().0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))));
-        self.begin(&mut wiring);
+        self.watch.begin(&mut wiring);
         while self.watch.has_tasks() {
             if self.wishes.is_to_end() || until.is_some_and(|until| now() >= until) {
                 self.watch.turn(&mut wiring);
@@ -120,14 +82,53 @@ impl BpfAttached {
         self.watch.end(&mut wiring);
         Ok(Some(self.watch.root_end.unwrap_or(End::Exited(0))))
     }
+}
+
+impl Watch {
+    /// Watches all threads of a process.
+    pub(super) fn take_in(&mut self, pid: Pid, kernel: &mut dyn Kernel) -> Result<(), TraceError> {
+        let threads = |kernel: &mut dyn Kernel| {
+            kernel.threads(pid).map_err(|error| match error {
+                KernelError::Gone => TraceError::Gone { pid },
+                KernelError::NotPermitted => TraceError::NotPermitted { errno: EPERM },
+                KernelError::Unsupported | KernelError::Other(_) => {
+                    TraceError::System { what: "listing threads", errno: ESRCH }
+                }
+            })
+        };
+        let first = threads(kernel)?;
+        let known = self.tasks.values().find(|task| {
+            first.iter().any(|tid| vmatlas_sys::same_address_space(task.id.tid, *tid).unwrap_or(false))
+        });
+        let mm = match known.map(|task| task.mm) {
+            Some(mm) => mm,
+            None => {
+                let mm = self.next_space;
+                // More than a thousand at once have no numbers left.
+                if mm >= FIRST_SPACE {
+                    return Err(TraceError::System { what: "numbering processes", errno: Errno(7) });
+                }
+                self.next_space = MmId(mm.0 + 1);
+                mm
+            }
+        };
+        self.probe.watch(pid, mm, self.follow).map_err(TraceError::Bpf)?;
+        // Those that come from now on are told.
+        for tid in threads(kernel)? {
+            let id = TaskId { pid, tid, started: kernel.start_time(tid) };
+            self.add(Task { id, mm, known: true }, State::Awaited);
+        }
+        self.due(mm, SnapshotReason::Attach);
+        Ok(())
+    }
 
     /// Tells who is there, and what the maps are.
-    fn begin(&mut self, wiring: &mut Wiring<'_>) {
+    pub(super) fn begin(&mut self, wiring: &mut Wiring<'_>) {
         // What was told before the threads were listed is in the list.
-        let mut tasks: Vec<Task> = self.watch.tasks.values().copied().collect();
+        let mut tasks: Vec<Task> = self.tasks.values().copied().collect();
         tasks.sort_by_key(|task| (task.mm, task.id.tid));
         for task in tasks {
-            self.watch.join(task, wiring);
+            self.join(task, wiring);
         }
     }
 }

@@ -34,8 +34,26 @@ impl Watch {
                 self.tell_faults_after_exec(head, touched, wiring);
             }
             Record::Ended(head, ended) => self.ended(head, ended, wiring),
+            Record::Other(head) => self.other(head, wiring),
+            Record::Came(head) => self.came(head.pid, wiring),
             Record::Named(..) | Record::Nothing(_) | Record::Faulted(..) | Record::Accounted(..) => {}
         }
+    }
+
+    /// Somebody may have changed the map without a call of ours: what it is now, only reading it tells.
+    fn other(&mut self, head: Head, wiring: &mut Wiring<'_>) {
+        // It was told when the lock was taken, not when the change was made.
+        const DONE_WITHIN_NS: u64 = 2_000_000;
+        let Some(space) = self.spaces.get_mut(&head.space) else { return };
+        space.told = space.told.max(head.order);
+        space.changed = true;
+        if space.state == State::Awaited {
+            return;
+        }
+        space.is_vague = true;
+        space.not_before = space.not_before.max(MonoNs(head.at.0.saturating_add(DONE_WITHIN_NS)));
+        wiring.sink.other_change(head.space);
+        self.due(head.space, SnapshotReason::Unclear);
     }
 
     /// Who it was. One that nobody told of is taken in: the word of it was lost, or came before us.
@@ -70,7 +88,10 @@ impl Watch {
         let Some(op) = decode(&Entry { arch, nr: call.nr, args: call.args }) else { return };
         let Some(task) = self.task_of(head, wiring).filter(|task| task.known) else { return };
         let Some(space) = self.spaces.get_mut(&task.mm) else { return };
-        space.changed = true;
+        if call.answer.took_lock {
+            space.told = space.told.max(head.order);
+            space.changed = true;
+        }
         let state = space.state;
         if state == State::Awaited {
             return;
@@ -90,10 +111,7 @@ impl Watch {
                 Some(row) if is_attach && asked == AddrRange::ALL => row.range,
                 _ => asked,
             };
-            if call.seen.covers(asked) {
-                self.answer_seen(task, call, asked, wiring);
-            } else if !self.answer_late(task, asked, wiring) && call.answer.took_lock {
-                // One that did not take the lock has changed nothing.
+            if !self.answer_seen(task, call, asked) && !self.answer_late(task, asked, wiring) {
                 self.due(task.mm, SnapshotReason::Unclear);
             }
         }
@@ -110,26 +128,6 @@ impl Watch {
         };
         let (registers, from) = (&stack.registers, stack.from());
         wiring.sink.stack(&Stopped { task: task.id, mm: task.mm, registers, stack: from })
-    }
-
-    /// Gives the answer that the programs brought with the call.
-    fn answer_seen(&mut self, task: Task, call: &Call, asked: AddrRange, wiring: &mut Wiring<'_>) {
-        let rows = call.rows.iter().filter(|row| row.range.intersects(asked));
-        let rows = rows.map(|row| self.names.row(row)).collect();
-        let is_mixed = call.answer.is_mixed || self.order.is_broken(now());
-        let in_flight = match is_mixed {
-            true => self.others(task),
-            false => Vec::new(),
-        };
-        let at = self.last.map_or_else(now, |(_, _, at)| at);
-        let op = Op::Observed { rows, asked, late: false, in_flight };
-        self.send(wiring.sink, (task.id, task.mm), (at, at), op, Outcome::Done(0));
-    }
-
-    /// The other tasks of an address space: which of them was first, nobody knows.
-    pub(super) fn others(&self, task: Task) -> Vec<TaskId> {
-        let is_other = |other: &&Task| other.mm == task.mm && other.id != task.id;
-        self.tasks.values().filter(is_other).map(|other| other.id).collect()
     }
 
     fn forked(&mut self, head: Head, forked: Forked, wiring: &mut Wiring<'_>) {
@@ -158,6 +156,9 @@ impl Watch {
         if forked.how == How::Process {
             // A copy but for what fork leaves out and merges differently.
             self.due(forked.space, SnapshotReason::Fork);
+            if let Some(space) = self.spaces.get_mut(&forked.space) {
+                space.is_vague = true;
+            }
         }
     }
 
@@ -260,13 +261,7 @@ impl Watch {
         let op = Op::Lost { count: Some(count), from, to: at, state: None };
         self.send(wiring.sink, (task, mm), (at, at), op, Outcome::Done(0));
         self.has_lost = true;
-        for space in self.spaces.values_mut().filter(|space| space.state != State::Awaited) {
-            space.state = State::Unknown;
-        }
-        let spaces: Vec<MmId> = self.spaces.keys().copied().collect();
-        for mm in spaces {
-            self.due(mm, SnapshotReason::Unclear);
-        }
+        self.know_nothing();
         let mut tasks: Vec<Task> = self.tasks.values().filter(|task| task.known).copied().collect();
         tasks.sort_by_key(|task| task.id.tid);
         for task in tasks {

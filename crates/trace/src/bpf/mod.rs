@@ -4,9 +4,12 @@
 //! were when it returned. What such a record cannot tell is read from /proc at a moment when nothing changes the map, and
 //! stays uncertain until then.
 
+mod answers;
 mod attach;
+mod check;
 mod events;
 mod faults;
+mod group;
 mod order;
 mod reads;
 mod rows;
@@ -15,12 +18,13 @@ mod tables;
 mod watch;
 
 pub use attach::BpfAttached;
-pub use run::BpfLaunched;
+pub use group::BpfGroup;
+pub use run::{BpfLaunched, Counts};
 
 use crate::FaultWatch;
 use crate::error::TraceError;
 use vmatlas_event::{Bytes, Kernel, MmId, Pid, TaskId, Tid, Unwinding, VmaRow};
-use vmatlas_sys::bpf::{BpfError, Probe};
+use vmatlas_sys::bpf::{BpfError, Probe, Setup};
 use vmatlas_sys::privilege::Caps;
 
 /// Address spaces that were there before the programs have smaller numbers.
@@ -31,14 +35,18 @@ const RING: Bytes = Bytes(8 << 20);
 const RING_FOR_STACKS: Bytes = Bytes(32 << 20);
 /// Room for 116,000 page faults.
 const FAULT_RING: Bytes = Bytes(8 << 20);
+const SETUP: Setup =
+    Setup { ring: RING, first_space: FIRST_SPACE, cgroup: None, dropped: 0, stacks: None, fault_ring: None };
 
-/// What is to be told beside calls.
+/// What is to be told beside the calls of processes that are named later.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BpfOptions {
     /// The stack of each call, for callers to be told in this way.
     pub stacks: Option<Unwinding>,
     /// Page faults.
     pub faults: Option<FaultWatch>,
+    /// The processes of a cgroup and those below it, by the inode of its folder.
+    pub cgroup: Option<u64>,
 }
 
 /// The programs, loaded and at work, nothing being watched yet.
@@ -59,7 +67,7 @@ impl Bpf {
     /// # Errors
     /// [`TraceError::Bpf`].
     pub fn load() -> Result<Bpf, TraceError> {
-        Bpf::with_ring(RING)
+        Bpf::load_with(SETUP)
     }
 
     /// The same with a ring of this size: a small one loses records.
@@ -67,27 +75,35 @@ impl Bpf {
     /// # Errors
     /// [`TraceError::Bpf`].
     pub fn with_ring(ring: Bytes) -> Result<Bpf, TraceError> {
-        Bpf::load_with(ring, BpfOptions::default())
+        Bpf::load_with(Setup { ring, ..SETUP })
+    }
+
+    /// The same, where of a hundred records so many are lost however much room there is: for tests.
+    ///
+    /// # Errors
+    /// [`TraceError::Bpf`].
+    pub fn with_loss(of_hundred: u64) -> Result<Bpf, TraceError> {
+        Bpf::load_with(Setup { dropped: of_hundred, ..SETUP })
     }
 
     /// Loads the programs, with what is wanted beside calls.
     ///
     /// # Errors
     /// [`TraceError::Bpf`].
-    pub fn with(options: BpfOptions) -> Result<Bpf, TraceError> {
-        match options.stacks {
-            Some(_) => Bpf::load_with(RING_FOR_STACKS, options),
-            None => Bpf::load_with(RING, options),
-        }
+    pub fn with(BpfOptions { stacks, faults, cgroup }: BpfOptions) -> Result<Bpf, TraceError> {
+        let (ring, room) = match stacks {
+            Some(_) => (RING_FOR_STACKS, RING_FOR_STACKS),
+            None => (RING, FAULT_RING),
+        };
+        let fault_ring = faults.map(|watch| watch.ring.unwrap_or(room));
+        Bpf::load_with(Setup { ring, cgroup, stacks, fault_ring, ..SETUP })
     }
 
-    fn load_with(ring: Bytes, BpfOptions { stacks, faults }: BpfOptions) -> Result<Bpf, TraceError> {
+    fn load_with(setup: Setup) -> Result<Bpf, TraceError> {
         let many = || BpfError::Other("too many calls for the tables".to_owned());
         let tables = tables::tables().ok_or_else(many).map_err(TraceError::Bpf)?;
-        let room = if stacks.is_some() { RING_FOR_STACKS } else { FAULT_RING };
-        let faults = faults.map(|watch| watch.ring.unwrap_or(room));
-        let probe = Probe::load(&tables, ring, FIRST_SPACE, stacks, faults).map_err(TraceError::Bpf)?;
-        Ok(Bpf { probe, has_stacks: stacks.is_some() })
+        let probe = Probe::load(&tables, setup).map_err(TraceError::Bpf)?;
+        Ok(Bpf { probe, has_stacks: setup.stacks.is_some() })
     }
 }
 

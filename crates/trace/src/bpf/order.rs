@@ -8,8 +8,12 @@ use std::collections::BTreeMap;
 use vmatlas_event::{MmId, MonoNs, Tid};
 use vmatlas_sys::bpf::{CallStack, Head, Record};
 
-/// So long a missing number is waited for: its call may fill gigabytes of memory before it returns.
+/// So long a missing number is waited for that no call under way has.
 const PATIENCE_NS: u64 = 20_000_000;
+/// And so long one whose call is under way: it may fill gigabytes of memory before it returns.
+const LONG_PATIENCE_NS: u64 = 2_000_000_000;
+/// So many records are kept back for it at most.
+const MOST_WAITING: usize = 200_000;
 
 /// Records that wait hold at most so many bytes of stacks.
 const STACKS: usize = 64 << 20;
@@ -21,6 +25,8 @@ pub(super) enum Next {
     Record(Record),
     /// So many records are lost for ever, between this moment and the next record.
     Lost(u64),
+    /// Some come later, when what came after them has been told.
+    Late,
 }
 
 /// Records that wait for earlier ones.
@@ -33,8 +39,6 @@ pub(super) struct Order {
     missing_since: Option<MonoNs>,
     /// Numbers that were waited for long enough; they may still come.
     late: BTreeMap<u64, MonoNs>,
-    /// Whether the last record was one of them.
-    is_disturbed: bool,
     /// Of the lost ones, those that are told.
     lost: u64,
     /// How many bytes of stacks wait.
@@ -47,7 +51,9 @@ pub(super) fn head(record: &Record) -> Option<&Head> {
         | Record::Forked(head, _)
         | Record::Execed(head, _)
         | Record::Ended(head, _)
-        | Record::Nothing(head) => Some(head),
+        | Record::Nothing(head)
+        | Record::Other(head)
+        | Record::Came(head) => Some(head),
         Record::Named(..) | Record::Faulted(..) | Record::Accounted(..) => None,
     }
 }
@@ -75,15 +81,24 @@ impl Order {
         }
     }
 
-    /// The next record, unless an earlier one may still come. `lost` is how many were lost so far by the kernel's word.
-    pub(super) fn next(&mut self, now: MonoNs, lost: u64) -> Option<Next> {
+    /// The number that comes next: all before it were told, or will not come in their order.
+    pub(super) fn reached(&self) -> u64 {
+        self.next
+    }
+
+    /// The next record, unless an earlier one may still come. `lost` is how many were lost so far by the kernel's word;
+    /// `is_under_way` says whether the call with a number has not returned.
+    pub(super) fn next(
+        &mut self,
+        now: MonoNs,
+        lost: u64,
+        is_under_way: &dyn Fn(u64) -> bool,
+    ) -> Option<Next> {
         let (&first, _) = self.waiting.first_key_value()?;
         if first <= self.next {
             let record = self.waiting.remove(&first)?;
             self.stacks = self.stacks.saturating_sub(stack_size(&record));
-            // It has come, and what it did may be later than what was told since.
-            let was_late = self.late.remove(&first).is_some();
-            self.is_disturbed = was_late;
+            self.late.remove(&first);
             self.next = self.next.max(first + 1);
             self.missing_since = None;
             return Some(Next::Record(record));
@@ -96,14 +111,17 @@ impl Order {
             return Some(Next::Lost(missing));
         }
         let since = *self.missing_since.get_or_insert(now);
-        if now.0.saturating_sub(since.0) < PATIENCE_NS {
+        let waited = now.0.saturating_sub(since.0);
+        if waited < PATIENCE_NS
+            || waited < LONG_PATIENCE_NS && self.waiting.len() < MOST_WAITING && is_under_way(self.next)
+        {
             return None;
         }
         let told = lost.saturating_sub(self.lost);
         self.late.extend((self.next..first).map(|number| (number, now)));
         self.skip_to(first);
         match told {
-            0 => self.next(now, lost),
+            0 => Some(Next::Late),
             told => {
                 self.lost += told;
                 Some(Next::Lost(told))
@@ -120,9 +138,8 @@ impl Order {
 
     /// Whether a call is missing that got its number before others that came already: the order is not the kernel's then.
     pub(super) fn is_broken(&mut self, now: MonoNs) -> bool {
-        const FORGOTTEN_NS: u64 = 2_000_000_000;
-        self.late.retain(|_, since| now.0.saturating_sub(since.0) < FORGOTTEN_NS);
-        self.is_disturbed || !self.late.is_empty()
+        self.late.retain(|_, since| now.0.saturating_sub(since.0) < LONG_PATIENCE_NS);
+        !self.late.is_empty()
     }
 
     /// Whether a record of this address space waits, or one that leads away from it.
@@ -173,13 +190,32 @@ mod tests {
 
     fn numbers(order: &mut Order, now: u64, lost: u64) -> Vec<i64> {
         let mut all = Vec::new();
-        while let Some(next) = order.next(MonoNs(now), lost) {
-            all.push(match next {
-                Next::Record(record) => head(&record).unwrap().order as i64,
-                Next::Lost(count) => -(count as i64),
-            });
+        while let Some(next) = order.next(MonoNs(now), lost, &|number| number == UNDER_WAY) {
+            match next {
+                Next::Record(record) => all.push(head(&record).unwrap().order as i64),
+                Next::Lost(count) => all.push(-(count as i64)),
+                Next::Late => {}
+            }
         }
         all
+    }
+
+    /// The number of a call that takes long.
+    const UNDER_WAY: u64 = 10;
+
+    /// Checks that a call that is under way is waited for as long as that takes, but not for ever.
+    #[test]
+    fn a_call_under_way_is_waited_for() {
+        let mut order = Order { next: UNDER_WAY, ..Order::default() };
+        order.put(record(UNDER_WAY + 1));
+        assert_eq!(numbers(&mut order, 0, 0), []);
+        assert_eq!(numbers(&mut order, LONG_PATIENCE_NS - 1, 0), []);
+        assert_eq!(order.reached(), UNDER_WAY);
+        assert_eq!(numbers(&mut order, LONG_PATIENCE_NS, 0), [11]);
+        assert!(order.is_broken(MonoNs(LONG_PATIENCE_NS)));
+        order.put(record(UNDER_WAY));
+        assert_eq!(numbers(&mut order, LONG_PATIENCE_NS, 0), [10]);
+        assert!(!order.is_broken(MonoNs(LONG_PATIENCE_NS)));
     }
 
     /// Checks that records come in the order of their numbers, and that an earlier one is waited for.

@@ -80,7 +80,8 @@ impl Watch {
             read: at,
             changed: false,
             state: State::Known,
-            users: space.users,
+            is_vague: false,
+            ..*space
         };
         self.send(wiring.sink, (id, mm), (at, at), Op::Snapshot { reason, rows }, Outcome::Done(0));
         true
@@ -88,7 +89,7 @@ impl Watch {
 
     /// Answers a question about a call by reading now; whether the map was still what it was after the call.
     pub(super) fn answer_late(&mut self, task: Task, asked: AddrRange, wiring: &mut Wiring<'_>) -> bool {
-        if !self.collect() || self.order.has(task.mm) {
+        if !self.collect() || self.order.has(task.mm) || self.order.is_broken(now()) {
             return false;
         }
         let rows: Result<Vec<VmaRow>, KernelError> = match asked {
@@ -112,7 +113,7 @@ impl Watch {
             return false;
         }
         // A call that has ended is in the ring.
-        self.collect() && !self.order.has(mm)
+        self.collect() && !self.order.has(mm) && !self.order.is_broken(now())
     }
 
     /// Reads every map for the last time, as well as that goes while the program runs on.

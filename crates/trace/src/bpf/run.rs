@@ -1,5 +1,6 @@
 //! A program that we start.
 
+use super::check::Moments;
 use super::watch::{State, Task, Watch};
 use super::{Bpf, vsyscall};
 use crate::End;
@@ -10,6 +11,15 @@ use vmatlas_event::{Grown, Kernel, MmId, Pid, Sink, TaskId, Tid};
 use vmatlas_sys::privilege::Caps;
 use vmatlas_sys::signal::{Inherited, Job};
 use vmatlas_sys::{Program, Spawned, WaitStatus, poll_my_child, spawn, wait_for};
+
+/// Records with a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Made by the programs.
+    pub produced: u64,
+    /// Taken by us.
+    pub taken: u64,
+}
 
 /// A program that was started and waits to be run.
 #[derive(Debug)]
@@ -47,6 +57,7 @@ impl Bpf {
         }
         let mut watch = Watch::new(self.probe, pid, true);
         watch.has_stacks = self.has_stacks;
+        watch.moments = launch.check.then(Moments::new);
         let id = TaskId { pid, tid: Tid(pid.0), started: None };
         if let Some(touches) = &mut watch.touches {
             touches.count(id.tid, true);
@@ -95,6 +106,11 @@ impl BpfLaunched {
         self.watch.probe.resident_why()
     }
 
+    /// How many records were made, and how many of them were taken.
+    pub fn counts(&self) -> Counts {
+        Counts { produced: self.watch.probe.produced(), taken: self.watch.taken }
+    }
+
     /// Lets the program run, which waits before its first instruction.
     pub fn go(&mut self, kernel: &mut dyn Kernel) {
         self.watch.vsyscall = vsyscall(kernel);
@@ -105,7 +121,7 @@ impl BpfLaunched {
     ///
     /// # Errors
     /// [`TraceError::NotFound`] and [`TraceError::NotExecutable`] when it could not be executed.
-    pub fn run(mut self, kernel: &mut dyn Kernel, sink: &mut dyn Sink) -> Result<End, TraceError> {
+    pub fn run(&mut self, kernel: &mut dyn Kernel, sink: &mut dyn Sink) -> Result<End, TraceError> {
         let root = self.watch.root;
         let job = self.is_job.then(|| Job::begin(root));
         self.go(kernel);
@@ -123,6 +139,8 @@ impl BpfLaunched {
                 (None, true) => poll_my_child(root).unwrap_or(Some(WaitStatus::Exited(0))),
             };
             match (status, &job) {
+                // We have stopped it.
+                (Some(WaitStatus::Stopped { .. }), _) if self.watch.moments.is_some() => {}
                 (Some(WaitStatus::Stopped { .. }), Some(job)) => job.stop_too(),
                 (Some(status), job) => {
                     end = end.or(End::of(status));
@@ -141,7 +159,7 @@ impl BpfLaunched {
         drop(job);
         match self.spawned.failure() {
             None => Ok(end.unwrap_or(End::Exited(0))),
-            Some(failure) => Err(TraceError::of_exec(failure, self.name)),
+            Some(failure) => Err(TraceError::of_exec(failure, self.name.clone())),
         }
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! `events` says what each record means, `reads` when whole maps are read, `order` which record comes next.
 
+use super::answers::Held;
+use super::check::Moments;
 use super::faults::Touches;
-use super::order::{Next, Order};
+use super::order::{self, Next, Order};
 use super::rows::Names;
 use crate::End;
 use crate::engine::Wiring;
@@ -42,6 +44,26 @@ pub(super) struct Space {
     pub(super) changed: bool,
     /// How well it is known.
     pub(super) state: State,
+    /// The number of the last change that was told.
+    pub(super) told: u64,
+    /// Whether something may have changed anywhere in it of which no call tells, since it was read last.
+    pub(super) is_vague: bool,
+}
+
+impl Space {
+    /// One that nobody uses yet.
+    fn new(state: State) -> Space {
+        Space {
+            users: 0,
+            due: None,
+            not_before: MonoNs(0),
+            read: now(),
+            changed: false,
+            state,
+            told: 0,
+            is_vague: false,
+        }
+    }
 }
 
 /// How well an address space is known.
@@ -79,6 +101,14 @@ pub(super) struct Watch {
     pub(super) looked: MonoNs,
     /// Where page faults are watched.
     pub(super) touches: Option<Box<Touches>>,
+    /// Answers that belong behind events which are still to come.
+    pub(super) held: Vec<Held>,
+    /// So many records with a number were taken.
+    pub(super) taken: u64,
+    /// When the model is compared with the kernel, where that is wanted.
+    pub(super) moments: Option<Moments>,
+    /// What the next address space is called that was there before us.
+    pub(super) next_space: MmId,
     seq: u64,
     muted: bool,
 }
@@ -101,6 +131,10 @@ impl Watch {
             has_lost: false,
             looked: now(),
             touches,
+            held: Vec::new(),
+            taken: 0,
+            moments: None,
+            next_space: MmId(0),
             seq: 0,
             muted: false,
         }
@@ -108,8 +142,7 @@ impl Watch {
 
     /// Takes a task in.
     pub(super) fn add(&mut self, task: Task, state: State) {
-        let space = Space { users: 0, due: None, not_before: MonoNs(0), read: now(), changed: false, state };
-        self.spaces.entry(task.mm).or_insert(space).users += 1;
+        self.spaces.entry(task.mm).or_insert_with(|| Space::new(state)).users += 1;
         self.tasks.insert(task.id.tid, task);
     }
 
@@ -123,6 +156,7 @@ impl Watch {
         self.tell(wiring);
         self.read_due(wiring);
         self.look_for_tasks(wiring);
+        self.compare_now_and_then(wiring);
     }
 
     /// Tells all that has happened.
@@ -136,12 +170,21 @@ impl Watch {
             let is_all = self.collect();
             self.collect_faults();
             let at = now();
-            while let Some(next) = self.order.next(at, lost) {
+            while let Some(next) = self.next(at, lost) {
                 match next {
-                    Next::Record(record) => self.record(record, wiring),
+                    Next::Record(record) => {
+                        self.answer_before(order::head(&record).map_or(0, |head| head.order), wiring);
+                        self.record(record, wiring);
+                    }
                     Next::Lost(count) => self.lose(count, wiring),
+                    Next::Late => self.know_nothing(),
+                }
+                if self.is_time_to_compare() {
+                    self.answer_before(self.order.reached(), wiring);
+                    return;
                 }
             }
+            self.answer_before(self.order.reached(), wiring);
             self.tell_faults_until(until, wiring);
             if is_all {
                 break;
@@ -149,9 +192,16 @@ impl Watch {
         }
     }
 
+    /// What is to be told next.
+    fn next(&mut self, at: MonoNs, lost: u64) -> Option<Next> {
+        let Watch { order, probe, tasks, .. } = self;
+        let is_under_way = |number| tasks.keys().any(|tid| probe.order_inside(*tid) == Some(number));
+        order.next(at, lost, &is_under_way)
+    }
+
     /// Waits for more.
     pub(super) fn wait(&self) {
-        self.probe.wait(TURN);
+        self.probe.wait(self.moments.as_ref().map_or(TURN, |moments| moments.wait().min(TURN)));
     }
 
     /// Tells what was lost at the very end.
@@ -168,10 +218,13 @@ impl Watch {
     /// Takes what the programs told into its order; whether that was all.
     pub(super) fn collect(&mut self) -> bool {
         const MOST: usize = 4096;
-        let Watch { probe, order, names, .. } = self;
+        let Watch { probe, order, names, taken, .. } = self;
         probe.take(MOST, |record| match record {
             Record::Named(key, named) => names.put(key, &named),
-            record => order.put(record),
+            record => {
+                *taken += 1;
+                order.put(record);
+            }
         })
     }
 

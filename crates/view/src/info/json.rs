@@ -57,6 +57,7 @@ pub fn json(about: &About, counts: &Counts) -> Value {
         ("status", json!(about.status)),
         ("lost", json!(about.lost)),
         ("drift", json!(about.drift)),
+        ("other_changes", json!(about.others)),
         ("keyframes", json!(about.keyframes)),
         ("bytes", json!(about.size.0)),
         ("damage", json!(about.damage.iter().chain(&counts.broken).collect::<Vec<_>>())),
@@ -67,6 +68,7 @@ pub fn json(about: &About, counts: &Counts) -> Value {
         ("args_why", about.args.is_none(), "not-read"),
         ("lost_why", about.lost.is_none(), "unknown"),
         ("drift_why", about.drift.is_none(), "unknown"),
+        ("other_changes_why", about.others.is_none(), "unknown"),
     ] {
         if is_missing {
             recording.insert(key.to_owned(), json!(why));

@@ -48,6 +48,8 @@ pub struct About {
     pub lost: Option<u64>,
     /// Drift; `None` where it was not ended.
     pub drift: Option<u64>,
+    /// How often the lock of a map was taken for writing without an event that tells of it; `None` where nobody saw that.
+    pub others: Option<u64>,
     /// How many keyframes.
     pub keyframes: u64,
     /// Its size on disk.

@@ -56,6 +56,9 @@ pub fn write_text(
         ("size", &size(about.size)),
     ];
     writeln!(out, "{}", texts::FIGURES.fill(lang, &values))?;
+    if let Some(others) = about.others {
+        writeln!(out, "{}", texts::OTHERS.fill(lang, &[("n", &count(others))]))?;
+    }
     if let Some(faults) = &about.faults {
         let values: [(&str, &dyn Display); 4] = [
             ("told", &count(faults.told)),

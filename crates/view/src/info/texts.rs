@@ -19,6 +19,9 @@ crate::texts! {
     /// Figures.
     FIGURES: "{events} events, {keyframes} keyframes, lost {lost}, drift {drift}, {size} on disk",
         "イベント {events}, キーフレーム {keyframes}, 欠落 {lost}, 食い違い {drift}, ディスク {size}";
+    /// What others than the calls changed.
+    OTHERS: "{n} other changes: the map was locked for writing without a call that is told of (a stack that grows, the kernel, another process)",
+        "その他の変更 {n}: 記録された呼び出し以外でマップが書き込みロックされた回数 (スタックの伸長、カーネル、他のプロセス)";
     /// Page faults.
     FAULTS: "page faults: {told} recorded, {lost} lost; the kernel itself: {handled} handled, {accounted} counted",
         "ページフォールト: 記録 {told}, 欠落 {lost}。カーネルの集計: 処理 {handled}, 計上 {accounted}";
