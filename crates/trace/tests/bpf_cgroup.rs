@@ -81,7 +81,9 @@ fn processes_of_a_cgroup_are_watched() {
         left_off("cgroup version 2");
         return;
     };
-    let bpf = match Bpf::of_cgroup(cgroup.0.metadata().unwrap().ino()) {
+    let inode = cgroup.0.metadata().unwrap().ino();
+    let options = vmatlas_trace::BpfOptions { cgroup: Some(inode), ..Default::default() };
+    let bpf = match Bpf::with(options) {
         Err(TraceError::Bpf(why)) => {
             left_off(&format!("BPF ({why})"));
             return;
