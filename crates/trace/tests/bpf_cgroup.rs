@@ -32,8 +32,12 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // What has just ended may still be in it.
-        let is_gone = || fs::remove_dir(&self.0).is_ok();
-        let _ = (0..100).any(|_| is_gone() || std::thread::sleep(Duration::from_millis(10)) != ());
+        for _ in 0..100 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
