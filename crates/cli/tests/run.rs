@@ -19,7 +19,7 @@ fn run(options: &[&str], program: &[&str]) -> Option<Output> {
     if !need(Capability::Ptrace) {
         return None;
     }
-    Some(vmatlas().arg("run").args(options).arg("--").args(program).output().unwrap())
+    Some(vmatlas().args(["run", "--backend=ptrace"]).args(options).arg("--").args(program).output().unwrap())
 }
 
 /// The events of a watched program, the summary last.

@@ -396,7 +396,8 @@ mod tests {
             run.mmap(1, 14, 4, Some(8));
             // The kernel has made one VMA of them.
             run.event(1, Op::Snapshot { reason: SnapshotReason::Reconcile, rows }, 0, None);
-            let sums = run.finish(1, &|_| Some(Bytes(resident * PAGE)));
+            let whole = |range| (range == r(10, 18)).then_some(Bytes(resident * PAGE));
+            let sums = run.finish(1, &whole);
             let wanted = wanted.map(|pages: u64| Bytes(pages * PAGE));
             assert_eq!((sums[&stack(7)].resident, sums[&stack(8)].resident), (wanted, wanted), "{resident}");
         }
