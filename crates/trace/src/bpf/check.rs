@@ -12,7 +12,7 @@ use vmatlas_sys::{kill, now};
 const SIGSTOP: i32 = 19;
 const SIGCONT: i32 = 18;
 /// The longest time between two comparisons.
-const MOST_NS: u64 = 6_000_000;
+const MOST_NS: u64 = 1_500_000;
 /// So long a task may take to stand still: it may fill memory first, or wait for a processor.
 const STOPS_WITHIN_NS: u64 = 300_000_000;
 

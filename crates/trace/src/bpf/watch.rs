@@ -105,7 +105,8 @@ pub(super) struct Watch {
     /// What the next address space is called that was there before us.
     pub(super) next_space: MmId,
     seq: u64,
-    muted: bool,
+    /// Whether the sink wants no more.
+    pub(super) muted: bool,
 }
 
 impl Watch {
