@@ -9,7 +9,7 @@ use std::time::Duration;
 use vmatlas_event::{Event, Next, Op, Pid, Sink};
 use vmatlas_model::Spaces;
 use vmatlas_proc::{ProcKernel, ProcRoot};
-use vmatlas_testkit::{Tracee, left_off, need_root};
+use vmatlas_testkit::{Tracee, left_off, need_root, wait_until};
 use vmatlas_trace::{Bpf, TraceError};
 
 /// A cgroup that goes with it.
@@ -32,8 +32,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // What has just ended may still be in it.
-        let is_gone = || fs::remove_dir(&self.0).is_ok();
-        let _ = (0..100).any(|_| is_gone() || std::thread::sleep(Duration::from_millis(10)) != ());
+        wait_until(|| fs::remove_dir(&self.0).is_ok(), Duration::from_secs(5));
     }
 }
 
