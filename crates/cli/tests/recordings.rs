@@ -63,7 +63,8 @@ fn log_tells_what_run_told() {
     let Some(output) = record(&path, &[], &["sh", "-c", FORKS]) else { return };
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(5), String::new()));
     let option = format!("--log={}", lines.display());
-    let output = record(&path, &["-v", "--force", "--backend=ptrace", &option], &["sh", "-c", FORKS]).unwrap();
+    let output =
+        record(&path, &["-v", "--force", "--backend=ptrace", &option], &["sh", "-c", FORKS]).unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(5), String::new()));
     let lines = fs::read_to_string(lines).unwrap();
     let lines = lines.split("\n\n").next().unwrap();

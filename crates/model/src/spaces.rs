@@ -10,7 +10,8 @@ use crate::unclear::Unclear;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use vmatlas_event::{
-    AddrRange, Event, ForkKind, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, Source, TaskId, Tid, VmaRow,
+    AddrRange, Event, ForkKind, MapFlags, MapType, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, Source,
+    TaskId, Tid, VmaRow,
 };
 
 /// The models of all address spaces, by [`MmId`].
@@ -366,9 +367,10 @@ fn has_moved(change: &Change) -> bool {
 impl Pending {
     /// What stays unclear when it gets no answer.
     fn leaves(&self, unclear: &mut Unclear) {
-        // Which file is mapped, only the answer tells.
-        let is_file =
-            matches!(self.event.op, Op::Mmap { flags, .. } if !flags.has(vmatlas_event::MapFlags::ANONYMOUS));
+        // Which file is mapped, only the answer tells; shared memory is one too.
+        let is_plain =
+            |flags: MapFlags| flags.has(MapFlags::ANONYMOUS) && flags.map_type() == MapType::Private;
+        let is_file = matches!(self.event.op, Op::Mmap { flags, .. } if !is_plain(flags));
         let has_known_pages = self.predicted() && !is_file;
         if !self.is_settled {
             self.asked.iter().for_each(|range| unclear.add(*range, has_known_pages));

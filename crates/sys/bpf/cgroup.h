@@ -57,4 +57,13 @@ INLINE void made(struct task_struct *child)
 		tell_came(child);
 }
 
+/* Attached only where a cgroup is watched. */
+SEC("tp_btf/cgroup_attach_task")
+int on_cgroup(u64 *context)
+{
+	if (watched_cgroup && is_watched_cgroup((void *)context[0]))
+		tell_came((void *)context[2]);
+	return 0;
+}
+
 #endif

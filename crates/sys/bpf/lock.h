@@ -51,4 +51,26 @@ INLINE void other(struct task_struct *task, struct mm_struct *mm)
 	emit(&head, sizeof(head), RB_NO_WAKEUP);
 }
 
+SEC("tp_btf/mmap_lock_acquire_returned")
+int on_lock(u64 *context)
+{
+	struct mm_struct *mm = (void *)context[0];
+	struct task_struct *task;
+	struct slot *slot;
+
+	/* For reading, or not at all. */
+	if (!(u8)context[1] || !(u8)context[2])
+		return 0;
+	task = bpf_get_current_task_btf();
+	slot = slot_of(task->pid);
+	if (!slot || slot->state == SLOT_FREE || slot->tid != task->pid || task->mm != mm) {
+		other(task, mm);
+		return 0;
+	}
+	if (!slot->order)
+		slot->order = next_order();
+	changes(slot->space, slot->order);
+	return 0;
+}
+
 #endif

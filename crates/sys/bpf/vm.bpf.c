@@ -147,28 +147,6 @@ int on_enter(u64 *context)
 	return 0;
 }
 
-SEC("tp_btf/mmap_lock_acquire_returned")
-int on_lock(u64 *context)
-{
-	struct mm_struct *mm = (void *)context[0];
-	struct task_struct *task;
-	struct slot *slot;
-
-	/* For reading, or not at all. */
-	if (!(u8)context[1] || !(u8)context[2])
-		return 0;
-	task = bpf_get_current_task_btf();
-	slot = slot_of(task->pid);
-	if (!slot || slot->state == SLOT_FREE || slot->tid != task->pid || task->mm != mm) {
-		other(task, mm);
-		return 0;
-	}
-	if (!slot->order)
-		slot->order = next_order();
-	changes(slot->space, slot->order);
-	return 0;
-}
-
 /* A number was given to a call that has nothing to tell. */
 INLINE void tell_nothing(struct task_struct *task, u64 order)
 {
@@ -408,14 +386,5 @@ int on_end(u64 *context)
 	begin(&exit.head, KIND_EXIT, task, process->space, next_order());
 	/* Somebody may wait for the last one. */
 	emit(&exit, sizeof(exit), RB_FORCE_WAKEUP);
-	return 0;
-}
-
-/* Attached only where a cgroup is watched. */
-SEC("tp_btf/cgroup_attach_task")
-int on_cgroup(u64 *context)
-{
-	if (watched_cgroup && is_watched_cgroup((void *)context[0]))
-		tell_came((void *)context[2]);
 	return 0;
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use vmatlas_event::{Event, Next, Op, Pid, Sink};
 use vmatlas_model::Spaces;
 use vmatlas_proc::{ProcKernel, ProcRoot};
-use vmatlas_testkit::{Tracee, left_off, need_root};
+use vmatlas_testkit::{Tracee, left_off, need_root, wait_until};
 use vmatlas_trace::{Bpf, TraceError};
 
 /// A cgroup that goes with it.
@@ -32,12 +32,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // What has just ended may still be in it.
-        for _ in 0..100 {
-            if fs::remove_dir(&self.0).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let _ = wait_until(|| fs::remove_dir(&self.0).is_ok(), Duration::from_secs(5));
     }
 }
 
@@ -53,7 +48,6 @@ struct Mover<'a> {
 
 impl Sink for Mover<'_> {
     fn event(&mut self, event: &Event) -> Next {
-        const SIGTERM: i32 = 15;
         let progress = self.spaces.event(event);
         let is_snapshot = matches!(event.op, Op::Snapshot { .. });
         if is_snapshot && !self.seen.contains(&event.task.pid) {
@@ -64,7 +58,7 @@ impl Sink for Mover<'_> {
             self.cgroup.take(self.second);
         }
         if is_snapshot && event.task.pid == self.second {
-            vmatlas_sys::kill(vmatlas_sys::self_pid(), SIGTERM).unwrap();
+            return Next::Stop;
         }
         if progress.ask.is_empty() { Next::Go } else { Next::Ask(progress.ask) }
     }

@@ -153,7 +153,7 @@ fn losses_are_told_exactly() {
 /// Checks that a stack that grows without a call is counted, and is no drift.
 #[test]
 fn a_stack_that_grows_is_another_change() {
-    let script = "f() { [ \"$1\" -gt 0 ] && f $(( $1 - 1 )); :; }; f 900; exit 4";
+    let script = "f() { [ \"$1\" -gt 0 ] && f $(( $1 - 1 )); :; }; f 900; sleep 1; exit 4";
     let Some((keeper, end, _)) = compared(&["sh", "-c", script], 0) else { return };
     assert_eq!(end, End::Exited(4));
     let tally = keeper.spaces.tally();
@@ -192,7 +192,7 @@ int main(void)
     __atomic_store_n((unsigned *)(sq + p.sq_off.tail), 1, __ATOMIC_RELEASE);
     if (syscall(SYS_io_uring_enter, fd, 1, 1, IORING_ENTER_GETEVENTS, 0, 0) != 1)
         return 78;
-    usleep(200000);
+    usleep(1000000);
     return 0;
 }
 "#;

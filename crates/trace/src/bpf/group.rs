@@ -32,14 +32,15 @@ impl Bpf {
 }
 
 impl BpfGroup {
-    /// Watches until the time is over, or somebody says so (SIGINT, SIGTERM, SIGHUP): an empty cgroup may fill again.
+    /// Watches until the time is over, the sink wants no more, or somebody says so (SIGINT, SIGTERM, SIGHUP): an empty cgroup may
+    /// fill again.
     pub fn run(mut self, duration: Option<Duration>, kernel: &mut dyn Kernel, sink: &mut dyn Sink) {
         const TURN: Duration = Duration::from_millis(5);
         let mut wiring = Wiring { kernel, sink, job: None };
         let until =
             duration.map(|d| MonoNs(now().0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))));
         self.watch.begin(&mut wiring);
-        while !self.wishes.is_to_end() && until.is_none_or(|until| now() < until) {
+        while !self.wishes.is_to_end() && !self.watch.muted && until.is_none_or(|until| now() < until) {
             if self.wishes.take_look() {
                 let spaces: Vec<MmId> = self.watch.spaces.keys().copied().collect();
                 spaces.into_iter().for_each(|mm| self.watch.due(mm, vmatlas_event::SnapshotReason::Request));

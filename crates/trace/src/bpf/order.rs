@@ -5,6 +5,7 @@
 
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use vmatlas_event::{MmId, MonoNs, Tid};
 use vmatlas_sys::bpf::{CallStack, Head, Record};
 
@@ -43,6 +44,8 @@ pub(super) struct Order {
     lost: u64,
     /// How many bytes of stacks wait.
     stacks: usize,
+    /// Of those, the ones whose numbers are still to come: nothing came after them yet.
+    ahead: u64,
 }
 
 pub(super) fn head(record: &Record) -> Option<&Head> {
@@ -87,12 +90,12 @@ impl Order {
     }
 
     /// The next record, unless an earlier one may still come. `lost` is how many were lost so far by the kernel's word;
-    /// `is_under_way` says whether the call with a number has not returned.
+    /// `is_under_way` says whether a call with one of these numbers has not returned.
     pub(super) fn next(
         &mut self,
         now: MonoNs,
         lost: u64,
-        is_under_way: &dyn Fn(u64) -> bool,
+        is_under_way: &dyn Fn(Range<u64>) -> bool,
     ) -> Option<Next> {
         let (&first, _) = self.waiting.first_key_value()?;
         if first <= self.next {
@@ -104,16 +107,21 @@ impl Order {
             return Some(Next::Record(record));
         }
         let missing = first - self.next;
-        if lost.saturating_sub(self.lost) >= missing + self.late.len() as u64 {
+        let untold = lost.saturating_sub(self.lost);
+        if untold + self.ahead >= missing + self.late.len() as u64 && !is_under_way(self.next..first) {
             // All that is missing is lost.
-            self.lost += missing;
+            let fresh = missing.saturating_sub(self.ahead);
+            self.ahead = self.ahead.saturating_sub(missing);
+            self.lost += fresh;
             self.skip_to(first);
-            return Some(Next::Lost(missing));
+            return if fresh == 0 { self.next(now, lost, is_under_way) } else { Some(Next::Lost(fresh)) };
         }
         let since = *self.missing_since.get_or_insert(now);
         let waited = now.0.saturating_sub(since.0);
         if waited < PATIENCE_NS
-            || waited < LONG_PATIENCE_NS && self.waiting.len() < MOST_WAITING && is_under_way(self.next)
+            || waited < LONG_PATIENCE_NS
+                && self.waiting.len() < MOST_WAITING
+                && is_under_way(self.next..first)
         {
             return None;
         }
@@ -127,6 +135,22 @@ impl Order {
                 Some(Next::Lost(told))
             }
         }
+    }
+
+    /// How many were lost behind all that came, by the kernel's word; told once.
+    pub(super) fn lost_behind(&mut self, lost: u64) -> u64 {
+        let untold = lost.saturating_sub(self.lost);
+        if !self.waiting.is_empty() || untold == 0 {
+            return 0;
+        }
+        self.lost = lost;
+        self.ahead += untold;
+        untold
+    }
+
+    /// Whether all losses are told.
+    pub(super) fn has_told(&self, lost: u64) -> bool {
+        lost <= self.lost
     }
 
     /// What was lost and not told of, when nothing more comes.
@@ -190,7 +214,7 @@ mod tests {
 
     fn numbers(order: &mut Order, now: u64, lost: u64) -> Vec<i64> {
         let mut all = Vec::new();
-        while let Some(next) = order.next(MonoNs(now), lost, &|number| number == UNDER_WAY) {
+        while let Some(next) = order.next(MonoNs(now), lost, &|numbers| numbers.contains(&UNDER_WAY)) {
             match next {
                 Next::Record(record) => all.push(head(&record).unwrap().order as i64),
                 Next::Lost(count) => all.push(-(count as i64)),
@@ -255,5 +279,27 @@ mod tests {
         assert_eq!(numbers(&mut order, PATIENCE_NS, 3), [-1, 9]);
         assert_eq!(order.end(5), 2);
         assert_eq!(order.end(5), 0);
+    }
+
+    /// Checks that what is lost behind all that came is told at once, and not a second time when something comes after it; and
+    /// that a call which is under way is not taken for a lost one.
+    #[test]
+    fn what_is_lost_last_is_told_at_once() {
+        let mut order = Order::new();
+        order.put(record(1));
+        assert_eq!(numbers(&mut order, 0, 1), [1]);
+        assert!(!order.has_told(1));
+        assert_eq!((order.lost_behind(1), order.lost_behind(1)), (1, 0));
+        assert!(order.has_told(1));
+        order.put(record(3));
+        assert_eq!(numbers(&mut order, 0, 1), [3]);
+        [5, 6, 7, 8, 9].into_iter().for_each(|n| order.put(record(n)));
+        assert_eq!(numbers(&mut order, 0, 2), [-1, 5, 6, 7, 8, 9]);
+        order.put(record(UNDER_WAY + 1));
+        assert_eq!(order.lost_behind(3), 0);
+        assert_eq!(numbers(&mut order, 0, 3), []);
+        order.put(record(UNDER_WAY));
+        assert_eq!(numbers(&mut order, 0, 3), [10, 11]);
+        assert_eq!(order.lost_behind(3), 1);
     }
 }

@@ -112,8 +112,11 @@ impl Watch {
         if self.tasks.values().any(is_inside) {
             return false;
         }
-        // A call that has ended is in the ring.
-        self.collect() && !self.order.has(mm) && !self.order.is_broken(now())
+        // A call that has ended is in the ring, or lost.
+        self.order.has_told(self.probe.lost())
+            && self.collect()
+            && !self.order.has(mm)
+            && !self.order.is_broken(now())
     }
 
     /// Reads every map for the last time, as well as that goes while the program runs on.

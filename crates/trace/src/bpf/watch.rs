@@ -110,7 +110,8 @@ pub(super) struct Watch {
     /// What the next address space is called that was there before us.
     pub(super) next_space: MmId,
     seq: u64,
-    muted: bool,
+    /// Whether the sink wants no more.
+    pub(super) muted: bool,
 }
 
 impl Watch {
@@ -187,6 +188,10 @@ impl Watch {
             self.answer_before(self.order.reached(), wiring);
             self.tell_faults_until(until, wiring);
             if is_all {
+                let behind = self.order.lost_behind(lost);
+                if behind > 0 {
+                    self.lose(behind, wiring);
+                }
                 break;
             }
         }
@@ -195,7 +200,9 @@ impl Watch {
     /// What is to be told next.
     fn next(&mut self, at: MonoNs, lost: u64) -> Option<Next> {
         let Watch { order, probe, tasks, .. } = self;
-        let is_under_way = |number| tasks.keys().any(|tid| probe.order_inside(*tid) == Some(number));
+        let is_under_way = |numbers: std::ops::Range<u64>| {
+            tasks.keys().any(|tid| probe.order_inside(*tid).is_some_and(|number| numbers.contains(&number)))
+        };
         order.next(at, lost, &is_under_way)
     }
 
