@@ -32,7 +32,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // What has just ended may still be in it.
-        wait_until(|| fs::remove_dir(&self.0).is_ok(), Duration::from_secs(5));
+        let _ = wait_until(|| fs::remove_dir(&self.0).is_ok(), Duration::from_secs(5));
     }
 }
 
