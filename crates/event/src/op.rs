@@ -270,7 +270,8 @@ pub enum Op {
         asked: AddrRange,
         /// Whether the task had gone on before the answer was taken.
         late: bool,
-        /// Tasks of the same address space that were inside a memory call at that moment.
+        /// Tasks of the same address space that were inside a memory call at that moment; the asking task itself where
+        /// somebody may have changed the map of whom no call tells.
         in_flight: Vec<TaskId>,
     },
     /// Events that were lost. With [`Source::Perf`](crate::Source::Perf) in the envelope they were page faults, and the map

@@ -346,8 +346,9 @@ impl Spaces {
                 let applied = self.space(event.mm).apply(event);
                 self.changed(event.mm, &applied.change);
                 let mut ask = applied.ask.into_vec();
-                if event.source == Source::Bpf {
-                    self.living(event.mm).unclear.follow(&event.op, event.outcome);
+                if event.source == Source::Bpf && matches!(event.op, Op::Mremap { .. }) {
+                    let before = self.unclear(event.mm, None);
+                    self.living(event.mm).unclear.follow(&before, &event.op, event.outcome);
                 }
                 if event.op.is_call() {
                     self.overlapping(event, &applied.change, &mut ask);

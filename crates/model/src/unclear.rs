@@ -44,15 +44,17 @@ impl Unclear {
         }
     }
 
-    /// What is unclear goes along where it is moved.
-    pub(crate) fn follow(&mut self, op: &Op, outcome: Outcome) {
+    /// What was unclear `before` a call goes along where it is moved.
+    pub(crate) fn follow(&mut self, before: &Unclear, op: &Op, outcome: Outcome) {
         let (&Op::Mremap { old, old_len, new_len, .. }, Outcome::Done(at)) = (op, outcome) else { return };
-        let from = AddrRange::from_len(old, old_len).unwrap_or(AddrRange::ALL);
+        // Without an old length shared pages are mapped a second time.
+        let moved = if old_len.0 == 0 { new_len } else { old_len };
+        let from = AddrRange::from_len(old, moved).unwrap_or(AddrRange::ALL);
         let to = AddrRange::from_len(Addr(at), new_len).unwrap_or(AddrRange::ALL);
-        if self.pages.iter().any(|place| place.intersects(from)) {
+        if before.pages.iter().any(|place| place.intersects(from)) {
             self.add(to, false);
         }
-        if self.boundaries.iter().any(|place| touches(*place, from)) {
+        if before.boundaries.iter().any(|place| touches(*place, from)) {
             self.add(to, true);
         }
     }
@@ -150,10 +152,13 @@ mod tests {
         let mut unclear = Unclear::default();
         unclear.add(r(1, 3), false);
         let page = |n: u64| Bytes(n * 4096);
-        let op =
-            Op::Mremap { old: r(2, 4).start(), old_len: page(2), new: Addr(0), new_len: page(2), flags: 1 };
-        unclear.follow(&op, Outcome::Done(r(20, 22).start().0));
-        assert_eq!(unclear.pages, [r(1, 3), r(20, 22)]);
+        let before = unclear.clone();
+        for (old_len, to) in [(page(2), r(20, 22)), (page(0), r(30, 32))] {
+            let (old, new, new_len) = (r(2, 4).start(), Addr(0), page(2));
+            let op = Op::Mremap { old, old_len, new, new_len, flags: 1 };
+            unclear.follow(&before, &op, Outcome::Done(to.start().0));
+        }
+        assert_eq!(unclear.pages, [r(1, 3), r(20, 22), r(30, 32)]);
         (0..200).for_each(|n| unclear.add(r(100 + 2 * n, 101 + 2 * n), true));
         assert_eq!(unclear.boundaries, [AddrRange::ALL]);
         assert!(Unclear::default().is_empty() && !Unclear::everywhere().is_empty());

@@ -43,11 +43,13 @@ impl Watch {
             std::mem::take(&mut self.held).into_iter().partition(|held| held.version < number);
         self.held = held;
         for Held { task, asked, rows, .. } in due {
-            if self.spaces.get(&task.mm).is_none_or(|space| space.state != State::Known) {
+            let Some(space) = self.spaces.get(&task.mm).filter(|space| space.state == State::Known) else {
                 continue;
-            }
+            };
+            // It may have in it what somebody changed of whom no call tells: that is no contradiction.
+            let in_flight = if space.is_vague { vec![task.id] } else { Vec::new() };
             let at = self.last.map_or_else(now, |(_, _, at)| at);
-            let op = Op::Observed { rows, asked, late: false, in_flight: Vec::new() };
+            let op = Op::Observed { rows, asked, late: false, in_flight };
             self.send(wiring.sink, (task.id, task.mm), (at, at), op, Outcome::Done(0));
         }
     }

@@ -101,7 +101,9 @@ impl Watch {
         if !self.is_quiet(task.mm) {
             return false;
         }
-        let op = Op::Observed { rows, asked, late: true, in_flight: Vec::new() };
+        let is_vague = self.spaces.get(&task.mm).is_some_and(|space| space.is_vague);
+        let in_flight = if is_vague { vec![task.id] } else { Vec::new() };
+        let op = Op::Observed { rows, asked, late: true, in_flight };
         self.send(wiring.sink, (task.id, task.mm), (at, at), op, Outcome::Done(0));
         true
     }
@@ -126,11 +128,11 @@ impl Watch {
         spaces.sort_unstable();
         for mm in spaces {
             for _ in 0..TRIES {
-                let state = self.spaces.get(&mm).map(|space| space.state);
+                let state = self.spaces.get(&mm).map(|space| (space.state, space.is_vague));
                 let reason = match state {
-                    None | Some(State::Awaited) => break,
-                    Some(State::Unknown) => SnapshotReason::Unclear,
-                    Some(State::Known) => SnapshotReason::Last,
+                    None | Some((State::Awaited, _)) => break,
+                    Some((State::Unknown, _) | (State::Known, true)) => SnapshotReason::Unclear,
+                    Some((State::Known, false)) => SnapshotReason::Last,
                 };
                 if self.read(mm, reason, wiring) {
                     break;
