@@ -95,9 +95,9 @@ fn a_running_program_is_joined() {
 /// what only a stopped program allows is refused.
 #[test]
 fn what_is_missing_is_said() {
-    let output = vmatlas(&["run", "--backend", "bpf", "--check", "--", "true"]).output().unwrap();
+    let output = vmatlas(&["run", "--backend", "bpf", "--same-cpu", "--", "true"]).output().unwrap();
     assert_eq!(output.status.code(), Some(125));
-    assert!(err(&output).contains("--check"), "{}", err(&output));
+    assert!(err(&output).contains("--same-cpu"), "{}", err(&output));
     let vmatlas_path = vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas"));
     let mut command = match vmatlas_sys::effective_uid() {
         0 if !need(Capability::Tool("setpriv")) => return,

@@ -215,7 +215,10 @@ impl Watch {
                 return None;
             }
             Some(_) if is_awaited => return Some((head, faulted)),
-            None if now().0.saturating_sub(head.at.0) < PATIENCE_NS => return Some((head, faulted)),
+            // The record that tells of its task may wait for an earlier one.
+            None if !self.order.is_empty() || now().0.saturating_sub(head.at.0) < PATIENCE_NS => {
+                return Some((head, faulted));
+            }
             None => {
                 touches.counts.of_others += 1;
                 return None;

@@ -166,6 +166,11 @@ impl Order {
         !self.late.is_empty()
     }
 
+    /// Whether no record waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Whether a record of this address space waits, or one that leads away from it.
     pub(super) fn has(&self, space: MmId) -> bool {
         let is_of = |record: &Record| match record {
