@@ -169,7 +169,6 @@ impl Watch {
             let lost = self.probe.lost();
             let until = now();
             let is_all = self.collect();
-            self.collect_faults();
             let at = now();
             while let Some(next) = self.next(at, lost) {
                 match next {
@@ -226,13 +225,16 @@ impl Watch {
     pub(super) fn collect(&mut self) -> bool {
         const MOST: usize = 4096;
         let Watch { probe, order, names, taken, .. } = self;
-        probe.take(MOST, |record| match record {
+        let is_all = probe.take(MOST, |record| match record {
             Record::Named(key, named) => names.put(key, &named),
             record => {
                 *taken += 1;
                 order.put(record);
             }
-        })
+        });
+        // Faults come before what their task did afterwards: nobody may see its end and not have seen them.
+        self.collect_faults();
+        is_all
     }
 
     pub(super) fn send(
