@@ -72,6 +72,19 @@ mod tests {
     use crate::space::tests::{anon, r};
     use vmatlas_event::{Bytes, MmId, MonoNs, Name, Outcome, Pid, Prot, ProtArg, TaskId, Tid, VmaRow};
 
+    /// A second thread of the process.
+    fn second_thread(world: &mut World) -> TaskId {
+        let child = TaskId { pid: Pid(1), tid: Tid(2), started: None };
+        let kind = vmatlas_event::ForkKind::Thread;
+        world.send(Op::Fork { kind, child, child_mm: MmId(1) }, Outcome::Done(2));
+        child
+    }
+
+    /// A heap of these pages.
+    fn heap(a: u64, b: u64) -> VmaRow {
+        VmaRow { name: Some(Name::new(b"[heap]")), ..anon(a, b, Prot::RW) }
+    }
+
     /// Checks that a call which overlapped another in time and range is asked about even where its effect is exact.
     #[test]
     fn overlapping_calls_are_read_again() {
@@ -81,9 +94,7 @@ mod tests {
             let task = TaskId { tid: Tid(tid), ..event.task };
             Event { entered: MonoNs(entered), left: MonoNs(left), task, ..event }
         };
-        let second = TaskId { pid: Pid(1), tid: Tid(2), started: None };
-        let kind = vmatlas_event::ForkKind::Thread;
-        world.send(Op::Fork { kind, child: second, child_mm: MmId(1) }, Outcome::Done(2));
+        let second = second_thread(&mut world);
         // One thread's munmap is seen late: the other one got the same address meanwhile.
         let mmap = timed(&mut world, 1, 10, 20, mmap(2, 3, 0x22), done(3));
         let munmap = timed(
@@ -112,12 +123,9 @@ mod tests {
     /// Checks that calls that move the break at the same time are asked about and no contradiction, whatever they say.
     #[test]
     fn a_break_moved_by_two_is_asked_about() {
-        let heap = |a, b| VmaRow { name: Some(Name::new(b"[heap]")), ..anon(a, b, Prot::RW) };
         let mut world = World::with(vec![anon(1, 2, Prot::RW), heap(10, 12)]);
         world.call(Op::Brk { addr: Addr(0) }, done(12), &[]);
-        let second = TaskId { pid: Pid(1), tid: Tid(2), started: None };
-        let kind = vmatlas_event::ForkKind::Thread;
-        world.send(Op::Fork { kind, child: second, child_mm: MmId(1) }, Outcome::Done(2));
+        let second = second_thread(&mut world);
         let mut brk = |task, (entered, left), in_flight: &[TaskId], to, rows: &[VmaRow]| {
             let event = world.event(Op::Brk { addr: Addr(to * PAGE) }, done(to));
             let event = Event { entered: MonoNs(entered), left: MonoNs(left), task, ..event };
@@ -146,9 +154,7 @@ mod tests {
     #[test]
     fn what_a_move_took_along_is_read_again() {
         let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
-        let second = TaskId { pid: Pid(1), tid: Tid(2), started: None };
-        let kind = vmatlas_event::ForkKind::Thread;
-        world.send(Op::Fork { kind, child: second, child_mm: MmId(1) }, Outcome::Done(2));
+        let second = second_thread(&mut world);
         let pages = Bytes(2 * PAGE);
         let mremap = Op::Mremap {
             old: Addr(3 * PAGE),
@@ -174,9 +180,7 @@ mod tests {
         for (others, expected) in [(REMEMBERED as u64 - 1, vec![]), (REMEMBERED as u64, vec![AddrRange::ALL])]
         {
             let mut world = World::with(vec![anon(1, 9, Prot::RW)]);
-            let second = TaskId { pid: Pid(1), tid: Tid(2), started: None };
-            let kind = vmatlas_event::ForkKind::Thread;
-            world.send(Op::Fork { kind, child: second, child_mm: MmId(1) }, Outcome::Done(2));
+            let second = second_thread(&mut world);
             let munmap = |page| Op::Munmap { addr: Addr(page * PAGE), len: Bytes(PAGE) };
             for n in 0..others {
                 let event = world.event(munmap(100), Outcome::Done(0));
@@ -192,12 +196,9 @@ mod tests {
     /// Checks that a break which moved down overlaps what another thread mapped where the heap was.
     #[test]
     fn a_cut_heap_meets_what_was_mapped_there() {
-        let heap = |a, b| VmaRow { name: Some(Name::new(b"[heap]")), ..anon(a, b, Prot::RW) };
         let mut world = World::with(vec![anon(1, 2, Prot::RW), heap(10, 12)]);
         world.call(Op::Brk { addr: Addr(0) }, done(12), &[]);
-        let second = TaskId { pid: Pid(1), tid: Tid(2), started: None };
-        let kind = vmatlas_event::ForkKind::Thread;
-        world.send(Op::Fork { kind, child: second, child_mm: MmId(1) }, Outcome::Done(2));
+        let second = second_thread(&mut world);
         world.call(Op::Brk { addr: Addr(20 * PAGE) }, done(20), &[heap(10, 20)]);
         // The kernel cut the heap to 11 pages first, and we hear of the mmap first.
         let map = world.event(mmap(1, 1, 0x32), done(15));

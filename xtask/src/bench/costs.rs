@@ -1,5 +1,6 @@
 //! What watching memory calls costs, watcher by watcher: the time that is added to each call, and what is kept of each.
 
+use super::Options;
 use super::machine::Machine;
 use super::pairs::median;
 use super::subject::Programs;
@@ -8,13 +9,6 @@ use super::watchers::{self, NONE, Watcher};
 use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "usage: cargo xtask bench costs [--rounds N] [--write] [NAME...]";
-
-struct Options {
-    rounds: usize,
-    write: bool,
-    /// Parts of the names of watchers; none means all.
-    names: Vec<String>,
-}
 
 /// What was measured of one watcher.
 struct Row {
@@ -28,7 +22,7 @@ struct Row {
 
 /// Measures all watchers in turns.
 pub(super) fn run(args: &[&str]) -> Result<()> {
-    let options = options(args)?;
+    let options = super::options(args, USAGE)?;
     let machine = Machine::here();
     machine.warnings().iter().for_each(|warning| eprintln!("WARNING: {warning}"));
     let programs = Programs::build()?;
@@ -76,23 +70,6 @@ impl Row {
         self.lost += self.watcher.lost(programs)?.unwrap_or(0);
         Ok(())
     }
-}
-
-fn options(args: &[&str]) -> Result<Options> {
-    let mut options = Options { rounds: 9, write: false, names: Vec::new() };
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        match *arg {
-            "--write" => options.write = true,
-            "--rounds" => {
-                options.rounds =
-                    args.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).context(USAGE)?;
-            }
-            name if !name.starts_with('-') => options.names.push(name.to_owned()),
-            _ => bail!(USAGE),
-        }
-    }
-    Ok(options)
 }
 
 fn markdown(machine: &Machine, options: &Options, rows: &[Row], skipped: &[&str]) -> String {

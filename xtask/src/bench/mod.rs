@@ -42,7 +42,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     if let ["costs", rest @ ..] = args {
         return costs::run(rest);
     }
-    let options = options(args)?;
+    let options = options(args, USAGE)?;
     let machine = Machine::here();
     println!("{}", machine.line());
     for warning in machine.warnings() {
@@ -88,7 +88,8 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn options(args: &[&str]) -> Result<Options> {
+/// What was typed, for a command whose usage this is.
+fn options(args: &[&str], usage: &'static str) -> Result<Options> {
     const ROUNDS: usize = 9;
     let mut options = Options { rounds: ROUNDS, write: false, names: Vec::new() };
     let mut args = args.iter();
@@ -97,10 +98,10 @@ fn options(args: &[&str]) -> Result<Options> {
             "--write" => options.write = true,
             "--rounds" => {
                 options.rounds =
-                    args.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).context(USAGE)?;
+                    args.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).context(usage)?;
             }
             name if !name.starts_with('-') => options.names.push(name.to_owned()),
-            _ => bail!(USAGE),
+            _ => bail!(usage),
         }
     }
     Ok(options)
@@ -135,11 +136,11 @@ mod tests {
     /// Checks that what is typed is understood, and that nonsense is refused.
     #[test]
     fn options_are_understood() {
-        let understood = options(&["--rounds", "3", "maps"]).unwrap();
+        let understood = options(&["--rounds", "3", "maps"], USAGE).unwrap();
         assert_eq!(understood, Options { rounds: 3, write: false, names: vec!["maps".to_owned()] });
-        assert!(options(&["--write"]).unwrap().write);
+        assert!(options(&["--write"], USAGE).unwrap().write);
         for bad in [&["--rounds"][..], &["--rounds", "0"], &["--what"]] {
-            assert!(options(bad).is_err(), "{bad:?}");
+            assert!(options(bad, USAGE).is_err(), "{bad:?}");
         }
     }
 }
