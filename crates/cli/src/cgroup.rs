@@ -1,8 +1,8 @@
 //! `attach --cgroup`: which processes are in a cgroup of version 2 and in those below it.
 
 use crate::context::Context;
+use crate::failure::Failure;
 use crate::texts;
-use crate::watcher::Failure;
 use anyhow::anyhow;
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -11,6 +11,7 @@ mod copies;
 mod diff;
 mod doctor;
 mod export;
+mod failure;
 mod faults;
 mod filter;
 mod jit;

@@ -6,8 +6,8 @@
 //! than where that user could write anyway.
 
 use crate::context::Context;
+use crate::failure::Failure;
 use crate::texts;
-use crate::watcher::Failure;
 use anyhow::anyhow;
 use clap::Args;
 use std::ffi::{CString, OsStr, OsString};

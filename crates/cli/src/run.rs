@@ -3,9 +3,10 @@
 use crate::args::RunArgs;
 use crate::backend::{Chosen, Whom};
 use crate::context::Context;
+use crate::failure::Failure;
 use crate::privilege::People;
 use crate::recording::Subject;
-use crate::watcher::{Failure, Patience, Watcher};
+use crate::watcher::{Patience, Watcher};
 use std::process::ExitCode;
 use vmatlas_proc::ProcKernel;
 use vmatlas_sys::privilege::Caps;

@@ -3,7 +3,8 @@
 use crate::args::WatchArgs;
 use crate::complain;
 use crate::context::{Context, Stream, is_terminal};
-use crate::faults::{self, FaultTally};
+use crate::failure::{Failure, OWN_FAILURE};
+use crate::faults::FaultTally;
 use crate::filter::Filter;
 use crate::jit::Jits;
 use crate::log::{Form, Log, When};
@@ -16,69 +17,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::ExitCode;
 use vmatlas_event::{Addr, Event, FaultCounts, MmId, Next, Op, Pid, Sink, StackId, Stopped};
 use vmatlas_model::{Difference, Done, Spaces, Summary, fault_place};
 use vmatlas_proc::ProcRoot;
 use vmatlas_stack::Walker;
-use vmatlas_trace::TraceError;
 use vmatlas_view::run::{LineOptions, SummaryContext, summary_json, write_summary};
 use vmatlas_view::{Style, check, escape};
-
-const OWN_FAILURE: u8 = 125;
-const NOT_EXECUTABLE: u8 = 126;
-const NOT_FOUND: u8 = 127;
-
-/// Why there is no status of the program to end with.
-pub(crate) struct Failure {
-    code: u8,
-    message: String,
-}
-
-impl Failure {
-    /// Says it, and gives the exit status.
-    pub(crate) fn tell(&self, context: &Context) -> ExitCode {
-        complain(context, &self.message);
-        ExitCode::from(self.code)
-    }
-
-    /// What the tracer could not do.
-    pub(crate) fn of_trace(error: &TraceError, context: &Context) -> Failure {
-        let lang = context.lang;
-        let (code, message) = match error {
-            TraceError::NotFound { program } => {
-                (NOT_FOUND, texts::NOT_FOUND.fill(lang, &[("program", program)]))
-            }
-            TraceError::NotExecutable { program, errno } => {
-                let why = vmatlas_sys::errno_text(*errno);
-                (NOT_EXECUTABLE, texts::NOT_EXECUTABLE.fill(lang, &[("program", program), ("why", &why)]))
-            }
-            TraceError::NotPermitted { .. } => (OWN_FAILURE, texts::TRACE_NOT_PERMITTED.get(lang).to_owned()),
-            TraceError::Gone { pid } => (OWN_FAILURE, texts::NO_PROCESS.fill(lang, &[("pid", pid)])),
-            TraceError::Faults { errno } => (OWN_FAILURE, faults::refused(*errno, context)),
-            TraceError::Bpf(error) => (OWN_FAILURE, crate::backend::explain(error, context)),
-            TraceError::User { errno } => {
-                let why = vmatlas_sys::errno_text(*errno);
-                (OWN_FAILURE, texts::CANNOT_BECOME.fill(lang, &[("why", &why)]))
-            }
-            TraceError::TooOld => (OWN_FAILURE, texts::TRACE_TOO_OLD.get(lang).to_owned()),
-            TraceError::NulByte { program } => {
-                (OWN_FAILURE, texts::NUL_BYTE.fill(lang, &[("program", program)]))
-            }
-            TraceError::System { what, errno } => {
-                let why = vmatlas_sys::errno_text(*errno);
-                (OWN_FAILURE, texts::SYSTEM.fill(lang, &[("what", what), ("why", &why)]))
-            }
-        };
-        Failure { code, message }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Failure {
-        Failure { code: OWN_FAILURE, message: format!("{error:#}") }
-    }
-}
 
 /// What happens when nobody reads our lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ mod flags;
 mod ids;
 mod look;
 mod op;
+mod op_kind;
 mod page;
 mod pages;
 mod recording;
@@ -34,7 +35,8 @@ pub use flags::{
 };
 pub use ids::{FrameId, MmId, ModuleId, MonoNs, Pid, Seq, StackId, StartTime, TaskId, Tid};
 pub use look::{Extent, Look, PageRow, PageSource};
-pub use op::{ForkKind, Op, OpKind, SnapshotReason};
+pub use op::{ForkKind, Op, SnapshotReason};
+pub use op_kind::OpKind;
 pub use page::{PageInfo, PageState};
 pub use pages::{FrameCounts, PageCounts, Share};
 pub use recording::{EventSource, Keyframe, SpaceState};

@@ -68,6 +68,14 @@ pub trait EventSource {
         self.keyframe(at).map(Some)
     }
 
+    /// The last event that the keyframe of [`EventSource::keyframe`] contains. A source that has an index need not read the keyframe.
+    ///
+    /// # Errors
+    /// Those of the source.
+    fn keyframe_place(&mut self, at: Seq) -> Result<Option<Seq>, Self::Error> {
+        self.keyframe(at).map(|keyframe| keyframe.map(|keyframe| keyframe.after))
+    }
+
     /// The number of the last event; `None` when there is none.
     fn last(&self) -> Option<Seq>;
 

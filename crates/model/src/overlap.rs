@@ -94,7 +94,7 @@ mod tests {
             let task = TaskId { tid: Tid(tid), ..event.task };
             Event { entered: MonoNs(entered), left: MonoNs(left), task, ..event }
         };
-        let second = second_thread(&mut world);
+        second_thread(&mut world);
         // One thread's munmap is seen late: the other one got the same address meanwhile.
         let mmap = timed(&mut world, 1, 10, 20, mmap(2, 3, 0x22), done(3));
         let munmap = timed(

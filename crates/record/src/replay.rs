@@ -47,6 +47,11 @@ impl Reader {
     }
 
     /// Where the latest keyframe is that contains no event after `at`.
+    /// The last event that the latest keyframe contains which contains none after `at`.
+    pub fn place_before(&self, at: Seq) -> Option<Seq> {
+        self.keyframe_before(at).map(|keyframe| Seq(keyframe.after))
+    }
+
     fn keyframe_before(&self, at: Seq) -> Option<KeyframeRow> {
         let after = self.keyframes.partition_point(|k| k.after <= at.0);
         after.checked_sub(1).and_then(|index| self.keyframes.get(index)).copied()
@@ -89,6 +94,10 @@ impl EventSource for Reader {
         }
         *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = Some(loading);
         Ok(None)
+    }
+
+    fn keyframe_place(&mut self, at: Seq) -> Result<Option<Seq>, RecordError> {
+        Ok(self.place_before(at))
     }
 
     fn landmarks(&mut self, found: &mut dyn FnMut(Event) -> bool) -> Result<(), RecordError> {

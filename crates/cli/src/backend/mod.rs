@@ -7,8 +7,8 @@ pub(crate) use auto::{Whom, choose};
 pub(crate) use reason::{explain, why_not};
 
 use crate::context::Context;
+use crate::failure::Failure;
 use crate::texts;
-use crate::watcher::Failure;
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use vmatlas_trace::{Bpf, BpfOptions};

@@ -109,6 +109,11 @@ impl EventSource for Lenient {
         self.keyframe(at).map(Some)
     }
 
+    fn keyframe_place(&mut self, at: Seq) -> Result<Option<Seq>, RecordError> {
+        // One that is damaged has its place all the same: that it is damaged is found where it is read.
+        Ok(self.reader.place_before(self.end.map_or(at, |end| at.min(end))))
+    }
+
     fn last(&self) -> Option<Seq> {
         self.end.or(self.reader.last())
     }

@@ -37,12 +37,14 @@ pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
         .check_with(&mut |read, total| progress.tick(read, total))
         .map_err(|error| super::explain_reading(&error, context))?;
     drop(progress);
-    let looks = match super::verify_looks::check(&mut reader) {
+    let last = reader.last().map_or(0, |last| last.0);
+    let mut progress = Progress::new(context, progress::REPLAYING, Of::Events);
+    let looks = match super::verify_looks::check(&mut reader, &mut |seq| progress.tick(seq.0, last)) {
         // It is among the damage that was found already, or is met again by replay.
         Err(vmatlas_record::RecordError::Damaged(_)) => None,
         looks => looks.map_err(|error| super::explain_reading(&error, context))?,
     };
-    let last = reader.last().map_or(0, |last| last.0);
+    drop(progress);
     let mut progress = Progress::new(context, progress::REPLAYING, Of::Events);
     // Of the replay alone is told, not of each time that something is read for it.
     let silent = Progress::new(&context.for_program(true), progress::REPLAYING, Of::Events);

@@ -12,8 +12,11 @@ const AT_A_TIME: u64 = 1 << 16;
 /// Sums of one look.
 type Sums = (u64, Bytes, Option<Bytes>, Option<Bytes>, Option<Bytes>);
 
-/// Replays everything and compares the sums of each look; `None` where there are no looks.
-pub(super) fn check(reader: &mut Reader) -> Result<Option<LooksVerified>, RecordError> {
+/// Replays everything and compares the sums of each look; `None` where there are no looks. `progress` is told of each event.
+pub(super) fn check(
+    reader: &mut Reader,
+    progress: &mut dyn FnMut(Seq),
+) -> Result<Option<LooksVerified>, RecordError> {
     let all = looks::all(reader);
     if all.is_empty() {
         return Ok(None);
@@ -41,6 +44,7 @@ pub(super) fn check(reader: &mut Reader) -> Result<Option<LooksVerified>, Record
                 return false;
             }
             spaces.event(&event);
+            progress(event.seq);
             if let Some(look) = looks.next_if(|look| look.seq == event.seq) {
                 if look.extent == Extent::Whole {
                     known.clear();

@@ -97,7 +97,8 @@ impl<S: EventSource> Timeline<S> {
             let Some(stop) = stop else { break };
             from = at.map(|(seq, _)| seq).or(from);
             if let Some((seq, left)) = at.filter(|(seq, _)| *seq == stop && goes_on)
-                && let Some(kept) = self.keyframe(stop)?
+                // In place of a damaged one a source gives the one before it.
+                && let Some(kept) = self.keyframe(stop)?.filter(|kept| kept.after == stop)
             {
                 found.keyframes += 1;
                 let now = spaces.keyframe(seq, left);
@@ -119,9 +120,11 @@ impl<S: EventSource> Timeline<S> {
         let mut places = Vec::new();
         let mut at = self.source.last();
         while let Some(seq) = at {
-            let Some(keyframe) = self.keyframe(seq)? else { break };
-            places.push(keyframe.after);
-            at = keyframe.after.0.checked_sub(1).map(Seq);
+            let place = self.source.keyframe_place(seq).map_err(TimelineError::Source)?;
+            // A source that does not go back would have us ask for ever.
+            let Some(place) = place.filter(|place| *place <= seq) else { break };
+            places.push(place);
+            at = place.0.checked_sub(1).map(Seq);
         }
         Ok(places)
     }
