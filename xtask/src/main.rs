@@ -23,7 +23,7 @@ usage: cargo xtask ci [--fast]     every check and test; --fast leaves out the d
        cargo xtask licences        checks the licences of all dependencies
        cargo xtask bpf [--check]   builds the BPF object with clang, or compares it with the one that is kept
        cargo xtask links           checks the relative links of all Markdown files
-       cargo xtask suites stress-ng|selftests|storms|kills|uml|pages|vma|parquet|damage|fuzz
+       cargo xtask suites stress-ng|selftests|storms|kills|replays|uml|lab|pages|vma|stacks|parquet|damage|fuzz
                                    longer runs: programs of others, readers of others, the fuzzer; alone it says more
        cargo xtask bench [--rounds N] [--write] [NAME...]
                                    measures against the peers; --write updates docs/BENCHMARKS.md
@@ -31,7 +31,8 @@ usage: cargo xtask ci [--fast]     every check and test; --fast leaves out the d
                                    what readers make a busy target wait
        cargo xtask bench costs [--rounds N] [--write] [NAME...]
                                    what watching memory calls costs, watcher by watcher
-       cargo xtask truth --calls N --seed S [--threads T] [--jobs J] [--without STEP,...]
+       cargo xtask truth --calls N --seed S [--threads T] [--jobs J] [--without STEP,...] [--drift]
+                   [--backend ptrace|bpf]
                                    compares the model with the kernel after each of N random calls";
 
 fn main() -> ExitCode {

@@ -17,7 +17,8 @@ use vmatlas_view::diff::{By, Comparison, Filter, Options};
 
 #[derive(Args, Debug)]
 pub(crate) struct DiffArgs {
-    /// A PID or a process name; saved maps or smaps, a copied /proc/PID folder, or a core file
+    /// A PID or a process name; saved maps or smaps, a copied /proc/PID folder, a core file, or a recording at a
+    /// moment (REC@1.25s)
     #[arg(value_name = "A")]
     pub(crate) a: OsString,
     /// The same: what A is compared with

@@ -13,10 +13,11 @@ use vmatlas_view::faults::FaultReport;
 /// The options.
 #[derive(Args, Debug)]
 pub(crate) struct FaultArgs {
-    /// Watch page faults too: their sums by what had mapped the pages at the end; '-e fault' and --jsonl show each
+    /// Watch page faults too: their sums by what had mapped the pages at the end; '-e fault' and --jsonl show each;
+    /// with --stacks the call stack of each, with BPF also what the resident size came from
     #[arg(long)]
     faults: bool,
-    /// Room of each CPU's ring of faults (a small one loses some)
+    /// Room of each CPU's ring of faults, with BPF of the one ring (a small one loses some)
     #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "faults", hide_short_help = true)]
     faults_ring: Option<Bytes>,
 }

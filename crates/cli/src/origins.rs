@@ -52,7 +52,9 @@ pub(crate) const NOTES: &str = "\
     Each page of the map belongs to one call site, and each event to one, so the columns add up to the whole. MAPPED is there now; \
     ASKED FOR is what calls mapped in all, also what was unmapped since; TOUCHED are pages with a recorded fault (run --faults), and \
     FAULTS counts those faults: one may bring 16 pages of a file or a huge page. VMAS are the VMAs that calls made, less those they \
-    removed (a hole makes two of one): who uses up vm.max_map_count. What was mapped before we looked is a row of its own.";
+    removed (a hole makes two of one): who uses up vm.max_map_count. What was mapped before we looked is a row of its own. RESIDENT is \
+    known at moments whose pages were recorded (run --pages, attach --pages, watch). With --by touched or --by faults those that touched \
+    the memory most stand below each row (all of them with --top 0).";
 
 fn parse_by(text: &str) -> Result<By, String> {
     let found = By::ALL.iter().find(|(id, _)| *id == text).map(|(_, by)| *by);

@@ -17,7 +17,8 @@ use vmatlas_view::stack::{ShownFrame, ShownStack};
 /// How callers are told, as it is typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum How {
-    /// By unwind tables: all code but what is made at run time; with BPF from a copy of at most 64 KiB of the stack
+    /// By unwind tables, and frame pointers where there are none (code made at run time); with BPF from a copy of at most 64
+    /// KiB of the stack
     #[value(alias = "on")]
     Dwarf,
     /// By frame pointers: cheaper with BPF, but callers are missing where code keeps none
@@ -29,7 +30,8 @@ enum How {
 /// Whether call stacks are wanted.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct StackArgs {
-    /// The call stack of every memory call, shown below each line and recorded with -o; --stacks alone is --stacks=dwarf
+    /// The call stack of every memory call, and with --faults of every page fault, shown below each line and recorded with -o;
+    /// --stacks alone is --stacks=dwarf
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_value = "off",
         default_missing_value = "dwarf", hide_default_value = true)]
     stacks: How,

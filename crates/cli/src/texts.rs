@@ -63,8 +63,8 @@ vmatlas_view::texts! {
     /// Pages of a traced program.
     NO_PAGE_SNAPSHOT: "the resident pages cannot be read, and are not recorded: {why}", "常駐ページを読めないため記録しません: {why}";
     /// Pages of a recording.
-    PAGES_OF_RECORDING: "single pages are not recorded: 'vmatlas show {target}' and 'vmatlas origins {target} --by resident' tell sums for each VMA and call site where 'watch' or 'run --pages' recorded them",
-        "ページ 1 枚ごとの情報は記録されません。'watch' か 'run --pages' で記録した時点なら、'vmatlas show {target}' で領域ごと、'vmatlas origins {target} --by resident' で呼び出し元ごとの合計が分かります";
+    PAGES_OF_RECORDING: "single pages are not recorded: 'vmatlas show {target}' and 'vmatlas origins {target} --by resident' tell sums for each VMA and call site where 'run --pages', 'attach --pages' or 'watch' recorded them",
+        "ページ 1 枚ごとの情報は記録されません。'run --pages'、'attach --pages'、'watch' で記録した時点なら、'vmatlas show {target}' で領域ごと、'vmatlas origins {target} --by resident' で呼び出し元ごとの合計が分かります";
     /// The third way to read pages.
     ONLY_SMAPS: "this kernel has no pagemap: reading smaps, which holds the process for about 9 ms per GiB of small pages (--no-resident leaves it out)",
         "このカーネルには pagemap がありません。smaps を読みますが、その間プロセスは小さいページ 1 GiB あたり約 9 ms 待たされます (--no-resident で省略できます)";
@@ -220,8 +220,8 @@ vmatlas_view::texts! {
     /// In the way of an export.
     EXPORT_EXISTS: "{path} exists already; give another name, or --force to replace it", "{path} はすでにあります。別の名前を指定するか、置き換えるなら --force を付けてください";
     /// Resident sizes of a recording.
-    REC_NO_PAGES: "this recording holds maps and calls, but no resident sizes of this process ('run --pages' records them), so there is nothing to sum up ('vmatlas show' shows its map)",
-        "この記録にはこのプロセスのメモリマップと呼び出しだけがあり、常駐サイズは含まれないので集計できません (常駐サイズを記録するのは 'run --pages'。メモリマップは 'vmatlas show' で表示できます)";
+    REC_NO_PAGES: "this recording holds maps and calls, but no resident sizes of this process ('run --pages', 'attach --pages' and 'watch' record them), so there is nothing to sum up ('vmatlas show' shows its map)",
+        "この記録にはこのプロセスのメモリマップと呼び出しだけがあり、常駐サイズは含まれないので集計できません (常駐サイズは 'run --pages'、'attach --pages'、'watch' で記録できます。メモリマップは 'vmatlas show' で表示できます)";
     /// A recording that cannot be true.
     REC_CONTRADICTS: "the recording contradicts itself: {why}", "記録に矛盾があります: {why}";
     /// Recording has ended early.

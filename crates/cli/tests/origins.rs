@@ -102,7 +102,7 @@ fn a_living_process_was_not_seen() {
     assert!(sites[0]["resident"].as_u64().unwrap() > 100_000);
     let told = text(&["origins", &me]);
     assert!(told.contains("before attach") && told.contains("attach PID --stacks"), "{told}");
-    assert!(text(&["origins", &me, "--lang", "ja"]).contains("アタッチ前"));
+    assert!(text(&["origins", &me, "--lang", "ja"]).contains("接続前"));
 }
 
 /// Checks that stacks stand below their row, that only so many rows and frames are shown as asked for, and that the rest is counted.

@@ -86,6 +86,8 @@ impl Known {
 pub struct Copies {
     page: PageSize,
     known: FxHashMap<MmId, Known>,
+    /// So many pages are known at most.
+    there: usize,
     pages: BTreeMap<Breaker, u64>,
     forks: u64,
     is_complete: bool,
@@ -94,7 +96,8 @@ pub struct Copies {
 impl Copies {
     /// Knowing nothing yet.
     pub fn new(page: PageSize) -> Copies {
-        Copies { page, known: FxHashMap::default(), pages: BTreeMap::new(), forks: 0, is_complete: true }
+        let known = FxHashMap::default();
+        Copies { page, known, there: 0, pages: BTreeMap::new(), forks: 0, is_complete: true }
     }
 
     /// Takes an event that `spaces` have taken; all of them are to be given.
@@ -103,7 +106,8 @@ impl Copies {
         match event.op {
             Op::Fault { addr, .. } => return self.fault(event, addr, spaces),
             Op::Fork { kind: ForkKind::Process, child_mm, .. } => self.fork(event.mm, child_mm),
-            Op::Exec { old_mm } => drop(self.known.remove(&old_mm)),
+            // A child of vfork leaves one that its parent still has.
+            Op::Exec { old_mm } if spaces.get(old_mm).is_none() => drop(self.known.remove(&old_mm)),
             Op::Exit { last: true, .. } => drop(self.known.remove(&event.mm)),
             // Of a part that is missing nobody knows what it did.
             Op::Lost { .. } => {
@@ -161,10 +165,12 @@ impl Copies {
             let breaker = Breaker { mm: event.mm, pid: event.task.pid, is_child, by };
             *self.pages.entry(breaker).or_default() += 1;
         }
-        if self.known.len() < MOST
-            && let Some(known) = self.known.get_mut(&event.mm)
-        {
-            known.there.insert(page);
+        if self.there < MOST {
+            self.there += usize::from(known.there.insert(page));
+        } else {
+            // How many there are now, only counting tells: those that went were not taken off.
+            self.there = self.known.values().map(Known::len).sum();
+            self.is_complete &= self.there < MOST;
         }
     }
 
@@ -248,6 +254,19 @@ mod tests {
             let sorted = self.copies.sorted().into_iter();
             sorted.map(|(who, pages)| (who.mm.0, who.is_child, who.by, pages)).collect()
         }
+    }
+
+    /// Checks that the exec of a child of vfork leaves what is known of the address space that it shared.
+    #[test]
+    fn a_child_of_vfork_takes_nothing_along() {
+        let mut run = Run::new();
+        run.touch(1, 10, 1);
+        let child = TaskId { pid: Pid(3), tid: Tid(3), started: None };
+        run.event(1, Op::Fork { kind: ForkKind::SharedProcess, child, child_mm: MmId(1) }, None);
+        run.event(3, Op::Exec { old_mm: MmId(1) }, None);
+        run.fork(1, 2);
+        run.touch(2, 10, 2);
+        assert_eq!(run.sums(), [(2, true, Toucher::Stack(StackId(2)), 1)]);
     }
 
     /// Checks that touches after a fork of pages that were there before it count on either side, each page once, and that

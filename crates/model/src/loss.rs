@@ -3,6 +3,7 @@
 use crate::change::Change;
 use crate::progress::Progress;
 use crate::spaces::Spaces;
+use crate::unclear::Unclear;
 use vmatlas_event::{Event, Keyframe};
 
 impl Spaces {
@@ -11,7 +12,11 @@ impl Spaces {
     /// Of the calls that waited for their answers the first one is told; that others are missing is told by the loss.
     pub(crate) fn lose(&mut self, event: &Event, state: Option<&Keyframe>) -> Progress {
         let unanswered = self.give_up();
-        let after = state.map(|state| Spaces::from_keyframe(self.page, self.distrust, state.clone()).spaces);
+        let mut after =
+            state.map(|state| Spaces::from_keyframe(self.page, self.distrust, state.clone()).spaces);
+        // What was lost may have left it unclear, which no keyframe tells: no drift is told until the next reading.
+        let states = after.iter_mut().flat_map(|spaces| spaces.values_mut());
+        states.for_each(|living| living.unclear = Unclear::everywhere());
         let before = std::mem::replace(&mut self.spaces, after.unwrap_or_default());
         if let Some(effects) = &mut self.effects {
             before.into_iter().for_each(|(mm, living)| effects.went(mm, living));

@@ -135,7 +135,8 @@ struct {
 	uint(max_entries, MOST_CPUS);
 } bases SEC(".maps");
 
-enum { FAULTS_TOLD, FAULTS_LOST, FAULT_COUNTS };
+/* Told and lost; ends whose sums found no room; sizes that another address space with their place took over. */
+enum { FAULTS_TOLD, FAULTS_LOST, FAULTS_UNACCOUNTED, RESIDENTS_OVERWRITTEN, FAULT_COUNTS };
 
 struct {
 	uint(type, MAP_ARRAY);
@@ -164,10 +165,11 @@ INLINE u64 wake_for_faults(void)
 	return bpf_ringbuf_query(&fault_ring, RB_AVAIL_DATA) > wake_faults_above ? RB_FORCE_WAKEUP : RB_NO_WAKEUP;
 }
 
-INLINE void emit_fault(void *record, u64 size)
+/* `lost` is what counts it where there is no room for it. */
+INLINE void emit_fault(void *record, u64 size, u32 lost)
 {
 	if (bpf_ringbuf_output(&fault_ring, record, size, wake_for_faults()))
-		next_fault(FAULTS_LOST);
+		next_fault(lost);
 }
 
 INLINE u64 accounted_of(struct task_struct *task)
@@ -292,12 +294,21 @@ INLINE void begin_resident(u32 space, struct mm_struct *mm)
 	u32 at = space & (SPACES - 1);
 	u64 key = (u64)mm;
 	struct resident *resident;
+	u64 former;
+	u32 *living;
 
 	if (!follow_resident || !mm || !has_counters())
 		return;
 	resident = bpf_map_lookup_elem(&residents, &at);
 	if (!resident)
 		return;
+	/* Numbers share places: where the other one lives still, nobody knows its size any more. */
+	former = resident->mm;
+	if (former && former != key && resident->space != space) {
+		living = bpf_map_lookup_elem(&mm_spaces, &former);
+		if (living && *living == resident->space)
+			next_fault(RESIDENTS_OVERWRITTEN);
+	}
 	__builtin_memset(resident, 0, sizeof(*resident));
 	resident->space = space;
 	resident->mm = key;
@@ -319,7 +330,7 @@ INLINE void tell_accounted(struct task_struct *task, u32 space, u64 is_exec)
 	begin(&record.head, KIND_ACCOUNTED, task, space, 0);
 	record.faults = accounted_of(task);
 	record.is_exec = is_exec;
-	emit_fault(&record, sizeof(record));
+	emit_fault(&record, sizeof(record), FAULTS_UNACCOUNTED);
 }
 
 /* Tells a fault with its stack, as emit_with_stack() does a call; not 0 where there is no room for it. */
@@ -385,7 +396,7 @@ INLINE int fault(struct fault_context *context, u32 bits)
 	}
 	/* Where the ring is nearly full stacks are lost first. */
 	if (stack_how == STACK_NONE || emit_fault_with_stack(context, task, &record))
-		emit_fault(&record, sizeof(record));
+		emit_fault(&record, sizeof(record), FAULTS_LOST);
 	return 0;
 }
 
@@ -433,13 +444,13 @@ int on_resident(u64 *context)
 		if (!known)
 			return 0;
 		resident = resident_of(*known);
-		if (!resident || resident->mm != key)
-			return 0;
 		if (!((struct mm_struct___rss *)mm)->mm_users.counter) {
 			/* Its last user has left: it is taken apart, and its size at the end stays. */
 			bpf_map_delete_elem(&mm_spaces, &key);
 			return 0;
 		}
+		if (!resident || resident->mm != key)
+			return 0;
 	}
 	pages = pages_of(mm, kind);
 	asm volatile("" : "+r"(kind));

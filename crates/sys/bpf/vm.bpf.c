@@ -52,7 +52,9 @@ static long step(u32 index, void *unused)
 	}
 	ret = bpf_find_vma(task, room->pos, found, &row, 0);
 	if (ret == -ENOENT) {
-		/* A hole; how far it goes, only looking tells. */
+		/* A hole; how far it goes, only looking tells. Above the last page there is nothing. */
+		if (room->pos + PAGE < room->pos)
+			return 1;
 		room->pos += PAGE;
 		return 0;
 	}

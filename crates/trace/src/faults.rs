@@ -13,6 +13,11 @@ use vmatlas_sys::bpf::CallStack;
 use vmatlas_sys::perf::{Event, Faults as Which, Options, Record, Ring};
 use vmatlas_sys::signal::Ears;
 
+/// So many faults wait at most, for calls that are under way or for the word of their task.
+pub(crate) const MOST_HELD: usize = 1 << 16;
+/// And so many of them with what their stacks are told from, which is some KiB each.
+pub(crate) const MOST_WITH_STACKS: usize = 1 << 12;
+
 const EPERM: Errno = Errno(1);
 const ESRCH: Errno = Errno(3);
 const ENOMEM: Errno = Errno(12);

@@ -102,7 +102,8 @@ const DIFF_NOTES: &str = "\
 
 /// What a person should know before an experiment.
 const LAB_NOTES: &str = "\
-    Experiments happen in a process of their own; nothing of the machine is changed. Without a name they are listed.\n\n\
+    Experiments happen in a process of their own; nothing of the machine is changed but by an \
+    option that says so, and that is put back. Without a name they are listed.\n\n\
     Exit status: 0 when every fact held, 3 when one did not, 1 when the experiment could not be made.";
 
 const PLANNED: &str = "\

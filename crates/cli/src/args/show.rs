@@ -81,7 +81,8 @@ pub(crate) struct ShowArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct RssArgs {
-    /// A PID, a process name, or what was saved of one: smaps, a copied /proc/PID folder, a core file
+    /// A PID, a process name, or what was saved of one: smaps, a copied /proc/PID folder, a core file, a recording at a moment
+    /// whose pages were recorded (REC@1s)
     #[arg(value_name = "TARGET", required_unless_present_any = ["pid", "tree", "cgroup"])]
     pub(crate) target: Option<OsString>,
     /// The process by its PID

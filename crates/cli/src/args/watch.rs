@@ -19,7 +19,8 @@ pub(super) const RUN_NOTES: &str = "\
     for every process the program leaves behind.\n\n\
     Started through sudo, doas or pkexec, the program runs as the user who did that, and what is written is that user's; \
     vmatlas itself keeps only what reading maps needs. --as-root leaves both to root.\n\n\
-    Exit status: the program's own; 128+N when signal N ended it; 127 not found; 126 not executable; 125 when vmatlas \
+    Exit status: the program's own; 128+N when signal N ended it; 127 not found; 126 not executable; 3 when --check \
+    found a difference; 125 when vmatlas \
     itself fails.";
 
 /// What a person should know before joining a running program.
@@ -55,8 +56,8 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub(crate) jsonl: Option<PathBuf>,
     /// Hold all tasks after every memory call and compare the model with the kernel; a difference is told with both
-    /// maps, and the exit status is 3. Slow; threads see more EINTR than otherwise. With --backend bpf the program is stopped
-    /// (SIGSTOP) and compared at random moments, some hundred times a second
+    /// maps, and the exit status is 3. Slow; threads see more EINTR than otherwise. With run --backend bpf the program
+    /// is stopped (SIGSTOP) and compared at random moments instead, some hundred times a second; attach needs ptrace for it
     #[arg(long)]
     pub(crate) check: bool,
     /// Record into this new folder; nothing is written to standard error then, unless with -v
@@ -72,7 +73,8 @@ pub(crate) struct WatchArgs {
     #[arg(long, requires = "output")]
     pub(crate) record_args: bool,
     /// With -o: record which pages are resident too, before each process ends, on SIGUSR1 to attach, and while memory calls are
-    /// made about once a second, at most 1 % of the time ('origins --by resident', 'show', 'rss')
+    /// made about once a second, at most 1 % of the time ('origins --by resident', 'show', 'rss'). Needs ptrace, which --backend
+    /// auto then takes
     #[arg(long, requires = "output")]
     pub(crate) pages: bool,
     #[command(flatten)]
@@ -118,7 +120,7 @@ impl WatchArgs {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) watch: WatchArgs,
-    /// Share one CPU with the program: cheaper for short programs, but the program then sees one CPU
+    /// Share one CPU with the program: cheaper for short programs, but the program then sees one CPU; needs ptrace
     #[arg(long)]
     pub(crate) same_cpu: bool,
     #[command(flatten)]

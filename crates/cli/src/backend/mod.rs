@@ -19,7 +19,7 @@ use vmatlas_view::backend::Choice;
 pub(crate) enum Backend {
     /// 'run': ptrace; 'attach': bpf where that is permitted and no option needs stops, else ptrace
     Auto,
-    /// Stops at each memory call: needs no privileges
+    /// Stops at each memory call ('attach': at each system call): needs no privileges
     Ptrace,
     /// Programs in the kernel, no stops: needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE
     Bpf,

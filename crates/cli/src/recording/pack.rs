@@ -35,7 +35,7 @@ pub(crate) struct PackArgs {
 
 /// What a person should know of packed recordings.
 pub(crate) const NOTES: &str = "\
-    All commands read the file as they read the folder: info, log, verify, show FILE@MOMENT, why, diff. It is a ZIP file \
+    All commands read the file as they read the folder: info, log, verify, show FILE@MOMENT, why, diff, rss, origins, export. It is a ZIP file \
     without compression (the tables inside are compressed already): 'unzip FILE -d FOLDER' gives the folder back, and \
     programs read a table from it directly. What was not sealed because vmatlas was killed is sealed in the file, as far as \
     it is whole; what is lost is told.";

@@ -61,7 +61,7 @@ pub(crate) struct WatchProcessArgs {
 pub(crate) const NOTES: &str = "\
     Nothing is traced and nothing stopped: what happens between two looks is not seen, and who mapped what is not known. \
     Only what changed is written. 'vmatlas show REC@1s' shows the look at (or before) that time, 'rss', 'diff', 'log', \
-    'info' and 'why' work on it too; which pages are resident is known at looks only. SIGUSR1 to vmatlas makes it look at \
+    'info', 'why' and 'origins' work on it too; which pages are resident is known at looks only. SIGUSR1 to vmatlas makes it look at \
     once. ^C, SIGTERM, the end of --duration or of the process end it.\n\n\
     Exit status: 0; 1 when the process can no longer be read, or nothing can be written any more.";
 

@@ -12,6 +12,8 @@ const SPACES: u32 = 1 << 12;
 /// `faults.h`: counters that the programs keep.
 const TOLD: u32 = 0;
 const LOST: u32 = 1;
+const UNACCOUNTED: u32 = 2;
+const OVERWRITTEN: u32 = 3;
 /// `faults.h`: so many processors are summed up at most.
 const MOST_CPUS: u32 = 256;
 /// `struct resident`: the number of the address space, the kernel's map, four kinds, six causes.
@@ -98,7 +100,8 @@ impl FaultProbe {
     /// How many faults of watched processes there were, and how many of the records found no room.
     pub(super) fn counts(&self) -> FaultsTold {
         let count = |which: u32| self.counts.get(&which, 0).unwrap_or(0);
-        FaultsTold { produced: count(TOLD), lost: count(LOST), ring: self.size }
+        let (unaccounted, overwritten) = (count(UNACCOUNTED), count(OVERWRITTEN));
+        FaultsTold { produced: count(TOLD), lost: count(LOST), unaccounted, overwritten, ring: self.size }
     }
 
     /// What the resident size of an address space has come to; `None` where it is not known (any more).
@@ -135,6 +138,10 @@ pub struct FaultsTold {
     pub produced: u64,
     /// Records that found no room.
     pub lost: u64,
+    /// Tasks that ended, or executed a program, and whose sums found no room.
+    pub unaccounted: u64,
+    /// Address spaces whose resident size is not known any more, because another one has taken its place.
+    pub overwritten: u64,
     /// How much room there is.
     pub ring: Bytes,
 }

@@ -81,6 +81,8 @@ pub struct Probe {
     faults: Option<FaultProbe>,
     /// Why resident sizes are not followed though faults are watched.
     no_resident: Option<String>,
+    /// Records that made no sense.
+    unread: u64,
 }
 
 impl std::fmt::Debug for Probe {
@@ -167,7 +169,16 @@ impl Probe {
             0 => None,
             _ => Some(FaultProbe::begin(&mut programs, &btf, plan)?),
         };
-        Ok(Probe { _programs: programs, ring, processes, slots, counts, faults, no_resident: None })
+        Ok(Probe {
+            _programs: programs,
+            ring,
+            processes,
+            slots,
+            counts,
+            faults,
+            no_resident: None,
+            unread: 0,
+        })
     }
 
     /// Watches a process, which must not end while it is being told of, and every thread of it; with `follow` the processes
@@ -190,8 +201,9 @@ impl Probe {
     pub fn take(&mut self, most: usize, mut found: impl FnMut(Record)) -> bool {
         for _ in 0..most {
             let Some(item) = self.ring.next() else { return true };
-            if let Some(record) = record::parse(&item) {
-                found(record);
+            match record::parse(&item) {
+                Some(record) => found(record),
+                None => self.unread += 1,
             }
         }
         false
@@ -238,9 +250,9 @@ impl Probe {
         self.counts.get(&COUNT_ORDER, 0).unwrap_or(0)
     }
 
-    /// How many records were lost because nobody took those before them.
+    /// How many records were lost because nobody took those before them, or because they made no sense.
     pub fn lost(&self) -> u64 {
-        self.counts.get(&COUNT_LOST, 0).unwrap_or(0)
+        self.counts.get(&COUNT_LOST, 0).unwrap_or(0).saturating_add(self.unread)
     }
 
     /// Which capabilities the maps need from now on: none, or CAP_BPF before Linux 5.19, where

@@ -47,7 +47,6 @@ impl Bpf {
             }
         }
         attached.watch.vsyscall = vsyscall(kernel);
-        attached.watch.count_running(kernel);
         Ok(attached)
     }
 }
@@ -104,7 +103,7 @@ impl Watch {
             Some(mm) => mm,
             None => {
                 let mm = self.next_space;
-                // More than a thousand at once have no numbers left.
+                // More than a million have no numbers left.
                 if mm >= FIRST_SPACE {
                     return Err(TraceError::System { what: "numbering processes", errno: Errno(7) });
                 }
@@ -114,9 +113,18 @@ impl Watch {
         };
         self.probe.watch(pid, mm, self.follow).map_err(TraceError::Bpf)?;
         // Those that come from now on are told.
-        for tid in threads(kernel)? {
+        let tids = match threads(kernel) {
+            Ok(tids) if !tids.is_empty() => tids,
+            gone => {
+                // It ended meanwhile: nobody who gets its number is to be taken for it.
+                self.probe.forget(pid);
+                return Err(gone.err().unwrap_or(TraceError::Gone { pid }));
+            }
+        };
+        for tid in tids {
             let id = TaskId { pid, tid, started: kernel.start_time(tid) };
             self.add(Task { id, mm, known: true }, State::Awaited);
+            self.count_running(id, kernel);
         }
         self.due(mm, SnapshotReason::Attach);
         Ok(())

@@ -9,6 +9,7 @@ use super::order::head;
 use super::watch::{State, Watch};
 use crate::decode::{ARCH_I386, ARCH_X86_64, decode};
 use crate::engine::{Wiring, takes_away};
+use crate::faults::{MOST_HELD, MOST_WITH_STACKS};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use vmatlas_event::{
@@ -22,8 +23,6 @@ use vmatlas_sys::ptrace::Entry;
 
 /// So long a fault waits for a call that may have made its page and has not returned, or for the word of its task.
 const PATIENCE_NS: u64 = 20_000_000;
-/// So many faults wait at most.
-const MOST_HELD: usize = 1 << 16;
 
 /// What is known of page faults.
 #[derive(Debug, Default)]
@@ -37,6 +36,8 @@ pub(super) struct Touches {
     before: u64,
     /// When the last one happened that was told.
     last: MonoNs,
+    /// Those that waited too long beside too many others: lost too.
+    dropped: u64,
     /// Of the lost ones, those that are told.
     lost: u64,
     /// Count each entry of the fault handler.
@@ -46,6 +47,7 @@ pub(super) struct Touches {
     accounted: i128,
     is_incomplete: bool,
     grown: Option<Grown>,
+    is_grown_unknown: bool,
 }
 
 impl Touches {
@@ -94,9 +96,11 @@ impl Watch {
     /// Tells the faults that came before what a record tells.
     pub(super) fn tell_faults_before(&mut self, record: &Record, wiring: &mut Wiring<'_>) {
         let Some(of) = head(record).copied().filter(|_| self.has_faults()) else { return };
+        // What others touched before a call was entered cannot be what it mapped, and their own calls until then have
+        // smaller numbers. A fork and an exec have theirs long before they are told: there only the task's own go first.
         let (entered, op) = match record {
-            Record::Call(_, call) => (call.entered.unwrap_or(of.at), of_call(call)),
-            _ => (of.at, None),
+            Record::Call(_, call) => (call.entered.unwrap_or(MonoNs(0)), of_call(call)),
+            _ => (MonoNs(0), None),
         };
         let mut staying = VecDeque::new();
         while let Some((head, faulted)) = self.next_fault(of.at) {
@@ -128,8 +132,10 @@ impl Watch {
             let is_own = head.tid == of.tid || head.tid == execed.old_tid;
             if is_own && head.space == execed.old_space && map.is_some_and(|map| *map != faulted.map) {
                 later.push((head, faulted));
-            } else {
+            } else if is_own || head.pid == of.pid || head.space == execed.old_space {
                 staying.extend(self.tell_fault(head, faulted, head.space, wiring));
+            } else {
+                staying.push_back((head, faulted));
             }
         }
         self.put_back(staying);
@@ -187,10 +193,8 @@ impl Watch {
     fn put_back(&mut self, mut staying: VecDeque<(Head, Faulted)>) {
         let Some(touches) = &mut self.touches else { return };
         let many = staying.len().saturating_sub(MOST_HELD);
-        touches.counts.of_others += staying.drain(..many).len() as u64;
-        // Stacks are large.
-        const WITH_STACKS: usize = 1 << 12;
-        let without = staying.len().saturating_sub(WITH_STACKS);
+        touches.dropped += staying.drain(..many).len() as u64;
+        let without = staying.len().saturating_sub(MOST_WITH_STACKS);
         staying.iter_mut().take(without).for_each(|(_, faulted)| faulted.stack = None);
         while let Some(fault) = staying.pop_back() {
             touches.pending.push_front(fault);
@@ -251,11 +255,12 @@ impl Watch {
     fn tell_lost_faults(&mut self, wiring: &mut Wiring<'_>) {
         let Some(told) = self.probe.faults_told() else { return };
         let Some(touches) = &mut self.touches else { return };
-        let count = told.lost.saturating_sub(touches.lost);
+        let lost = told.lost.saturating_add(touches.dropped);
+        let count = lost.saturating_sub(touches.lost);
         if count == 0 {
             return;
         }
-        touches.lost = told.lost;
+        touches.lost = lost;
         let (from, to) = (touches.last, now());
         let of_root = || (TaskId { pid: self.root, tid: Tid(self.root.0), started: None }, MmId(0));
         let (id, mm) = self.last.map_or_else(of_root, |(id, mm, _)| (id, mm));
@@ -270,8 +275,10 @@ impl Watch {
         if self.spaces.get(&mm).is_some_and(|space| space.state == State::Awaited) {
             return;
         }
-        if let Some(grown) = self.probe.resident(mm) {
-            touches.grown = Some(touches.grown.unwrap_or_default().and(&grown));
+        match self.probe.resident(mm) {
+            Some(grown) => touches.grown = Some(touches.grown.unwrap_or_default().and(&grown)),
+            // One without a size leaves the sum without one.
+            None => touches.is_grown_unknown = true,
         }
     }
 
@@ -307,21 +314,19 @@ impl Watch {
             false => touches.handled.iter().map(|event| event.count().ok()).sum(),
         };
         // What was lost was accounted too; an end that was lost is a task less.
-        let is_complete = !touches.is_incomplete && counts.lost == 0;
+        let is_complete = !touches.is_incomplete && counts.lost == 0 && told.unaccounted == 0;
         counts.accounted = u64::try_from(touches.accounted).ok().filter(|_| is_complete);
         counts.with_kernel = true;
         (counts.ring, counts.ring_asked, counts.rings) = (told.ring, told.ring, 1);
-        counts.grown = touches.grown;
+        counts.grown = touches.grown.filter(|_| !touches.is_grown_unknown && told.overwritten == 0);
         wiring.sink.fault_counts(&counts);
     }
 
-    /// Begins to count the faults of tasks that are there already.
-    pub(super) fn count_running(&mut self, kernel: &mut dyn Kernel) {
+    /// Begins to count the faults of a task that is there already.
+    pub(super) fn count_running(&mut self, id: TaskId, kernel: &mut dyn Kernel) {
         let Some(touches) = &mut self.touches else { return };
-        for task in self.tasks.values() {
-            touches.count(task.id.tid, false);
-            touches.account(kernel.faults_of(task.id), -1);
-        }
+        touches.count(id.tid, false);
+        touches.account(kernel.faults_of(id), -1);
     }
 }
 

@@ -28,7 +28,9 @@ use vmatlas_sys::bpf::{BpfError, Probe, Setup};
 use vmatlas_sys::privilege::Caps;
 
 /// Address spaces that were there before the programs have smaller numbers.
-const FIRST_SPACE: MmId = MmId(1 << 10);
+///
+/// Those of the programs and those of ours do not share places of the kernel's arrays (numbers modulo 4,096) before there are many.
+const FIRST_SPACE: MmId = MmId((1 << 20) + (1 << 10));
 /// The ring holds some 60,000 calls.
 const RING: Bytes = Bytes(8 << 20);
 /// Calls with stacks are larger: of 600 bytes with a chain, of 2 KiB with a copy mostly and of 64 at most.

@@ -42,10 +42,12 @@ pub(super) struct Order {
     late: BTreeMap<u64, MonoNs>,
     /// Of the lost ones, those that are told.
     lost: u64,
-    /// How many bytes of stacks wait.
-    stacks: usize,
     /// Of those, the ones whose numbers are still to come: nothing came after them yet.
     ahead: u64,
+    /// How many bytes of stacks wait.
+    stacks: usize,
+    /// Whether nothing is waited for any more.
+    is_ending: bool,
 }
 
 pub(super) fn head(record: &Record) -> Option<&Head> {
@@ -118,11 +120,11 @@ impl Order {
         }
         let since = *self.missing_since.get_or_insert(now);
         let waited = now.0.saturating_sub(since.0);
-        if waited < PATIENCE_NS
+        let is_patient = waited < PATIENCE_NS
             || waited < LONG_PATIENCE_NS
                 && self.waiting.len() < MOST_WAITING
-                && is_under_way(self.next..first)
-        {
+                && is_under_way(self.next..first);
+        if is_patient && !self.is_ending {
             return None;
         }
         let told = lost.saturating_sub(self.lost);
@@ -151,6 +153,11 @@ impl Order {
     /// Whether all losses are told.
     pub(super) fn has_told(&self, lost: u64) -> bool {
         lost <= self.lost
+    }
+
+    /// From now on a missing record is not waited for.
+    pub(super) fn wait_no_more(&mut self) {
+        self.is_ending = true;
     }
 
     /// What was lost and not told of, when nothing more comes.
@@ -245,6 +252,17 @@ mod tests {
         order.put(record(UNDER_WAY));
         assert_eq!(numbers(&mut order, LONG_PATIENCE_NS, 0), [10]);
         assert!(!order.is_broken(MonoNs(LONG_PATIENCE_NS)));
+    }
+
+    /// Checks that at the end nothing is waited for, so that what came after a call which is still under way is told.
+    #[test]
+    fn at_the_end_what_waits_is_told() {
+        let mut order = Order { next: UNDER_WAY, ..Order::default() };
+        [11, 12].into_iter().for_each(|n| order.put(record(n)));
+        assert_eq!(numbers(&mut order, 0, 0), []);
+        order.wait_no_more();
+        assert_eq!(numbers(&mut order, 0, 0), [11, 12]);
+        assert_eq!(order.end(0), 0);
     }
 
     /// Checks that records come in the order of their numbers, and that an earlier one is waited for.

@@ -70,6 +70,12 @@ impl Watch {
             }
             return false;
         }
+        // Whoever asked for it, what was not known before is no drift.
+        let is_unknown = space.state == State::Unknown || space.is_vague;
+        let reason = match reason {
+            SnapshotReason::Request if is_unknown => SnapshotReason::Unclear,
+            reason => reason,
+        };
         let (Some((id, rows)), true) = (read, is_quiet) else {
             space.not_before = MonoNs(at.0 + AGAIN_NS.max(cost.saturating_mul(AGAIN_SHARE)));
             return false;

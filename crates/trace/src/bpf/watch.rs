@@ -185,8 +185,9 @@ impl Watch {
                 }
             }
             self.answer_before(self.order.reached(), wiring);
-            self.tell_faults_until(until, wiring);
             if is_all {
+                // The call that made a page may be among records that were not taken before.
+                self.tell_faults_until(until, wiring);
                 let behind = self.order.lost_behind(lost);
                 if behind > 0 {
                     self.lose(behind, wiring);
@@ -213,6 +214,9 @@ impl Watch {
     /// Tells what was lost at the very end.
     pub(super) fn end(&mut self, wiring: &mut Wiring<'_>) {
         self.turn(wiring);
+        // What waits for a call that is still under way is told without it.
+        self.order.wait_no_more();
+        self.tell(wiring);
         let lost = self.probe.lost();
         let count = self.order.end(lost);
         if count > 0 {

@@ -7,7 +7,7 @@
 
 use super::{Engine, Wiring};
 use crate::error::TraceError;
-use crate::faults::{Fault, FaultWatch, Faults, Told};
+use crate::faults::{Fault, FaultWatch, Faults, MOST_HELD, MOST_WITH_STACKS, Told};
 use rustc_hash::FxHashSet;
 use std::time::Duration;
 use vmatlas_event::{Addr, AddrRange, FaultCounts, MmId, MonoNs, Op, Outcome, Source, Stopped, TaskId, Tid};
@@ -16,9 +16,6 @@ use vmatlas_sys::ptrace::{self, event};
 
 /// Rings are emptied after this long even if no task stops, so that lines and recordings are not old.
 pub(super) const EMPTIED_EVERY: Duration = Duration::from_millis(100);
-
-/// So many faults wait for calls that are under way; more are told as they come.
-const MOST_HELD: usize = 1 << 16;
 
 /// What the engine knows of page faults.
 #[derive(Debug)]
@@ -116,7 +113,7 @@ impl Engine {
         }
     }
 
-    fn take_fault(&mut self, fault: Fault, under_way: &[(MmId, Tid, MonoNs)], wiring: &mut Wiring<'_>) {
+    fn take_fault(&mut self, mut fault: Fault, under_way: &[(MmId, Tid, MonoNs)], wiring: &mut Wiring<'_>) {
         let Some(touches) = &mut self.touches else { return };
         let Some(task) = self.tasks.get(&fault.tid) else {
             touches.keep_unborn(fault);
@@ -130,6 +127,9 @@ impl Engine {
             .iter()
             .any(|(mm, tid, entered)| *mm == task.mm && *tid != fault.tid && *entered <= fault.at);
         if waits && touches.held.len() < MOST_HELD {
+            if touches.held.len() >= MOST_WITH_STACKS && fault.stack.take().is_some() {
+                wiring.sink.stack_lost();
+            }
             touches.held.push((task.mm, fault));
             return;
         }

@@ -59,7 +59,7 @@ crate::texts! {
     OF_OTHERS: "{n} of processes that are not watched", "監視していないプロセスのもの {n}";
     /// The resident size at the end, of all address spaces together.
     RESIDENT: "resident at the end: {size} ({anon} anonymous, {file} of files, {shmem} shared)",
-        "終了時の常駐サイズ: {size} (匿名 {anon}, ファイル {file}, 共有 {shmem})";
+        "終了時の常駐サイズ: {size} (無名 {anon}, ファイル {file}, 共有 {shmem})";
     /// What made it so.
     GROWN: "from exec and forks {start}; by faults {fault}, by calls {call} (populate, mlock), by the kernel {kernel}, by others {others}; given back {gone}",
         "exec と fork で {start}; フォールトで {fault}, 呼び出しで {call} (populate, mlock), カーネルで {kernel}, ほかのプロセスで {others}; 返却 {gone}";

@@ -22,7 +22,7 @@ crate::texts! {
     /// Origin: the start of a program.
     BY_EXEC: "the start of the program (the kernel)", "プログラムの開始 (カーネル)";
     /// Origin: there before attach.
-    BEFORE: "before attach: mapped before we looked", "アタッチ前: 観測を始める前にマップされたもの";
+    BEFORE: "before attach: mapped before we looked", "接続前: 観測を始める前にマップされたもの";
     /// Origin: a copy.
     BY_FORK: "the fork: copied from the parent", "fork: 親プロセスからの複製";
     /// Origin: no call that was seen.
@@ -66,7 +66,7 @@ crate::texts! {
     /// What is evidence.
     UNSHARED_IS: "Evidence: the page had a recorded fault before the fork, so parent and child shared it; a fault on it was recorded after the fork, and only a write faults there. The kernel then copied the page, or left it to the last one that had it.", "根拠: fork の前にフォールトが記録されたページは親子で共有されています。fork の後にそのページでフォールトが起きるのは書き込みのときだけで、カーネルはページを複製するか、最後に残ったプロセスにそのまま渡します。";
     /// What is not.
-    UNSHARED_IS_NOT: "Not counted: pages without a recorded fault before the fork (filled in advance, before attach, by a huge page or around another page) and private pages of files, whose fault may be the first.", "数えていないもの: fork の前にフォールトの記録がないページ (事前の割り当て、アタッチ前、ヒュージページや周辺ページとしてのマップ)、およびファイルのプライベートなページ (初めてのフォールトかもしれないため)。";
+    UNSHARED_IS_NOT: "Not counted: pages without a recorded fault before the fork (filled in advance, before attach, by a huge page or around another page) and private pages of files, whose fault may be the first.", "数えていないもの: fork の前にフォールトの記録がないページ (事前の割り当て、接続前、ヒュージページや周辺ページとしてのマップ)、およびファイルのプライベートなページ (初めてのフォールトかもしれないため)。";
     /// Something is missing.
     UNSHARED_INCOMPLETE: "Events or faults were lost, or there were too many pages: there may be more.", "イベントやフォールトの一部が失われたか、ページが多すぎたため、実際にはこれより多い可能性があります。";
     /// Last line of the table.
