@@ -96,7 +96,7 @@ fn watch_cgroup(path: &Path, args: &AttachArgs, context: &Context) -> Result<i32
     let people = People::of_attach(args.as_root, context)?;
     let options = vmatlas_trace::BpfOptions { cgroup: Some(cgroup.inode), ..args.watch.for_bpf() };
     let (chosen, choice) =
-        args.backend.choose(Whom::Theirs, args.watch.only_ptrace(false), options, context)?;
+        args.backend.or_bpf().choose(Whom::Theirs, args.watch.only_ptrace(false), options, context)?;
     let Chosen::Bpf(bpf) = chosen else {
         return Err(anyhow!(texts::CGROUP_NEEDS_BPF.get(context.lang)).into());
     };

@@ -23,6 +23,12 @@ const MOST_LIVE: u64 = 8 << 20;
 const WAITING: usize = 32;
 /// So many processes are told apart at a time: each holds two folders open.
 const PROCESSES: usize = 256;
+/// So many files of a process are held: what runtimes write unasked, and a dump elsewhere.
+const FILES: usize = 4;
+/// So many mapped files of a process with the name of a dump are tried: a program can map a thousand.
+const TRIED: usize = 8;
+/// So many things that are wrong with files are told.
+const PROBLEMS: usize = 64;
 
 /// What is known of code made at run time.
 #[derive(Default)]
@@ -58,6 +64,8 @@ impl From<NoFile> for Problem {
 struct Process {
     maker: Maker,
     sources: Vec<Source>,
+    /// The mapped files that were tried, by inode.
+    tried: BTreeSet<u64>,
 }
 
 struct Source {
@@ -78,15 +86,19 @@ impl Jits {
         if !self.processes.contains_key(&mm) {
             let maker = Maker::of(Path::new("/proc"), pid).filter(|_| self.processes.len() < PROCESSES);
             let Some(maker) = maker else { return };
-            self.processes.insert(mm, Process { maker, sources: Vec::new() });
+            self.processes.insert(mm, Process { maker, sources: Vec::new(), tried: BTreeSet::new() });
         }
         let Some(process) = self.processes.get_mut(&mm) else { return };
         // Its marker may be gone before the process is.
-        if !process.has_dump() {
-            let marked = space.vmas().filter(|row| row.prot.has(Prot::EXEC) && row.has_file());
-            for row in marked {
+        let marked = space.vmas().filter(|row| row.prot.has(Prot::EXEC) && row.has_file());
+        for row in marked {
+            if process.has_dump() || process.tried.len() >= TRIED {
+                break;
+            }
+            if process.maker.names_dump(row.name_bytes()) && process.tried.insert(row.inode) {
                 let found = process.maker.mapped(row.name_bytes(), row.inode);
-                self.problems.extend(process.take(found.transpose().into_iter()));
+                let problems = process.take(found.transpose().into_iter());
+                self.problems.extend(problems.into_iter().take(PROBLEMS.saturating_sub(self.problems.len())));
             }
         }
     }
@@ -186,6 +198,7 @@ impl Process {
             match found {
                 Err(no) => problems.push(no.into()),
                 Ok(found) if self.sources.iter().any(|s| s.found.inode() == found.inode()) => {}
+                Ok(_) if self.sources.len() >= FILES => {}
                 Ok(found) => {
                     let parsed = match found.kind {
                         JitFile::PerfMap => Parsed::Map(PerfMap::default()),

@@ -22,6 +22,8 @@ const READING: Caps = Caps::of(&[Cap::SysPtrace, Cap::DacReadSearch, Cap::Checkp
 /// What root keeps who stays root, and to whom most of the system belongs anyway: files are made in folders of others, and
 /// signals passed on to a program that has become another user. An ordinary user would gain by both.
 const ROOTS: Caps = Caps::of(&[Cap::DacOverride, Cap::Kill]);
+/// What sending signals to a program of another user needs.
+const SIGNALS: Caps = Caps::of(&[Cap::Kill]);
 /// What page-fault events need that are opened after the rest was given up.
 pub(crate) const FAULT_EVENTS: Caps = Caps::of(&[Cap::Perfmon, Cap::IpcLock]);
 
@@ -92,7 +94,10 @@ impl People {
         if owner.is_none() && Caps::permitted() == Ok(Caps::NONE) {
             return Ok(());
         }
-        let keep = READING.union(more).union(if owner.is_none() { ROOTS } else { Caps::NONE });
+        // A program of somebody else gets signals from us all the same.
+        let is_others = self.program.is_some() && self.program != self.owner;
+        let to_signal = if is_others { SIGNALS } else { Caps::NONE };
+        let keep = READING.union(more).union(if owner.is_none() { ROOTS } else { to_signal });
         lower(keep, owner).map_err(|errno| self.cannot_lower(errno, context))
     }
 

@@ -57,7 +57,7 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     let end = match started {
         Started::Ptrace(tracer) => {
             watcher.root(tracer.pid());
-            tracer.run(&launch, &mut kernel, &mut watcher)
+            tracer.run(&mut kernel, &mut watcher)
         }
         Started::Bpf(mut launched) => {
             watcher.root(launched.pid());

@@ -199,7 +199,7 @@ fn no_caller_is_left_out() {
     assert_eq!(runtime.made("rec").last().map(String::as_str), Some("map made::hidden (cut)"));
 }
 
-/// Checks that a map which somebody else owns names nothing, and that this is said in both languages.
+/// Checks that a map which somebody else owns names nothing, and that this is said.
 #[test]
 fn what_others_wrote_names_nothing() {
     if !need_root("gives a file away") {

@@ -1,6 +1,6 @@
 //! Call stacks: which code asked, as places in files that outlive the process.
 
-use crate::{Addr, Dev, FrameId, MmId, ModuleId, Name, StackId, TaskId};
+use crate::{Addr, Dev, FrameId, MmId, ModuleId, MonoNs, Name, StackId, TaskId};
 
 /// The registers of a stopped thread that callers can be told from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Stopped<'a> {
     pub registers: &'a Registers,
     /// Where its stack is to be read.
     pub stack: StackFrom<'a>,
+    /// When it was there.
+    pub at: MonoNs,
 }
 
 /// Where the stack of a thread is to be read.

@@ -256,7 +256,7 @@ fn traced(fds: &[(RawFd, RawFd)], mut watch: Watch) -> Result<End, TraceError> {
     let mut launch = Launch::new(&[OsString::from(SELF), OsString::from(CHILD_ARGUMENT)], None)?;
     launch.fds = fds.to_vec();
     let mut kernel = ProcKernel::new(ProcRoot::system());
-    Tracer::start(&launch)?.run(&launch, &mut kernel, &mut watch)
+    Tracer::start(&launch)?.run(&mut kernel, &mut watch)
 }
 
 fn untraced(fds: &[(RawFd, RawFd)]) -> Result<Ending, String> {

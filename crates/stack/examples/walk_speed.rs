@@ -69,7 +69,7 @@ fn main() {
         frames: Vec::new(),
     };
     let tracer = Tracer::start(&launch).unwrap();
-    tracer.run(&launch, &mut ProcKernel::new(ProcRoot::system()), &mut clock).unwrap();
+    tracer.run(&mut ProcKernel::new(ProcRoot::system()), &mut clock).unwrap();
     let median = |values: &mut Vec<u64>| {
         values.sort_unstable();
         values.get(values.len() / 2).copied().unwrap_or(0)

@@ -42,21 +42,19 @@ impl Walker {
         let end = self.frames(at, rows, &mut |_| {});
         let stack = end.and_then(|end| self.stacks.number(&self.frames, end));
         self.lost += u64::from(stack.is_none());
-        self.note_made(at.mm);
+        self.note_made(at);
         stack
     }
 
     /// Notes frames of no module: code made at run time.
-    fn note_made(&mut self, mm: MmId) {
+    fn note_made(&mut self, at: &Stopped<'_>) {
         let Walker { unwinder, frames, made, .. } = self;
         let is_made = |number: &&u32| {
             unwinder.places.frame(**number).is_some_and(|frame| matches!(frame.place, Place::Unknown(_)))
         };
         self.has_new_code = false;
-        let mut now = None;
         for number in frames.iter().filter(is_made) {
-            let now = *now.get_or_insert_with(vmatlas_sys::now);
-            self.has_new_code |= made.saw(mm, FrameId(*number), now);
+            self.has_new_code |= made.saw(at.mm, FrameId(*number), at.at);
         }
     }
 

@@ -43,6 +43,7 @@ fn a_process_that_ends_has_an_end_of_its_stack() {
             mm: MmId(1),
             registers: &Registers { ip, general },
             stack: vmatlas_event::StackFrom::Thread,
+            at: vmatlas_sys::now(),
         };
         walker.addresses(&at, &map)
     };

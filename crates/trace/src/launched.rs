@@ -9,7 +9,7 @@ use crate::task::Task;
 use vmatlas_event::{Errno, Kernel, Pid, Sink, TaskId, Tid};
 use vmatlas_sys::ptrace::{self, Options};
 use vmatlas_sys::signal::{Inherited, Job};
-use vmatlas_sys::{ExecFailure, Program, Spawned, WaitStatus, spawn};
+use vmatlas_sys::{Program, Spawned, WaitStatus, spawn};
 
 const EPERM: Errno = Errno(1);
 
@@ -31,11 +31,8 @@ impl Tracer {
     /// [`TraceError::NotPermitted`] when it cannot be traced (another tracer has us already), or
     /// [`TraceError::System`].
     pub fn start(launch: &Launch) -> Result<Tracer, TraceError> {
-        // Tried now: after this call we may no longer be allowed to start it as it was asked for.
-        Tracer::start_with(launch, vmatlas_sys::probe::seccomp_can_trace().is_ok())
-    }
-
-    fn start_with(launch: &Launch, filtered: bool) -> Result<Tracer, TraceError> {
+        // Tried beforehand: after this privileges may be given up, and no second child could become what this one is.
+        let filtered = vmatlas_sys::probe::seccomp_can_trace().is_ok();
         if launch.same_cpu {
             vmatlas_sys::sched::stay_on_this_cpu()
                 .map_err(|errno| TraceError::System { what: "sharing one processor", errno })?;
@@ -90,12 +87,7 @@ impl Tracer {
     /// # Errors
     /// [`TraceError::NotFound`] and [`TraceError::NotExecutable`] when it could not be executed;
     /// [`TraceError::TooOld`] when the kernel cannot tell system calls.
-    pub fn run(
-        mut self,
-        launch: &Launch,
-        kernel: &mut dyn Kernel,
-        sink: &mut dyn Sink,
-    ) -> Result<End, TraceError> {
+    pub fn run(mut self, kernel: &mut dyn Kernel, sink: &mut dyn Sink) -> Result<End, TraceError> {
         let root = self.engine.root;
         let job = self.is_job.then(|| Job::begin(root));
         self.spawned.go();
@@ -124,10 +116,6 @@ impl Tracer {
         drop(job);
         match self.spawned.failure() {
             None => Ok(end.unwrap_or(End::Exited(0))),
-            Some(ExecFailure::Filter(_)) if self.engine.filtered => {
-                // A kernel without seccomp filters: stop at every call instead.
-                Tracer::start_with(launch, false)?.run(launch, kernel, sink)
-            }
             Some(failure) => Err(TraceError::of_exec(failure, self.name)),
         }
     }

@@ -68,7 +68,7 @@ fn traced(command: &[&str]) -> (Keeper, End) {
     let mut keeper = Keeper::new();
     let mut kernel = ProcKernel::new(ProcRoot::system());
     let launch = launch(command);
-    let end = Tracer::start(&launch).unwrap().run(&launch, &mut kernel, &mut keeper).unwrap();
+    let end = Tracer::start(&launch).unwrap().run(&mut kernel, &mut keeper).unwrap();
     (keeper, end)
 }
 

@@ -51,8 +51,7 @@ fn last(kind: OpKind, program: &str) -> Option<Done> {
     launch.check = true;
     let mut judge =
         Judge { spaces: Spaces::new(vmatlas_sys::page_size()), done: Vec::new(), differences: Vec::new() };
-    let end =
-        Tracer::start(&launch).unwrap().run(&launch, &mut ProcKernel::new(ProcRoot::system()), &mut judge);
+    let end = Tracer::start(&launch).unwrap().run(&mut ProcKernel::new(ProcRoot::system()), &mut judge);
     assert_eq!(end.unwrap(), End::Exited(0), "{program}");
     assert_eq!(judge.differences, [], "{program}");
     assert_eq!(judge.spaces.tally().drift, 0, "{program}");

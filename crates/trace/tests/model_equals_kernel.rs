@@ -71,7 +71,7 @@ fn judged(command: &[&str]) -> Option<(Judge, End)> {
     };
     let mut judge = Judge::new();
     let mut kernel = ProcKernel::new(ProcRoot::system());
-    let end = tracer.run(&launch, &mut kernel, &mut judge).unwrap();
+    let end = tracer.run(&mut kernel, &mut judge).unwrap();
     Some((judge, end))
 }
 

@@ -68,7 +68,7 @@ fn recorded(command: &[&str]) -> Option<(Timeline<Kept>, Vec<Keyframe>, Tally)> 
     };
     let page = vmatlas_sys::page_size();
     let mut recorder = Recorder { spaces: Spaces::new(page), events: Vec::new(), states: Vec::new() };
-    let end = tracer.run(&launch, &mut ProcKernel::new(ProcRoot::system()), &mut recorder).unwrap();
+    let end = tracer.run(&mut ProcKernel::new(ProcRoot::system()), &mut recorder).unwrap();
     assert_eq!(end, End::Exited(0));
     let Recorder { spaces, events, states } = recorder;
     let kept = Kept { events, states: states.clone() };

@@ -49,6 +49,14 @@ impl Chosen {
 }
 
 impl BackendArgs {
+    /// The same where only BPF will do: what keeps it from being used is then told as that.
+    pub(crate) fn or_bpf(self) -> BackendArgs {
+        match self.backend {
+            Backend::Auto => BackendArgs { backend: Backend::Bpf },
+            _ => self,
+        }
+    }
+
     /// Chooses, and says why where it was left to us; `only_ptrace` is an option that needs tasks to be stopped, `options` what
     /// BPF programs are to tell of.
     pub(crate) fn choose(

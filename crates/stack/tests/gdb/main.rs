@@ -111,7 +111,8 @@ fn compare(program: &Program, wanted: usize, step: usize) -> Option<Sample> {
         // Each stop is its own map to the walker: nobody tells it when one is no more.
         let mm = MmId(0);
         let (ours, end) = {
-            let at = Stopped { task, mm, registers: &registers, stack: StackFrom::Thread };
+            let at =
+                Stopped { task, mm, registers: &registers, stack: StackFrom::Thread, at: vmatlas_sys::now() };
             walker.addresses(&at, &map)
         };
         sample.frames += ours.len();

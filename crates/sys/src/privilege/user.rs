@@ -67,6 +67,9 @@ pub(crate) fn become_user(user: &User) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
     // SAFETY: three numbers.
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
+    // Until its exec it has our descriptors and our memory, which are not the user's: fs.suid_dumpable could allow that.
+    // SAFETY: two numbers.
+    check(i64::from(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) }))?;
     // With SECBIT_NO_SETUID_FIXUP the kernel would have left them.
     if uid == 0 { Ok(()) } else { super::caps::set(super::Caps::NONE, super::Caps::NONE) }
 }
@@ -112,17 +115,22 @@ fn user_of(found: &libc::passwd) -> User {
 fn groups(name: &CStr, first: u32) -> Vec<u32> {
     // NGROUPS_MAX (include/uapi/linux/limits.h).
     const MOST: usize = 1 << 16;
-    let mut groups = vec![0; 64];
+    // Filled with the one that is known: no group is given by mistake.
+    let mut groups = vec![first; 64];
     loop {
         let mut count = groups.len() as libc::c_int;
         // SAFETY: a C string, and an array with room for `count` numbers.
         let ret = unsafe { libc::getgrouplist(name.as_ptr(), first, groups.as_mut_ptr(), &mut count) };
         let count = usize::try_from(count).unwrap_or(0);
-        if ret >= 0 || groups.len() >= MOST {
+        if ret >= 0 {
             groups.truncate(count);
             return groups;
         }
-        groups.resize(count.clamp(groups.len() + 1, MOST), 0);
+        // The database fails, or says more than the kernel takes: without more room being asked for, nothing is known.
+        if count <= groups.len() || count > MOST {
+            return vec![first];
+        }
+        groups.resize(count, first);
     }
 }
 

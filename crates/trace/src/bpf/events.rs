@@ -98,7 +98,7 @@ impl Watch {
         }
         let is_attach = matches!(op, Op::Shmat { .. });
         let times = (call.entered.unwrap_or(head.at), head.at);
-        let stack = self.stack(task, call, wiring);
+        let stack = self.stack(task, head.at, call, wiring);
         let from = (Source::Bpf, stack);
         let next = self.send_with(wiring.sink, from, (task.id, task.mm), times, (op, call.outcome));
         let Next::Ask(ranges) = next else { return };
@@ -118,7 +118,7 @@ impl Watch {
     }
 
     /// Has the stack of a call walked, before its event: the map that the sink knows then is the one the stack was made in.
-    fn stack(&self, task: Task, call: &Call, wiring: &mut Wiring<'_>) -> Option<StackId> {
+    fn stack(&self, task: Task, at: MonoNs, call: &Call, wiring: &mut Wiring<'_>) -> Option<StackId> {
         if !self.has_stacks || call.is_32 {
             return None;
         }
@@ -127,7 +127,7 @@ impl Watch {
             return None;
         };
         let (registers, from) = (&stack.registers, stack.from());
-        wiring.sink.stack(&Stopped { task: task.id, mm: task.mm, registers, stack: from })
+        wiring.sink.stack(&Stopped { task: task.id, mm: task.mm, registers, stack: from, at })
     }
 
     fn forked(&mut self, head: Head, forked: Forked, wiring: &mut Wiring<'_>) {

@@ -238,7 +238,7 @@ impl Watch {
         let stack = match faulted.stack {
             Some(stack) => {
                 let (registers, stack) = (&stack.registers, stack.from());
-                wiring.sink.stack(&Stopped { task: id, mm, registers, stack })
+                wiring.sink.stack(&Stopped { task: id, mm, registers, stack, at: head.at })
             }
             None => {
                 if self.has_stacks {

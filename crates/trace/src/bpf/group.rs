@@ -22,7 +22,8 @@ impl Bpf {
         let wishes = Wishes::begin();
         let mut watch = Watch::new(self.probe, Pid(0), true);
         watch.has_stacks = self.has_stacks;
-        for pid in processes {
+        // What we do to watch ourselves would be watched again, without end.
+        for pid in processes.iter().filter(|pid| **pid != vmatlas_sys::self_pid()) {
             // One that ended meanwhile is not watched.
             let _ = watch.take_in(*pid, kernel);
         }
@@ -57,7 +58,8 @@ impl BpfGroup {
 impl Watch {
     /// A process came into the cgroup: it is watched from now on.
     pub(super) fn came(&mut self, pid: Pid, wiring: &mut Wiring<'_>) {
-        if self.tasks.values().any(|task| task.id.pid == pid) || self.take_in(pid, wiring.kernel).is_err() {
+        let is_there = pid == vmatlas_sys::self_pid() || self.tasks.values().any(|task| task.id.pid == pid);
+        if is_there || self.take_in(pid, wiring.kernel).is_err() {
             return;
         }
         let is_new = |task: &&Task| {

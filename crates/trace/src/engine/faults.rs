@@ -155,7 +155,7 @@ impl Engine {
         let op = Op::Fault { addr, ip, major: is_major };
         let stack = stack.filter(|_| !self.muted).and_then(|stack| {
             let (registers, stack) = (&stack.registers, stack.from());
-            wiring.sink.stack(&Stopped { task: id, mm, registers, stack })
+            wiring.sink.stack(&Stopped { task: id, mm, registers, stack, at })
         });
         let (from, times) = ((Source::Perf, stack), (at, at));
         self.send_from(wiring.sink, from, (id, mm), times, (op, Outcome::Done(0)));

@@ -146,7 +146,7 @@ impl Engine {
             // Before the event: the map that the sink knows then is the one the stack was made in.
             let registers = registers.filter(|_| self.stacks && !self.muted);
             let stack = registers.and_then(|registers| {
-                let at = Stopped { task: id, mm, registers: &registers, stack: StackFrom::Thread };
+                let at = Stopped { task: id, mm, registers: &registers, stack: StackFrom::Thread, at: left };
                 wiring.sink.stack(&at)
             });
             let (from, times) = ((Source::Ptrace, stack), (call.entered, left));

@@ -133,8 +133,9 @@ impl JitDump {
         let mut symbol = super::symbol(self.names.get(code.name)?);
         let lines = self.lines.get(code.lines.0..code.lines.0 + code.lines.1).unwrap_or_default();
         let offset = at.0 - code.start;
-        // Few and not always sorted: the nearest before counts.
-        if let Some(line) = lines.iter().filter(|l| l.at <= offset).max_by_key(|l| l.at) {
+        // The nearest before counts.
+        let after = lines.partition_point(|line| line.at <= offset);
+        if let Some(line) = after.checked_sub(1).and_then(|at| lines.get(at)) {
             symbol.file = self.names.get(line.file).map(|name| demangle::plain(name, super::MAX_NAME));
             symbol.line = (line.line != 0).then_some(line.line);
         }
@@ -205,6 +206,10 @@ impl Loading {
                     if let Some(file) = file.filter(|_| self.lines.len() < MAX_LINES) {
                         self.lines.push(Line { at: at.wrapping_sub(start), line, file });
                     }
+                }
+                // They are not always sorted.
+                if let Some(lines) = self.lines.get_mut(first..) {
+                    lines.sort_by_key(|line| line.at);
                 }
                 self.pending = Some((start, (first, self.lines.len() - first)));
             }
