@@ -6,7 +6,7 @@
 use serde_json::Value;
 use std::path::Path;
 use std::process::Output;
-use vmatlas_testkit::{Capability, need, vmatlas_command};
+use vmatlas_testkit::{Capability, left_off, need, vmatlas_command};
 
 /// Touches 400 pages; of these the child writes to 100, then the parent to another 50.
 const SCRIPT: &str = "import mmap, os\n\
@@ -44,6 +44,11 @@ fn record(folder: &Path, options: &[&str]) -> Option<String> {
     let program = ["--", "/usr/bin/python3", "-c", SCRIPT];
     let output = vmatlas(&[&["run", "--backend=ptrace", "-o", &rec], options, &program].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // A user's rings are small, and copies of stacks are not.
+    if json(&["info", &rec, "--json"])["recording"]["faults"]["lost"].as_u64().is_some_and(|lost| lost > 0) {
+        left_off("locked memory for all faults of one run (perf_event_mlock_kb)");
+        return None;
+    }
     Some(rec)
 }
 
@@ -70,7 +75,7 @@ fn who_broke_copy_on_write_is_told() {
 #[test]
 fn who_touched_adds_up() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(rec) = record(folder.path(), &["--faults", "--stacks"]) else { return };
+    let Some(rec) = record(folder.path(), &["--faults", "--stacks=fp"]) else { return };
     let told = json(&["info", &rec, "--json"])["recording"]["faults"]["told"].as_u64().unwrap();
     let exported = text(&["export", &rec, "--format", "collapsed", "--by", "faults"]);
     let of_stacks: u64 =
