@@ -8,7 +8,7 @@ use crate::launch::Launch;
 use crate::task::Task;
 use vmatlas_event::{Errno, Kernel, Pid, Sink, TaskId, Tid};
 use vmatlas_sys::ptrace::{self, Options};
-use vmatlas_sys::signal::{Inherited, Job};
+use vmatlas_sys::signal::{Inherited, Job, no_signal_of_stops};
 use vmatlas_sys::{Program, Spawned, WaitStatus, spawn};
 
 const EPERM: Errno = Errno(1);
@@ -90,6 +90,10 @@ impl Tracer {
     pub fn run(mut self, kernel: &mut dyn Kernel, sink: &mut dyn Sink) -> Result<End, TraceError> {
         let root = self.engine.root;
         let job = self.is_job.then(|| Job::begin(root));
+        if !self.engine.watches_faults() {
+            // Waiting for stops and faults at once needs the signal.
+            no_signal_of_stops();
+        }
         self.spawned.go();
         let mut end = None;
         let mut wiring = Wiring { kernel, sink, job: job.as_ref() };

@@ -103,6 +103,11 @@ impl Engine {
         !(self.tasks.is_empty() && self.early.is_empty())
     }
 
+    /// Whether page faults are watched too.
+    pub(crate) fn watches_faults(&self) -> bool {
+        self.touches.is_some()
+    }
+
     /// The next thing that happened to a task of ours.
     ///
     /// # Errors
