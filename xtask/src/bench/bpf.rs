@@ -5,6 +5,7 @@ use super::rows::{spinning, untraced};
 use super::subject::Programs;
 use super::watchers::{self, NONE, Watcher};
 use anyhow::{Context, Result};
+use std::process::Command;
 use std::rc::Rc;
 
 /// What is asked of a call, in microseconds: its order and the kernel's answers included, then with frame pointers.
@@ -25,7 +26,7 @@ pub(super) fn rows(programs: &Rc<Programs>) -> Vec<Row> {
         (
             "stack copies",
             "vmatlas run --backend bpf --stacks",
-            "perf record --call-graph dwarf",
+            "perf record --call-graph dwarf, exits",
             Asked::RatioAtMost(1.0),
         ),
     ];
@@ -56,8 +57,28 @@ pub(super) fn rows(programs: &Rc<Programs>) -> Vec<Row> {
     if !rows.is_empty() {
         rows.push(untraced(programs, "bpf: one system call that is none of memory", BPF));
         rows.push(spinning(programs, "bpf: a program without memory calls", BPF, Asked::RatioAtMost(1.01)));
+        rows.push(start(programs));
     }
     rows
+}
+
+/// From the command to the end of a program that does nothing: the BPF programs are checked by the kernel meanwhile.
+fn start(programs: &Rc<Programs>) -> Row {
+    let run = |backend: &'static str| {
+        let vmatlas = programs.vmatlas.clone();
+        Side::command(format!("vmatlas run --backend {backend}"), move || {
+            let mut command = Command::new(&vmatlas);
+            command.args(["run", "--backend", backend, "-c", "--", "true"]);
+            command
+        })
+    };
+    Row {
+        name: "bpf: a program that does nothing, from start to end".to_owned(),
+        unit: "ms",
+        asked: Asked::Nothing,
+        ours: run("bpf"),
+        peer: run("ptrace"),
+    }
 }
 
 fn find(programs: &Programs, name: &str) -> Option<Rc<Watcher>> {

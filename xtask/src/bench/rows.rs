@@ -154,49 +154,40 @@ fn show_ordinary(programs: &Rc<Programs>) -> Result<Row> {
     })
 }
 
-/// A program that only computes, beside itself under `run` with these options.
+/// A program that only computes, beside itself under `run` with these options, by its own clock.
 pub(super) fn spinning(
     programs: &Rc<Programs>,
     name: &str,
     options: &'static [&'static str],
     asked: Asked,
 ) -> Row {
-    const MS: &str = "1500";
-    let (vmatlas, subject, alone) =
-        (programs.vmatlas.clone(), programs.subject.clone(), programs.subject.clone());
-    Row {
-        name: name.to_owned(),
-        unit: "ms",
-        asked,
-        ours: Side::command("vmatlas run", move || {
-            let mut command = Command::new(&vmatlas);
-            command.arg("run").args(options).args(["-c", "--"]).arg(&subject).args(["spin", MS]);
-            command
-        }),
-        peer: Side::command("untraced", move || {
-            let mut command = Command::new(&alone);
-            command.args(["spin", MS]);
-            command
-        }),
-    }
+    own_numbers(programs, (name, "ms"), options, asked, ["spin", "1500"])
 }
 
 /// A system call that nobody wants to know of, under `run` with these options.
 pub(super) fn untraced(programs: &Rc<Programs>, name: &str, options: &'static [&'static str]) -> Row {
-    const CALLS: &str = "1000000";
+    own_numbers(programs, (name, "ns"), options, Asked::Nothing, ["calls", "1000000"])
+}
+
+/// What the subject prints under `run` with these options, beside what it prints alone.
+fn own_numbers(
+    programs: &Rc<Programs>,
+    (name, unit): (&str, &'static str),
+    options: &'static [&'static str],
+    asked: Asked,
+    work: [&'static str; 2],
+) -> Row {
     let (vmatlas, subject, alone) =
         (programs.vmatlas.clone(), programs.subject.clone(), programs.subject.clone());
     Row {
         name: name.to_owned(),
-        unit: "ns",
-        asked: Asked::Nothing,
+        unit,
+        asked,
         ours: Side::new("vmatlas run", move || {
             let mut command = Command::new(&vmatlas);
-            number_of(
-                command.arg("run").args(options).args(["-c", "--"]).arg(&subject).args(["calls", CALLS]),
-            )
+            number_of(command.arg("run").args(options).args(["-c", "--"]).arg(&subject).args(work))
         }),
-        peer: Side::new("untraced", move || number_of(Command::new(&alone).args(["calls", CALLS]))),
+        peer: Side::new("untraced", move || number_of(Command::new(&alone).args(work))),
     }
 }
 

@@ -44,10 +44,13 @@ pub(super) fn all(programs: &Programs) -> Vec<Watcher> {
         words.chain(["--force", "-o", "KEPT", "--"]).map(str::to_owned).collect()
     };
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<String>>();
-    let perf = |options: &str| {
-        let events = "-e syscalls:sys_exit_mmap -e syscalls:sys_exit_munmap";
+    let perf = |points: &[&str], options: &str| {
+        let event = |point: &&str| format!("-e syscalls:sys_{point}_mmap -e syscalls:sys_{point}_munmap");
+        let events = points.iter().map(event).collect::<Vec<_>>().join(" ");
         in_tracing(words(&format!("perf record -q {events}{options} -o KEPT --")))
     };
+    // The arguments are told at the entry, the result at the exit; a vmatlas tells both.
+    let (both, exit) = (&["enter", "exit"][..], &["exit"][..]);
     let bpftrace = |key: &str| {
         let exits = "tracepoint:syscalls:sys_exit_mmap,tracepoint:syscalls:sys_exit_munmap";
         let script = format!("{exits} /pid == cpid/ {{ @[{key}] = count(); }}");
@@ -69,9 +72,16 @@ pub(super) fn all(programs: &Programs) -> Vec<Watcher> {
             MANY,
         ),
         watcher("vmatlas run --backend bpf --stacks", "tables", run("--backend bpf --stacks"), MANY),
-        watcher("perf record", "none", perf(""), MANY),
-        watcher("perf record -g", "frame pointers", perf(" -g"), MANY),
-        watcher("perf record --call-graph dwarf", "tables, 8 KiB", perf(" --call-graph dwarf,8192"), SOME),
+        watcher("perf record", "none", perf(both, ""), MANY),
+        watcher("perf record -g", "frame pointers", perf(both, " -g"), MANY),
+        watcher("perf record, exits", "none, no arguments", perf(exit, ""), MANY),
+        watcher("perf record -g, exits", "frame pointers, no arguments", perf(exit, " -g"), MANY),
+        watcher(
+            "perf record --call-graph dwarf, exits",
+            "tables, 8 KiB, no arguments",
+            perf(exit, " --call-graph dwarf,8192"),
+            SOME,
+        ),
         watcher("bpftrace, count()", "none, no events", bpftrace("probe"), MANY),
         watcher("bpftrace, count() by ustack", "frame pointers, no events", bpftrace("ustack"), MANY),
         watcher("perf trace", "none", in_tracing(words("perf trace -e mmap,munmap -o KEPT --")), SOME),
@@ -151,16 +161,32 @@ pub(super) fn unwatched(programs: &Programs) -> Result<f64> {
     number_of(Command::new(&programs.subject).args(["pairs", &MANY.to_string()]))
 }
 
-/// The size of a file, or of all files of a folder.
+/// The size of a file, or of all files below a folder.
 fn size(path: &Path) -> Result<u64> {
-    let meta = fs::metadata(path).with_context(|| path.display().to_string())?;
+    let meta = fs::symlink_metadata(path).with_context(|| path.display().to_string())?;
     if !meta.is_dir() {
         return Ok(meta.len());
     }
-    let files = fs::read_dir(path)?;
-    let sizes = files.map(|file| Ok(file?.metadata()?.len())).collect::<Result<Vec<u64>>>()?;
+    let sizes = fs::read_dir(path)?.map(|file| size(&file?.path())).collect::<Result<Vec<u64>>>()?;
     if sizes.is_empty() {
         bail!("{} is empty", path.display());
     }
     Ok(sizes.iter().sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that the files of folders in a folder count: a recording has its tables in segments.
+    #[test]
+    fn what_lies_deeper_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("seg")).unwrap();
+        fs::write(folder.path().join("seg/table"), [0; 100]).unwrap();
+        fs::write(folder.path().join("meta"), [0; 7]).unwrap();
+        assert_eq!(size(folder.path()).unwrap(), 107);
+        fs::create_dir(folder.path().join("empty")).unwrap();
+        assert!(size(folder.path()).is_err());
+    }
 }
