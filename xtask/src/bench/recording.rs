@@ -144,7 +144,7 @@ fn watch(programs: &Rc<Programs>) -> Result<Option<Row>> {
         return Ok(None);
     }
     let sleeper = Sleeper::start(&programs.subject, &["vmas", "60000"])?;
-    let folder = programs.scratch.join("watched").display().to_string();
+    let folder = programs.scratch.join("looks").display().to_string();
     let (vmatlas, pid, time) = (programs.vmatlas.display().to_string(), sleeper.pid(), format!("{SECONDS}s"));
     let words =
         [&vmatlas, "watch", &pid.to_string(), "--force", "-o", &folder, "-i", "1s", "--duration", &time];
