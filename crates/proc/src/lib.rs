@@ -12,6 +12,7 @@ pub mod parse;
 pub mod read;
 pub mod saved;
 
+pub use read::again::MapsAgain;
 pub use read::cgroup::{Cgroup, Cgroups, Members};
 pub use read::error::{ErrorKind, ProcError};
 pub use read::frames::{Frames, NoFrames};
@@ -20,5 +21,5 @@ pub use read::memory::Memory;
 pub use read::process::{Process, Thread};
 pub use read::residency::Residency;
 pub use read::root::{Candidate, ProcRoot};
-pub use read::snapshot::MapsReader;
+pub use read::snapshot::{Maps, MapsReader};
 pub use read::walk::{Budget, Method, WalkCost};

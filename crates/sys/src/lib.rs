@@ -7,6 +7,7 @@
 mod cache;
 mod clock;
 mod errno;
+mod heap;
 mod id;
 mod in_root;
 mod pagemap_scan;
@@ -34,6 +35,7 @@ pub mod workbench;
 pub use cache::pages_in_cache;
 pub use clock::{cpu_time, now, realtime_offset, sleep, thread_cpu_time};
 pub use errno::{errno_name, errno_text, last_errno};
+pub use heap::keep_freed_memory;
 pub use id::{
     PidFd, addr_no_randomize, effective_uid, hostname_release, page_size, read_implies_exec, real_uid,
     same_address_space, self_pid, ticks_per_second,

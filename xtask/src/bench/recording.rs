@@ -2,7 +2,7 @@
 
 use super::pairs::{Asked, Row, Side};
 use super::ps::cpu_ms;
-use super::rows::one_call;
+use super::rows::{number_of, one_call};
 use super::sizes::Recording;
 use super::subject::{Programs, Sleeper};
 use anyhow::{Context, Result, bail, ensure};
@@ -19,7 +19,7 @@ pub(super) fn rows(programs: &Rc<Programs>) -> Result<Vec<Row>> {
     rows.push(added_by_recording(programs));
     rows.extend(made(programs));
     rows.extend(read(programs));
-    rows.extend(watch(programs)?);
+    rows.push(watch(programs)?);
     Ok(rows)
 }
 
@@ -135,30 +135,37 @@ fn value_of(told: &str, what: &str) -> Option<f64> {
     lines.find_map(|mut words| if words.next() == Some(what) { words.next()?.parse().ok() } else { None })
 }
 
-/// Snapshots each second of a process of 60,000 VMAs, where this vmatlas has them.
-fn watch(programs: &Rc<Programs>) -> Result<Option<Row>> {
-    const SECONDS: u32 = 10;
-    let help = Command::new(&programs.vmatlas).args(["watch", "--help"]).output()?;
-    if !help.status.success() {
-        eprintln!("left out, this vmatlas has no such command: watch");
-        return Ok(None);
-    }
-    let sleeper = Sleeper::start(&programs.subject, &["vmas", "60000"])?;
-    let folder = programs.scratch.join("looks").display().to_string();
-    let (vmatlas, pid, time) = (programs.vmatlas.display().to_string(), sleeper.pid(), format!("{SECONDS}s"));
-    let words =
-        [&vmatlas, "watch", &pid.to_string(), "--force", "-o", &folder, "-i", "1s", "--duration", &time];
-    let words = words.map(str::to_owned);
-    Ok(Some(Row {
+/// Snapshots of a process of 60,000 VMAs: what each second costs, without the beginning and the end, which are there
+/// once; beside what the kernel alone takes for it.
+fn watch(programs: &Rc<Programs>) -> Result<Row> {
+    const SHORT: u32 = 1;
+    const LONG: u32 = 11;
+    let sleeper = Rc::new(Sleeper::start(&programs.subject, &["vmas", "60000"])?);
+    let ms_of = |seconds: u32| {
+        let (programs, sleeper) = (programs.clone(), sleeper.clone());
+        move || -> Result<f64> {
+            let folder = programs.scratch.join("looks").display().to_string();
+            let (vmatlas, pid) = (programs.vmatlas.display().to_string(), sleeper.pid().to_string());
+            let time = format!("{seconds}s");
+            let words = [&vmatlas, "watch", &pid, "--force", "-o", &folder, "-i", "1s", "--duration", &time];
+            cpu_ms(&words.map(|word| word.to_owned()))
+        }
+    };
+    let (short, long) = (ms_of(SHORT), ms_of(LONG));
+    let (readers, watched) = (programs.clone(), sleeper.clone());
+    Ok(Row {
         name: "watch -i 1s: 60,000 VMAs, part of one CPU".to_owned(),
         unit: "%",
         asked: Asked::ValueAtMost(5.0),
         ours: Side::new("vmatlas watch", move || {
-            let _alive = &sleeper;
-            Ok(cpu_ms(&words)? / f64::from(SECONDS * 1000) * 100.0)
+            Ok((long()? - short()?) / f64::from((LONG - SHORT) * 1000) * 100.0)
         }),
-        peer: asked_of(5.0),
-    }))
+        peer: Side::new("bare read(2) of maps, one PAGEMAP_SCAN", move || {
+            let mut command = Command::new(&readers.read_pages);
+            let us = number_of(command.args(["floor", &watched.pid().to_string(), "5"]))?;
+            Ok(us / 1e6 * 100.0)
+        }),
+    })
 }
 
 fn large_recording(programs: &Programs) -> Result<Recording> {

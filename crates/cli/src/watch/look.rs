@@ -1,9 +1,10 @@
 //! One look: the map and the pages of a process, and whether it still has the address space that it had.
 
-use vmatlas_event::{MonoNs, PageRow, VmaRow};
+use std::sync::Arc;
+use vmatlas_event::{MonoNs, PageRow};
 use vmatlas_proc::read::whole::Identity;
 use vmatlas_proc::read::{backing, deadline, residency};
-use vmatlas_proc::{Budget, ErrorKind, MapsReader, Method, ProcError, Process};
+use vmatlas_proc::{Budget, ErrorKind, Maps, MapsAgain, Method, ProcError, Process};
 
 /// What a look has seen.
 pub(super) struct Seen {
@@ -11,7 +12,8 @@ pub(super) struct Seen {
     pub(super) at: MonoNs,
     pub(super) left: MonoNs,
     pub(super) end: MonoNs,
-    pub(super) rows: Vec<VmaRow>,
+    /// The one of the last look where the map reads as it did then.
+    pub(super) maps: Arc<Maps>,
     /// One for each row.
     pub(super) pages: Vec<PageRow>,
     pub(super) method: Method,
@@ -24,16 +26,16 @@ pub(super) struct Seen {
     pub(super) is_known: bool,
 }
 
-/// Looks at a process again and again, and remembers names of files between.
+/// Looks at a process again and again, and remembers between what it read.
 #[derive(Debug, Default)]
 pub(super) struct Looker {
-    reader: MapsReader,
+    reader: MapsAgain,
 }
 
 impl Looker {
-    /// Forgets names: a process could make new ones for ever.
+    /// Forgets it: a process could make new names of files for ever.
     pub(super) fn forget(&mut self) {
-        self.reader = MapsReader::new();
+        self.reader = MapsAgain::new();
     }
 
     /// Looks once, and leaves a process that does not answer.
@@ -57,7 +59,7 @@ impl Looker {
 /// Reads all of one address space; when the process executed another program meanwhile, that one's.
 fn read(
     process: &Process,
-    reader: &mut MapsReader,
+    reader: &mut MapsAgain,
     budget: Budget,
     known: Option<Identity>,
 ) -> Result<Seen, ProcError> {
@@ -85,7 +87,7 @@ fn read(
 
 fn read_once(
     process: &Process,
-    reader: &mut MapsReader,
+    reader: &mut MapsAgain,
     budget: Budget,
     identity: Identity,
     is_known: bool,
@@ -104,7 +106,7 @@ fn read_once(
         pages: pages
             .map(|((row, pages), backing)| PageRow { range: row.range, backing, pages: *pages })
             .collect(),
-        rows: maps.rows,
+        maps,
         method: residency.cost.method,
         hold: u64::try_from(residency.cost.longest_hold.as_nanos()).unwrap_or(u64::MAX),
         swap_is_empty,

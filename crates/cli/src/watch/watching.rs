@@ -11,11 +11,12 @@ use crate::target::explain;
 use crate::texts;
 use anyhow::Result;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
-use vmatlas_event::{MmId, MonoNs, Op, PageRow, VmaRow};
+use vmatlas_event::{MmId, MonoNs, Op, PageRow};
 use vmatlas_model::Spaces;
 use vmatlas_proc::read::whole::Identity;
-use vmatlas_proc::{Budget, ErrorKind, Method, ProcError, Process};
+use vmatlas_proc::{Budget, ErrorKind, Maps, Method, ProcError, Process};
 use vmatlas_sys::signal::Wishes;
 use vmatlas_view::looks::Looks;
 
@@ -45,7 +46,7 @@ pub(super) struct Watching<'a> {
     mm: MmId,
     identity: Option<Identity>,
     /// The last look.
-    rows: Vec<VmaRow>,
+    maps: Arc<Maps>,
     pages: Vec<PageRow>,
     /// The next event, as a tracer would number it.
     next: u64,
@@ -86,7 +87,7 @@ impl<'a> Watching<'a> {
             spaces: Spaces::new(vmatlas_sys::page_size()),
             mm: MmId(1),
             identity: None,
-            rows: Vec::new(),
+            maps: Arc::default(),
             pages: Vec::new(),
             next: 0,
             since_whole: 0,

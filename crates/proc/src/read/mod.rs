@@ -1,5 +1,6 @@
 //! Reading /proc: which process, its map, its pages.
 
+pub mod again;
 pub mod backing;
 pub mod cgroup;
 pub mod cmdline;

@@ -1,5 +1,6 @@
 //! The whole map, read from /proc/PID/maps.
 
+use crate::parse::ParseError;
 use crate::parse::maps::{MapsLine, Parsed, parse_at};
 use crate::read::error::ProcError;
 use crate::read::process::Process;
@@ -106,21 +107,13 @@ impl MapsReader {
                 break;
             }
             filled += n;
-            let mut at = 0;
-            while at < filled {
-                match parse_at(&self.buffer[..filled], at).map_err(|e| ProcError::parse(pid, path, e))? {
-                    Parsed::Line(line, next) => {
-                        push(maps, &mut self.names, &line);
-                        at = next;
-                    }
-                    Parsed::Partial => break,
-                }
-            }
+            let at = parse_lines(&self.buffer[..filled], &mut self.names, maps)
+                .map_err(|e| ProcError::parse(pid, path, e))?;
             self.buffer.copy_within(at..filled, 0);
             filled -= at;
             if filled == self.buffer.len() {
                 if filled >= LINE_LIMIT {
-                    let error = crate::parse::ParseError::new("a line under 1 MiB", &self.buffer[..80]);
+                    let error = ParseError::new("a line under 1 MiB", &self.buffer[..80]);
                     return Err(ProcError::parse(pid, path, error));
                 }
                 self.buffer.resize(filled * 2, 0);
@@ -129,6 +122,25 @@ impl MapsReader {
         maps.cost.time = start.elapsed();
         Ok(())
     }
+}
+
+/// Adds the whole lines of a text; where the first that is not whole begins.
+pub(super) fn parse_lines(
+    text: &[u8],
+    names: &mut FxHashSet<Name>,
+    maps: &mut Maps,
+) -> Result<usize, ParseError> {
+    let mut at = 0;
+    while at < text.len() {
+        match parse_at(text, at)? {
+            Parsed::Line(line, next) => {
+                push(maps, names, &line);
+                at = next;
+            }
+            Parsed::Partial => break,
+        }
+    }
+    Ok(at)
 }
 
 /// Adds a line; one that overlaps what is there takes the place of the overlap (the later line is the newer truth).

@@ -4,6 +4,7 @@ use super::Watching;
 use crate::recording::looks::page_source;
 use crate::watch::look::Seen;
 use crate::watch::tell::grew_most;
+use std::sync::Arc;
 use vmatlas_event::{
     Addr, AddrRange, Bytes, Event, Extent, Look, MmId, MonoNs, Op, Outcome, PageCounts, Seq, SnapshotReason,
     Source, TaskId, Tid, VmaRow,
@@ -32,25 +33,27 @@ impl Watching<'_> {
                 self.mm = MmId(old_mm.0 + 1);
                 give(self, Op::Exec { old_mm });
             }
-            give(self, Op::Snapshot { reason: SnapshotReason::Watch, rows: seen.rows.clone() });
+            give(self, Op::Snapshot { reason: SnapshotReason::Watch, rows: seen.maps.rows.clone() });
         } else {
             let parts = match self.spaces.get(self.mm) {
-                Some(space) => changed_parts(space.vmas(), &seen.rows),
+                // What the last look saw, the model has.
+                _ if Arc::ptr_eq(&seen.maps, &self.maps) => Vec::new(),
+                Some(space) => changed_parts(space.vmas(), &seen.maps.rows),
                 None => Vec::new(),
             };
             // A look has an event of its own also where nothing changed: a moment is after an event.
             let nothing = AddrRange::from_len(Addr(0), Bytes(0)).filter(|_| parts.is_empty());
             for part in parts {
-                give(self, observed(part.range, seen.rows.get(part.rows).unwrap_or_default()));
+                give(self, observed(part.range, seen.maps.rows.get(part.rows).unwrap_or_default()));
             }
             if let Some(nothing) = nothing {
                 give(self, observed(nothing, &[]));
             }
         }
-        let limit = WHOLE_AFTER.max(seen.rows.len() as u64 * WHOLE_AFTER_VMAS);
+        let limit = WHOLE_AFTER.max(seen.maps.rows.len() as u64 * WHOLE_AFTER_VMAS);
         let is_whole = is_new || self.since_whole >= limit;
         if self.lines.is_some() && !is_new {
-            found.most = grew_most((&self.rows, &self.pages), (&seen.rows, &seen.pages));
+            found.most = grew_most((&self.maps.rows, &self.pages), (&seen.maps.rows, &seen.pages));
         }
         let changed = if is_whole { None } else { Some(changed_pages(&self.pages, &seen.pages)) };
         let pages = changed.as_deref().unwrap_or(&seen.pages);
@@ -77,7 +80,7 @@ impl Watching<'_> {
         self.sums.hold = self.sums.hold.max(look.hold);
         self.sums.end = seen.end;
         self.identity = Some(seen.identity);
-        self.rows = if self.lines.is_some() { seen.rows } else { Vec::new() };
+        self.maps = seen.maps;
         self.pages = seen.pages;
     }
 
@@ -117,7 +120,7 @@ impl Watching<'_> {
     fn describe(&self, seen: &Seen, (first, seq): (Seq, Seq), rows: u64, is_whole: bool) -> Look {
         // What has no page tables has no pages.
         let known =
-            || seen.rows.iter().zip(&seen.pages).filter(|(row, _)| row.special() != Some(b"vsyscall"));
+            || seen.maps.rows.iter().zip(&seen.pages).filter(|(row, _)| row.special() != Some(b"vsyscall"));
         let sum = |figure: fn(&PageCounts) -> Bytes| -> Option<Bytes> {
             known().map(|(_, page)| page.pages.as_ref().map(figure)).sum()
         };
