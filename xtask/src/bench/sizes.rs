@@ -17,11 +17,13 @@ enum Part {
     /// With the rows and tasks that belong to them.
     EventsAndRows,
     Keyframes,
+    /// Call stacks and what names them, each once.
+    Stacks,
     All,
 }
 
 impl Part {
-    const EACH: [Part; 4] = [Part::Events, Part::EventsAndRows, Part::Keyframes, Part::All];
+    const EACH: [Part; 5] = [Part::Events, Part::EventsAndRows, Part::Keyframes, Part::Stacks, Part::All];
 
     fn has(self, file: &str) -> bool {
         let (stem, is_table) = file.strip_suffix(".parquet").map_or((file, false), |stem| (stem, true));
@@ -29,6 +31,7 @@ impl Part {
             Part::Events => is_table && stem == "events",
             Part::EventsAndRows => is_table && matches!(stem, "events" | "rows" | "in_flight"),
             Part::Keyframes => is_table && (stem.starts_with("state") || stem == "keyframes"),
+            Part::Stacks => is_table && matches!(stem, "stacks" | "frames" | "modules" | "symbols"),
             Part::All => true,
         }
     }
@@ -43,13 +46,16 @@ pub(super) fn rows(programs: &Rc<Programs>) -> Vec<Row> {
                    cc -O2 -x c -c -o /dev/null -; done";
     let pairs = words(&[&programs.subject.display().to_string(), "pairs", "100000"]);
     let mut rows = Vec::new();
-    for (of, command, same_cpu, limit) in [
-        ("a mmap/munmap loop, one CPU", pairs.clone(), true, 4.0),
-        ("a mmap/munmap loop", pairs.clone(), false, 4.0),
-        ("20 times python3 with imports", words(&["sh", "-c", import]), false, 12.0),
-        ("20 times cc -O2", words(&["sh", "-c", compile]), false, 12.0),
+    let (one_cpu, stacks): (Options, Options) = (&["--same-cpu"], &["--stacks"]);
+    for (of, command, options, limit) in [
+        ("a mmap/munmap loop, one CPU", pairs.clone(), one_cpu, 4.0),
+        ("a mmap/munmap loop", pairs.clone(), &[], 4.0),
+        ("20 times python3 with imports", words(&["sh", "-c", import]), &[], 12.0),
+        ("20 times python3 with imports, --stacks", words(&["sh", "-c", import]), stacks, 14.0),
+        ("20 times cc -O2", words(&["sh", "-c", compile]), &[], 12.0),
+        ("20 times cc -O2, --stacks", words(&["sh", "-c", compile]), stacks, 14.0),
     ] {
-        let runs = Runs::new(programs, &command, same_cpu);
+        let runs = Runs::new(programs, &command, options);
         let strace = Runs::strace(programs, &command);
         let mut row = |what: &str, part, asked| {
             rows.push(Row {
@@ -63,13 +69,16 @@ pub(super) fn rows(programs: &Rc<Programs>) -> Vec<Row> {
         row("events table per event", Part::Events, Asked::ValueAtMost(limit));
         row("with the kernel's answers", Part::EventsAndRows, Asked::Nothing);
         row("keyframes per event", Part::Keyframes, Asked::Nothing);
+        if options == stacks {
+            row("stacks and their names per event", Part::Stacks, Asked::Nothing);
+        }
     }
     if Command::new("perf").arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success()) {
         rows.push(Row {
             name: "recording: all files per event, a mmap/munmap loop".to_owned(),
             unit: "bytes",
             asked: Asked::Nothing,
-            ours: Runs::side(&Runs::new(programs, &pairs, false), Part::All),
+            ours: Runs::side(&Runs::new(programs, &pairs, &[]), Part::All),
             peer: perf(programs, &pairs),
         });
     } else {
@@ -83,7 +92,7 @@ pub(super) fn rows(programs: &Rc<Programs>) -> Vec<Row> {
         asked: Asked::Nothing,
         ours: Side::new("vmatlas run -o", {
             let quiet = quiet.clone();
-            move || Ok(recorded(&whole, &quiet, false)?.bytes(Part::All)? as f64)
+            move || Ok(recorded(&whole, &quiet, &[])?.bytes(Part::All)? as f64)
         }),
         peer: Side::new("strace -f -e trace=memory", {
             let programs = programs.clone();
@@ -93,19 +102,22 @@ pub(super) fn rows(programs: &Rc<Programs>) -> Vec<Row> {
     rows
 }
 
+/// Options of `vmatlas run`.
+type Options = &'static [&'static str];
+
 /// Recordings of one command, one for each round; its rows look at different parts of the same ones.
 struct Runs {
     programs: Rc<Programs>,
     command: Vec<String>,
-    same_cpu: bool,
+    options: Options,
     /// The bytes per event of each part, by rounds.
     told: Vec<[f64; Part::EACH.len()]>,
 }
 
 impl Runs {
-    fn new(programs: &Rc<Programs>, command: &[String], same_cpu: bool) -> Rc<RefCell<Runs>> {
+    fn new(programs: &Rc<Programs>, command: &[String], options: Options) -> Rc<RefCell<Runs>> {
         let (programs, command) = (programs.clone(), command.to_vec());
-        Rc::new(RefCell::new(Runs { programs, command, same_cpu, told: Vec::new() }))
+        Rc::new(RefCell::new(Runs { programs, command, options, told: Vec::new() }))
     }
 
     fn side(runs: &Rc<RefCell<Runs>>, part: Part) -> Side {
@@ -119,7 +131,7 @@ impl Runs {
     fn of_round(&mut self, round: usize, part: Part) -> Result<f64> {
         const FEWEST: u64 = 5_000;
         while self.told.len() < round {
-            let recording = recorded(&self.programs, &self.command, self.same_cpu)?;
+            let recording = recorded(&self.programs, &self.command, self.options)?;
             let events = recording.events()?;
             ensure!(events >= FEWEST, "{events} events are too few to say something");
             let mut told = [0.0; Part::EACH.len()];
@@ -182,14 +194,10 @@ impl Drop for Recording {
     }
 }
 
-fn recorded(programs: &Programs, command: &[String], same_cpu: bool) -> Result<Recording> {
+fn recorded(programs: &Programs, command: &[String], options: Options) -> Result<Recording> {
     let folder = programs.scratch.join("recording");
     let mut run = Command::new(&programs.vmatlas);
-    run.args(["run", "--force", "-o"]).arg(&folder);
-    if same_cpu {
-        run.arg("--same-cpu");
-    }
-    run.arg("--").args(command);
+    run.args(["run", "--force", "-o"]).arg(&folder).args(options).arg("--").args(command);
     run.stdin(Stdio::null()).stdout(Stdio::null());
     let status = run.status().with_context(|| format!("{run:?}"))?;
     ensure!(status.success(), "{run:?} ended with {status}");
@@ -234,13 +242,24 @@ mod tests {
     #[test]
     fn files_count_where_they_belong() {
         let in_part = |part: Part| {
-            let files = ["events", "rows", "in_flight", "names", "keyframes", "states", "state_rows"];
+            let files = [
+                "events",
+                "rows",
+                "in_flight",
+                "names",
+                "keyframes",
+                "states",
+                "state_rows",
+                "stacks",
+                "symbols",
+            ];
             files.into_iter().filter(|file| part.has(&format!("{file}.parquet"))).collect::<Vec<_>>()
         };
         assert_eq!(in_part(Part::Events), ["events"]);
         assert_eq!(in_part(Part::EventsAndRows), ["events", "rows", "in_flight"]);
         assert_eq!(in_part(Part::Keyframes), ["keyframes", "states", "state_rows"]);
-        assert_eq!(in_part(Part::All).len(), 7);
+        assert_eq!(in_part(Part::Stacks), ["stacks", "symbols"]);
+        assert_eq!(in_part(Part::All).len(), 9);
         assert!(!Part::Events.has("events") && Part::All.has("meta.json"));
     }
 }
