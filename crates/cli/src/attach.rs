@@ -95,8 +95,10 @@ fn watch_cgroup(path: &Path, args: &AttachArgs, context: &Context) -> Result<i32
     let cgroup = Cgroup::find(path, context)?;
     let people = People::of_attach(args.as_root, context)?;
     let options = vmatlas_trace::BpfOptions { cgroup: Some(cgroup.inode), ..args.watch.for_bpf() };
-    let (chosen, choice) =
-        args.backend.or_bpf().choose(Whom::Theirs, args.watch.only_ptrace(false), options, context)?;
+    if let Some(option) = args.watch.only_ptrace(false) {
+        return Err(anyhow!(texts::CGROUP_NO_STOPS.fill(context.lang, &[("option", &option)])).into());
+    }
+    let (chosen, choice) = args.backend.or_bpf().choose(Whom::Theirs, None, options, context)?;
     let Chosen::Bpf(bpf) = chosen else {
         return Err(anyhow!(texts::CGROUP_NEEDS_BPF.get(context.lang)).into());
     };

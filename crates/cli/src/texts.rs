@@ -261,6 +261,9 @@ vmatlas_view::texts! {
     /// A cgroup can only be watched through BPF.
     CGROUP_NEEDS_BPF: "--cgroup needs --backend bpf: only programs in the kernel see who comes into a cgroup",
         "--cgroup には --backend bpf が必要です。cgroup に入ってくるプロセスは、カーネル内のプログラムにしか見えません";
+    /// A cgroup, and an option that needs stops.
+    CGROUP_NO_STOPS: "{option} needs a program that is stopped, and --cgroup stops nothing: leave out one of them",
+        "{option} にはプログラムを停止させることが必要ですが、--cgroup は何も停止させません。どちらかを外してください";
     /// No cgroup version 2 at all.
     NO_CGROUP2: "--cgroup: cgroup version 2 is not mounted (mount -t cgroup2 none /sys/fs/cgroup)",
         "--cgroup: cgroup バージョン 2 がマウントされていません (mount -t cgroup2 none /sys/fs/cgroup)";

@@ -2,44 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test binary")]
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use vmatlas_event::{Event, Next, Op, Pid, Sink};
 use vmatlas_model::Spaces;
 use vmatlas_proc::{ProcKernel, ProcRoot};
-use vmatlas_testkit::{Tracee, left_off, need_root, wait_until};
+use vmatlas_testkit::{OwnCgroup, Tracee, left_off, need_root};
 use vmatlas_trace::{Bpf, TraceError};
-
-/// A cgroup that goes with it.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new() -> Option<Cgroup> {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-        let place = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?;
-        let folder = PathBuf::from(place.split(' ').nth(1)?).join(format!("vmatlas-{}", std::process::id()));
-        fs::create_dir(&folder).ok()?;
-        Some(Cgroup(folder))
-    }
-
-    fn take(&self, pid: Pid) {
-        fs::write(self.0.join("cgroup.procs"), pid.0.to_string()).unwrap();
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // What has just ended may still be in it.
-        let _ = wait_until(|| fs::remove_dir(&self.0).is_ok(), Duration::from_secs(5));
-    }
-}
 
 /// Moves a second process into the cgroup once the first one is known, and ends the watching when that one calls.
 struct Mover<'a> {
     spaces: Spaces,
-    cgroup: &'a Cgroup,
+    cgroup: &'a OwnCgroup,
     first: Pid,
     second: Pid,
     has_moved: bool,
@@ -55,7 +29,7 @@ impl Sink for Mover<'_> {
         }
         if is_snapshot && event.task.pid == self.first && !self.has_moved {
             self.has_moved = true;
-            self.cgroup.take(self.second);
+            self.cgroup.take(self.second).unwrap();
         }
         if is_snapshot && event.task.pid == self.second {
             return Next::Stop;
@@ -75,11 +49,8 @@ fn processes_of_a_cgroup_are_watched() {
     if !need_root("BPF programs are loaded") {
         return;
     }
-    let Some(cgroup) = Cgroup::new() else {
-        left_off("cgroup version 2");
-        return;
-    };
-    let inode = cgroup.0.metadata().unwrap().ino();
+    let Some(cgroup) = OwnCgroup::new() else { return };
+    let inode = cgroup.folder().metadata().unwrap().ino();
     let options = vmatlas_trace::BpfOptions { cgroup: Some(inode), ..Default::default() };
     let bpf = match Bpf::with(options) {
         Err(TraceError::Bpf(why)) => {
@@ -89,7 +60,7 @@ fn processes_of_a_cgroup_are_watched() {
         bpf => bpf.unwrap(),
     };
     let (first, second, other) = (resting(), resting(), resting());
-    cgroup.take(first.pid());
+    cgroup.take(first.pid()).unwrap();
     let mut mover = Mover {
         spaces: Spaces::new(vmatlas_sys::page_size()),
         cgroup: &cgroup,
