@@ -270,6 +270,8 @@ vmatlas_view::texts! {
     /// Not a cgroup of version 2.
     NOT_CGROUP2: "{path} is no cgroup of version 2 (they are below {mount})",
         "{path} はバージョン 2 の cgroup ではありません ({mount} の下にあります)";
+    /// The program cannot be started there.
+    CANNOT_MOVE: "the program cannot be started in the cgroup {path}: {why}", "cgroup {path} の中でプログラムを起動できません: {why}";
     /// No privileges for BPF.
     BPF_NOT_PERMITTED: "BPF is not permitted: run it as root (sudo vmatlas ...), or once: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace=ep $(command -v vmatlas); --backend ptrace needs nothing",
         "BPF の使用が許可されていません。root で実行するか (sudo vmatlas ...)、一度だけ sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace=ep $(command -v vmatlas) を実行してください。--backend ptrace なら権限は要りません";

@@ -1,8 +1,9 @@
-//! `attach --backend bpf --cgroup` as a user runs it: who is shown, who is not, and what is said where that cannot be.
+//! `--cgroup` of `attach` and `run` as a user types it: who is shown, who is not, and what is said where that cannot be.
 
 #![expect(clippy::unwrap_used, reason = "a test binary")]
 
 use serde_json::Value;
+use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -185,4 +186,61 @@ fn what_cannot_be_watched_is_said() {
         refused(&words, "--backend bpf");
         refused(&[&words[..3], &["--check", "--cgroup", path]].concat(), "--check");
     }
+}
+
+/// Checks that `run --cgroup` starts the program in the cgroup, under both backends, that vmatlas itself is not in it, and that
+/// what else is in it is not watched.
+#[test]
+fn a_program_is_started_in_a_cgroup() {
+    let Some(cgroup) = own_cgroup() else { return };
+    let beside = shell();
+    cgroup.take(beside.pid()).unwrap();
+    let procs = cgroup.folder().join("cgroup.procs");
+    for backend in ["ptrace", "bpf"] {
+        let folder = tempfile::tempdir().unwrap();
+        let lines = folder.path().join("lines");
+        let jsonl = format!("--jsonl={}", lines.display());
+        let path = cgroup.path();
+        let words = ["run", "--backend", backend, &jsonl, "--cgroup", path.to_str().unwrap(), "--"];
+        let command = ["cat", "/proc/self/cgroup", procs.to_str().unwrap()];
+        let output = vmatlas(&[&words[..], &command].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", err(&output));
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains(&format!("0::{}\n", path.display())), "{said}");
+        let pids: Vec<i32> = said.lines().filter_map(|line| line.parse().ok()).collect();
+        assert_eq!(pids.len(), 2, "{said}");
+        let text = fs::read_to_string(&lines).unwrap();
+        let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let mut seen: Vec<i64> = events.iter().filter_map(|event| event["pid"].as_i64()).collect();
+        seen.dedup();
+        assert_eq!(seen.len(), 1, "{backend}: {seen:?}");
+        assert!(pids.contains(&i32::try_from(seen[0]).unwrap()) && seen[0] != i64::from(beside.pid().0));
+    }
+}
+
+/// Checks that a program is not started elsewhere where its cgroup is none, or takes no processes.
+#[test]
+fn a_program_is_started_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let refused = |backend: &str, cgroup: &Path| {
+        let cgroup = cgroup.to_str().unwrap();
+        let words = ["run", "--backend", backend, "--cgroup", cgroup, "--", "touch", trace.to_str().unwrap()];
+        let output = vmatlas(&words).output().unwrap();
+        let text = err(&output);
+        assert_eq!(output.status.code(), Some(125), "{text}");
+        assert!(text.starts_with("vmatlas: ") && text.contains("cgroup"), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!trace.exists());
+    };
+    refused("ptrace", Path::new("/no/such/cgroup"));
+    let Some(cgroup) = own_cgroup() else { return };
+    let threads = cgroup.below().unwrap();
+    fs::write(threads.folder().join("cgroup.type"), "threaded").unwrap();
+    // Below one of threads a new one is of no use before it is one of threads too (cgroups(7)).
+    let invalid = threads.below().unwrap();
+    for backend in ["ptrace", "bpf"] {
+        refused(backend, invalid.folder());
+    }
+    drop((invalid, threads));
 }
