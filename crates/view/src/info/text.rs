@@ -182,7 +182,7 @@ mod tests {
             write_text(&mut out, &about, &Counts::default(), lang, Style::default(), None).unwrap();
             assert_eq!(
                 super::super::json(&about, &Counts::default())["recording"]["untracked"],
-                untracked.into()
+                serde_json::json!(untracked)
             );
             out
         };
