@@ -5,11 +5,12 @@ use crate::backend::{Chosen, Whom};
 use crate::cgroup::Cgroup;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::log::Patience;
 use crate::privilege::{FAULT_EVENTS, People};
 use crate::recording::Subject;
 use crate::target;
 use crate::texts;
-use crate::watcher::{Patience, Watcher};
+use crate::watcher::Watcher;
 use anyhow::anyhow;
 use std::path::Path;
 use std::process::ExitCode;
@@ -95,8 +96,10 @@ fn watch_cgroup(path: &Path, args: &AttachArgs, context: &Context) -> Result<i32
     let cgroup = Cgroup::find(path, context)?;
     let people = People::of_attach(args.as_root, context)?;
     let options = vmatlas_trace::BpfOptions { cgroup: Some(cgroup.inode), ..args.watch.for_bpf() };
-    let (chosen, choice) =
-        args.backend.or_bpf().choose(Whom::Theirs, args.watch.only_ptrace(false), options, context)?;
+    if let Some(option) = args.watch.only_ptrace(false) {
+        return Err(anyhow!(texts::CGROUP_NO_STOPS.fill(context.lang, &[("option", &option)])).into());
+    }
+    let (chosen, choice) = args.backend.or_bpf().choose(Whom::Theirs, None, options, context)?;
     let Chosen::Bpf(bpf) = chosen else {
         return Err(anyhow!(texts::CGROUP_NEEDS_BPF.get(context.lang)).into());
     };
@@ -118,7 +121,7 @@ fn watch_cgroup(path: &Path, args: &AttachArgs, context: &Context) -> Result<i32
     }
     let mut kernel = ProcKernel::new(context.proc_root());
     // The programs are at work already: who comes after this is told of.
-    let group = bpf.group(&cgroup.processes(), &mut kernel);
+    let group = bpf.group(Box::new(move || cgroup.processes()), &mut kernel);
     group.run(args.duration, &mut kernel, &mut watcher);
     Ok(watcher.finish(program, None))
 }

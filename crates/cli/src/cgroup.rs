@@ -1,4 +1,4 @@
-//! `attach --cgroup`: which processes are in a cgroup of version 2 and in those below it.
+//! `--cgroup` of `attach` and `run`: a cgroup of version 2, what is in it and below it, and moving a program into it.
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -37,6 +37,15 @@ impl Cgroup {
                 Err(anyhow!(texts::NOT_CGROUP2.fill(lang, &values)).into())
             }
         }
+    }
+
+    /// Moves a program that we start into it, which waits still.
+    pub(crate) fn take(&self, pid: Pid, context: &Context) -> Result<(), Failure> {
+        fs::write(self.path.join("cgroup.procs"), pid.to_string()).map_err(|error| {
+            let values: [(&str, &dyn std::fmt::Display); 2] =
+                [("path", &self.path.display()), ("why", &error)];
+            anyhow!(texts::CANNOT_MOVE.fill(context.lang, &values)).into()
+        })
     }
 
     /// All processes in it now, those in cgroups below it too.

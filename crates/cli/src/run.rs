@@ -2,12 +2,15 @@
 
 use crate::args::RunArgs;
 use crate::backend::{Chosen, Whom};
+use crate::cgroup::Cgroup;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::log::Patience;
 use crate::privilege::People;
 use crate::recording::Subject;
-use crate::watcher::{Patience, Watcher};
+use crate::watcher::Watcher;
 use std::process::ExitCode;
+use vmatlas_event::Pid;
 use vmatlas_proc::ProcKernel;
 use vmatlas_sys::privilege::Caps;
 use vmatlas_trace::{BpfLaunched, Launch, Tracer};
@@ -23,6 +26,7 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> ExitCode {
 fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
     let failure = |error| Failure::of_trace(&error, context);
     let people = People::of_run(&args.user, context)?;
+    let cgroup = args.cgroup.as_deref().map(|path| Cgroup::find(path, context)).transpose()?;
     let path = std::env::var_os("PATH");
     let mut launch = Launch::new(&args.command, path.as_deref()).map_err(failure)?;
     launch.same_cpu = args.same_cpu;
@@ -49,20 +53,19 @@ fn watch(args: &RunArgs, context: &Context) -> Result<i32, Failure> {
         Chosen::Ptrace => Started::Ptrace(Box::new(Tracer::start(&launch).map_err(failure)?)),
         Chosen::Bpf(bpf) => Started::Bpf(Box::new(bpf.start(&launch).map_err(failure)?)),
     };
+    if let Some(cgroup) = &cgroup {
+        // vmatlas stays where it is: what it takes is not charged to the program's cgroup.
+        cgroup.take(started.pid(), context)?;
+    }
     people.lower(started.needs(), context)?;
     let mut watcher = Watcher::new(&args.watch, context, Patience::Waiting, subject)?;
     let notes = [choice.map(|choice| choice.line(context.lang)), people.note(context)];
     notes.iter().flatten().for_each(|note| watcher.note(note));
     let mut kernel = ProcKernel::new(context.proc_root());
+    watcher.root(started.pid());
     let end = match started {
-        Started::Ptrace(tracer) => {
-            watcher.root(tracer.pid());
-            tracer.run(&mut kernel, &mut watcher)
-        }
-        Started::Bpf(mut launched) => {
-            watcher.root(launched.pid());
-            launched.run(&mut kernel, &mut watcher)
-        }
+        Started::Ptrace(tracer) => tracer.run(&mut kernel, &mut watcher),
+        Started::Bpf(mut launched) => launched.run(&mut kernel, &mut watcher),
     };
     let end = end.map_err(failure)?;
     let program = args.command.first().map(|p| p.as_encoded_bytes()).unwrap_or_default();
@@ -76,6 +79,13 @@ enum Started {
 }
 
 impl Started {
+    fn pid(&self) -> Pid {
+        match self {
+            Started::Ptrace(tracer) => tracer.pid(),
+            Started::Bpf(launched) => launched.pid(),
+        }
+    }
+
     /// Which capabilities watching it needs from now on, besides those for reading.
     fn needs(&self) -> Caps {
         match self {

@@ -261,12 +261,17 @@ vmatlas_view::texts! {
     /// A cgroup can only be watched through BPF.
     CGROUP_NEEDS_BPF: "--cgroup needs --backend bpf: only programs in the kernel see who comes into a cgroup",
         "--cgroup には --backend bpf が必要です。cgroup に入ってくるプロセスは、カーネル内のプログラムにしか見えません";
+    /// A cgroup, and an option that needs stops.
+    CGROUP_NO_STOPS: "{option} needs a program that is stopped, and --cgroup stops nothing: leave out one of them",
+        "{option} にはプログラムを停止させることが必要ですが、--cgroup は何も停止させません。どちらかを外してください";
     /// No cgroup version 2 at all.
     NO_CGROUP2: "--cgroup: cgroup version 2 is not mounted (mount -t cgroup2 none /sys/fs/cgroup)",
         "--cgroup: cgroup バージョン 2 がマウントされていません (mount -t cgroup2 none /sys/fs/cgroup)";
     /// Not a cgroup of version 2.
     NOT_CGROUP2: "{path} is no cgroup of version 2 (they are below {mount})",
         "{path} はバージョン 2 の cgroup ではありません ({mount} の下にあります)";
+    /// The program cannot be started there.
+    CANNOT_MOVE: "the program cannot be started in the cgroup {path}: {why}", "cgroup {path} の中でプログラムを起動できません: {why}";
     /// No privileges for BPF.
     BPF_NOT_PERMITTED: "BPF is not permitted: run it as root (sudo vmatlas ...), or once: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace=ep $(command -v vmatlas); --backend ptrace needs nothing",
         "BPF の使用が許可されていません。root で実行するか (sudo vmatlas ...)、一度だけ sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace=ep $(command -v vmatlas) を実行してください。--backend ptrace なら権限は要りません";

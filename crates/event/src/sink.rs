@@ -32,6 +32,9 @@ pub trait Sink {
 
     /// Hears that somebody took the lock of an address space for writing whom no event tells of; where that can be seen (BPF).
     fn other_change(&mut self, _mm: MmId) {}
+
+    /// Hears how many processes could not be watched because too many were, after the last event; not called where there is none.
+    fn untracked(&mut self, _count: u64) {}
 }
 
 impl<F: FnMut(&Event) -> Next> Sink for F {
@@ -56,6 +59,12 @@ pub trait Kernel {
 
     /// When a task started; `None` when it is gone already.
     fn start_time(&mut self, tid: Tid) -> Option<StartTime>;
+
+    /// Whether a task executes a program, and will go on: it is no thread of the kernel, and has neither ended nor begun to.
+    /// `true` where that cannot be told.
+    fn runs_program(&mut self, _tid: Tid) -> bool {
+        true
+    }
 
     /// Which process a task belongs to; `None` when it is gone already.
     fn process_of(&mut self, tid: Tid) -> Option<crate::Pid>;

@@ -13,6 +13,7 @@
 #include "faults.h"
 #include "lock.h"
 #include "maps.h"
+#include "resident.h"
 #include "rows.h"
 #include "stack.h"
 
@@ -241,7 +242,7 @@ int on_fork(u64 *context)
 	u32 pid = child->tgid;
 
 	if (!process) {
-		made(child);
+		look_where(child);
 		return 0;
 	}
 	fork.child_pid = child->tgid;

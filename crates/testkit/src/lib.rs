@@ -2,11 +2,12 @@
 //!
 //! You get: gates that skip a test aloud where the machine cannot run it ([`need_root`], [`need`], [`left_off`]), a made-up /proc
 //! ([`FakeProc`]), a second and simpler reader of maps to compare ours with ([`oracle`]), programs that end with the
-//! test that started them ([`Tracee`]), the places of the binaries and the fixtures ([`vmatlas_binary`], [`vmatlas_command`], [`program`],
+//! test that started them ([`Tracee`]), cgroups that go with it ([`OwnCgroup`]), the places of the binaries and the fixtures ([`vmatlas_binary`], [`vmatlas_command`], [`program`],
 //! [`fixtures`]), and random programs of memory calls ([`truth`]). docs/TESTING.md says when to use which.
 
 #![forbid(unsafe_code)]
 
+mod cgroup;
 mod fake_proc;
 mod gate;
 mod places;
@@ -15,6 +16,7 @@ mod tracee;
 pub mod oracle;
 pub mod truth;
 
+pub use cgroup::OwnCgroup;
 pub use fake_proc::{FakeProc, FakeProcess, FakeThread};
 pub use gate::{Capability, left_off, need, need_root};
 pub use places::{fixtures, program, vmatlas_binary, vmatlas_command};
