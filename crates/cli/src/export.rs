@@ -203,7 +203,7 @@ impl Taken {
             return known.clone();
         }
         let stack = self.names.stacks.frame_ids(id).map(|(frames, end)| {
-            let places = frames.into_iter().filter_map(|frame| self.place(frame)).collect();
+            let places = frames.into_iter().filter_map(|(frame, _)| self.place(frame)).collect();
             (places, end.is_truncated())
         });
         self.stacks.insert(id, stack.clone());

@@ -31,7 +31,7 @@ enum How {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct StackArgs {
     /// The call stack of every memory call, and with --faults of every page fault, shown below each line and recorded with -o;
-    /// --stacks alone is --stacks=dwarf
+    /// --stacks alone is --stacks=dwarf. [fp] marks frames that the frame pointer alone tells: callers may be missing above them
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_value = "off",
         default_missing_value = "dwarf", hide_default_value = true)]
     stacks: How,
@@ -69,12 +69,12 @@ pub(crate) fn walked(
     id: StackId,
 ) -> Option<ShownStack> {
     let Stack { frames, end } = walker.stack(id)?;
-    let shown = |frame: Frame| {
+    let shown = |(frame, found): (Frame, _)| {
         let module = match frame.place {
             Place::Module(module, _) => walker.module(module).cloned(),
             Place::Unknown(_) => None,
         };
-        ShownFrame { frame, module, symbols: Vec::new() }
+        ShownFrame { frame, found, module, symbols: Vec::new() }
     };
     let mut stack = ShownStack { frames: frames.into_iter().map(shown).collect(), end };
     names.name(&mut stack);

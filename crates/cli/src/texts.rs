@@ -112,6 +112,9 @@ vmatlas_view::texts! {
     /// A perf map or jitdump that is another process's by now.
     JIT_CHANGED: "{path} was written to after its process had ended: no names of code are taken from it",
         "{path} はプロセスの終了後に書き換えられたので、コードの名前の取得には使いません";
+    /// Files of code made at run time that did not answer.
+    JIT_LATE: "code made at run time has no names where the perf map or jitdump of its process could not be read in time (processes: {n}, the first {pid})",
+        "perf map や jitdump を時間内に読み取れなかったプロセスでは、実行時に生成されたコードに名前が付きません (プロセス数 {n}, 最初は {pid})";
     /// Stacks that came too fast.
     STACKS_MISSED: "{n} call stacks were lost: they came faster than they could be read",
         "コールスタック {n} 個を失いました: 読み取りが間に合いませんでした";

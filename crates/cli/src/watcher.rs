@@ -198,7 +198,7 @@ impl<'a> Watcher<'a> {
     }
 
     fn finish_recording(&mut self, status: Option<i32>) {
-        let Some(recorder) = self.recorder.take() else { return };
+        let Some(recorder) = self.recorder.take() else { return self.jits.tell(self.context) };
         let tally = self.spaces.tally();
         let end = vmatlas_record::End {
             at: vmatlas_sys::now().0,
@@ -328,7 +328,7 @@ impl Sink for Watcher<'_> {
         let walker = self.walker.as_mut()?;
         let stack = walker.walk(at, &stacks::MapOf(space));
         if walker.has_new_code() {
-            self.jits.met(at.mm, at.task.pid, space);
+            self.jits.met(at.mm, at.task, space);
         }
         stack
     }

@@ -26,6 +26,7 @@ const RUNTIME: &str = r#"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 volatile int sink;
@@ -56,6 +57,10 @@ int main(int argc, char **argv) {
     memcpy(code + 192, hidden, sizeof hidden);
     mprotect(code, 4096, PROT_READ | PROT_EXEC);
     snprintf(path, sizeof path, is_dump ? "jit-%d.dump" : "/tmp/perf-%d.map", getpid());
+    if (argc > 2 && *argv[2] == 'f') {
+        mkfifo(path, 0600);
+        strcpy(path, "/dev/null");
+    }
     out = fopen(path, "w+");
     if (argc > 2 && *argv[2] == 'g') fchown(fileno(out), 12345, 12345);
     if (is_dump) {
@@ -210,6 +215,22 @@ fn what_others_wrote_names_nothing() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("belongs to another user"), "{said}");
     assert_eq!(runtime.made("rec"), vec!["map ? enter main"; 4]);
+}
+
+/// Checks that a FIFO in the place of a map holds nobody up, names nothing, and that this is said, with lines too.
+#[test]
+fn a_fifo_names_nothing() {
+    let Some(runtime) = Runtime::new() else { return };
+    let output = runtime.record(&["map", "fifo"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("is no regular file"), "{said}");
+    assert_eq!(runtime.made("rec"), vec!["map ? enter main"; 4]);
+    let output = runtime.output(&["run", "--stacks", "--jsonl=lines", "--", "./runtime", "map", "fifo"]);
+    assert!(output.status.success(), "{output:?}");
+    let text = fs::read_to_string(runtime.folder.path().join("lines")).unwrap();
+    text.lines().for_each(|line| remove_map(&serde_json::from_str(line).unwrap()));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("is no regular file"), "{said}");
 }
 
 /// A program in Go whose goroutine maps memory through the runtime.

@@ -43,6 +43,6 @@ pub use recording::{EventSource, Keyframe, SpaceState};
 pub use row::{Dev, Name, Sharing, VmaRow};
 pub use sink::{Kernel, KernelError, Next, Sink};
 pub use stack::{
-    Frame, Module, NewStacks, Outer, Place, Registers, Stack, StackEnd, StackFrom, StackStep, Stopped,
-    Symbol, Unwinding,
+    FoundBy, Frame, Module, NewStacks, Outer, Place, Registers, Stack, StackEnd, StackFrom, StackStep,
+    Stopped, Symbol, Unwinding,
 };

@@ -10,6 +10,8 @@ pub struct Registers {
     /// The others, by their DWARF numbers in the psABI of the architecture (x86_64: 0 rax, 6 rbp, 7 rsp; aarch64: 29 fp,
     /// 30 lr, 31 sp). Numbers that the architecture does not have are 0.
     pub general: [u64; Registers::COUNT],
+    /// Whether the code is 32-bit code of a 64-bit machine: its callers are found in other ways.
+    pub is_32: bool,
 }
 
 impl Registers {
@@ -111,6 +113,8 @@ pub enum StackEnd {
     NoRule,
     /// At stack memory that could not be read.
     Unreadable,
+    /// At 32-bit code, whose stacks are not walked.
+    Code32,
 }
 
 impl StackEnd {
@@ -120,11 +124,22 @@ impl StackEnd {
     }
 }
 
+/// How a caller was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FoundBy {
+    /// By unwind tables.
+    Tables,
+    /// By reading the code up to its return.
+    Code,
+    /// By the frame pointer alone: where code between keeps none, its callers are left out.
+    FramePointer,
+}
+
 /// A call stack, innermost frame first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stack {
-    /// Its frames.
-    pub frames: Vec<Frame>,
+    /// Its frames, and how each was found; `None` for the innermost one, which the registers tell, and where that is not known.
+    pub frames: Vec<(Frame, Option<FoundBy>)>,
     /// Where it ends.
     pub end: StackEnd,
 }
@@ -142,8 +157,8 @@ pub struct StackStep {
 /// What is outside of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outer {
-    /// Its caller, and the callers of that: a stack with a smaller number.
-    Caller(StackId),
+    /// Its caller, and the callers of that: a stack with a smaller number; and how the caller was found, where that is known.
+    Caller(StackId, Option<FoundBy>),
     /// Nothing that is known.
     End(StackEnd),
 }

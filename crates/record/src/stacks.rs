@@ -11,10 +11,10 @@ use crate::reader::{Reader, Unit};
 use crate::rows::{Cell, Rows};
 use crate::table::{self, Table};
 use crate::unflat::yes;
-use crate::words::{STACK_ENDS, from_word, word};
+use crate::words::{CODE_32, FOUND_BY, STACK_ENDS, from_word, word};
 use std::sync::{Arc, PoisonError};
 use vmatlas_event::{
-    Addr, Dev, Frame, FrameId, Module, ModuleId, NewStacks, Outer, Place, Stack, StackEnd, StackId,
+    Addr, Dev, FoundBy, Frame, FrameId, Module, ModuleId, NewStacks, Outer, Place, Stack, StackEnd, StackId,
     StackStep, Symbol,
 };
 
@@ -82,11 +82,13 @@ impl StackRows {
             self.frames.push(&[next(frames), module, addr, int(frame.is_return)]);
         }
         for step in &new.stacks {
-            let (caller, end) = match step.outer {
-                Outer::Caller(caller) => (int(caller.0), None),
-                Outer::End(end) => (Cell::Int(None), Some(word(&STACK_ENDS, end))),
+            let (caller, why, detail) = match step.outer {
+                Outer::Caller(caller, found) => (int(caller.0), None, found.map(|by| word(&FOUND_BY, by))),
+                Outer::End(StackEnd::Code32) => (Cell::Int(None), Some(CODE_32.0), Some(CODE_32.1)),
+                Outer::End(end) => (Cell::Int(None), Some(word(&STACK_ENDS, end)), None),
             };
-            self.stacks.push(&[next(stacks), caller, int(step.frame.0), Cell::Word(end)]);
+            let (why, detail) = (Cell::Word(why), Cell::Word(detail));
+            self.stacks.push(&[next(stacks), caller, int(step.frame.0), why, detail]);
         }
     }
 
@@ -160,8 +162,13 @@ impl Stacks {
             id if id == table::STACKS.id => {
                 let outer = match row.maybe::<u32>(1)? {
                     // Callers come first, so that no stack goes round in a circle.
-                    Some(caller) if (caller as usize) < count => Outer::Caller(StackId(caller)),
+                    Some(caller) if (caller as usize) < count => {
+                        Outer::Caller(StackId(caller), found_by(row.word(4)))
+                    }
                     Some(_) => return Err(row.wrong(1)),
+                    None if (row.word(3), row.word(4)) == (Some(CODE_32.0), Some(CODE_32.1)) => {
+                        Outer::End(StackEnd::Code32)
+                    }
                     None => Outer::End(from_word(&STACK_ENDS, row, 3)?),
                 };
                 let frame = FrameId(row.need(2)?);
@@ -200,15 +207,16 @@ impl Stacks {
         Ok(())
     }
 
-    /// The numbers of a stack's frames, innermost first, and where it ends; `None` where there is no stack of this number.
-    pub fn frame_ids(&self, id: StackId) -> Option<(Vec<FrameId>, StackEnd)> {
+    /// The numbers of a stack's frames, innermost first, with how each was found (`None` for the innermost, and in recordings
+    /// that do not tell), and where it ends; `None` where there is no stack of this number.
+    pub fn frame_ids(&self, id: StackId) -> Option<(Vec<(FrameId, Option<FoundBy>)>, StackEnd)> {
         let mut frames = Vec::new();
-        let mut at = id;
+        let (mut at, mut found) = (id, None);
         while frames.len() < DEPTH {
             let step = self.steps.get(at.0 as usize)?;
-            frames.push(step.frame);
+            frames.push((step.frame, found));
             match step.outer {
-                Outer::Caller(caller) => at = caller,
+                Outer::Caller(caller, by) => (at, found) = (caller, by),
                 Outer::End(end) => return Some((frames, end)),
             }
         }
@@ -218,7 +226,8 @@ impl Stacks {
     /// A stack by the number that events have of it; `None` where there is none of this number.
     pub fn get(&self, id: StackId) -> Option<Stack> {
         let (frames, end) = self.frame_ids(id)?;
-        let frames: Option<Vec<Frame>> = frames.into_iter().map(|frame| self.frame(frame)).collect();
+        let frame = |(frame, found)| Some((self.frame(frame)?, found));
+        let frames: Option<Vec<_>> = frames.into_iter().map(frame).collect();
         Some(Stack { frames: frames?, end })
     }
 
@@ -243,6 +252,11 @@ impl Stacks {
     pub fn counts(&self) -> [usize; 3] {
         [self.modules.len(), self.frames.len(), self.steps.len()]
     }
+}
+
+/// How a caller was found; a word that a later writer has is none.
+fn found_by(word: Option<&str>) -> Option<FoundBy> {
+    FOUND_BY.iter().find(|(_, known)| Some(*known) == word).map(|(by, _)| *by)
 }
 
 fn module(row: Row<'_>, lookup: &dyn Lookup) -> Result<Module, RecordError> {

@@ -74,7 +74,7 @@ table!(PAGES = 12 "pages":
 
 table!(MODULES = 13 "modules": id Delta, name Few, build_id Bytes, major Few, minor Few, inode Few);
 table!(FRAMES = 14 "frames": id Delta, module Few, addr Plain, is_return Few);
-table!(STACKS = 15 "stacks": id Delta, caller Delta, frame Plain, why Word);
+table!(STACKS = 15 "stacks": id Delta, caller Delta, frame Plain, why Word, detail Word);
 table!(SYMBOLS = 16 "symbols": frame Delta, depth Few, function Few, file Few, line Few);
 
 /// Every table, in the order in which they are flushed: what is referred to comes first.

@@ -2,7 +2,7 @@
 
 use crate::batch::Row;
 use crate::error::RecordError;
-use vmatlas_event::{Backing, Extent, ForkKind, PageSource, SnapshotReason, Source, StackEnd};
+use vmatlas_event::{Backing, Extent, ForkKind, FoundBy, PageSource, SnapshotReason, Source, StackEnd};
 
 pub(crate) const SOURCES: [(Source, &str); 4] = [
     (Source::Ptrace, "ptrace"),
@@ -53,6 +53,12 @@ pub(crate) const STACK_ENDS: [(StackEnd, &str); 5] = [
     (StackEnd::NoRule, "no-rule"),
     (StackEnd::Unreadable, "unreadable"),
 ];
+
+/// The reason that readers of version 3 know, where another one is told in a column that came later.
+pub(crate) const CODE_32: (&str, &str) = ("no-rule", "32-bit");
+
+pub(crate) const FOUND_BY: [(FoundBy, &str); 3] =
+    [(FoundBy::Tables, "tables"), (FoundBy::Code, "code"), (FoundBy::FramePointer, "frame-pointer")];
 
 pub(crate) fn word<T: PartialEq>(words: &[(T, &'static str)], value: T) -> &'static str {
     // Every value is in its table (tested).

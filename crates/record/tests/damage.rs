@@ -57,7 +57,7 @@ fn prefix(path: &Path, events: &[Event]) -> (usize, Vec<String>) {
             let [modules, frames, steps] = stacks.counts().map(|count| count as u32);
             assert!((0..modules).all(|n| stacks.module(ModuleId(n)) == Some(&module(n))));
             assert!((0..frames).all(|n| stacks.frame(FrameId(n)) == Some(frame(n))));
-            let innermost = |n| stacks.get(StackId(n)).map(|stack| stack.frames[0]);
+            let innermost = |n| stacks.get(StackId(n)).map(|stack| stack.frames[0].0);
             assert!((0..steps).all(|n| innermost(n) == Some(frame(n % 20))));
         }
         Err(error) => said.push(error.to_string()),

@@ -49,14 +49,17 @@ fn check(path: &Path, events: &[Event]) {
         assert_eq!(stacks.symbols(FrameId(n)).cloned().collect::<Vec<_>>(), symbols(n));
     }
     for n in 0..200u32 {
-        let mut wanted = vec![frame(n % 20)];
+        let mut wanted = vec![(frame(n % 20), None)];
         let mut at = n;
         let end = loop {
-            match step(at).outer {
-                Outer::Caller(caller) => at = caller.0,
+            let found = match step(at).outer {
+                Outer::Caller(caller, found) => {
+                    at = caller.0;
+                    found
+                }
                 Outer::End(end) => break end,
-            }
-            wanted.push(frame(at % 20));
+            };
+            wanted.push((frame(at % 20), found));
         };
         assert_eq!(stacks.get(StackId(n)), Some(Stack { frames: wanted, end }));
     }
@@ -92,7 +95,7 @@ fn torn_stacks_are_a_beginning() {
         let stacks = reader.stacks().unwrap();
         let (found, _) = common::read_from(&mut reader, 0);
         for id in found.iter().filter_map(|event| event.stack) {
-            assert!(stacks.get(id).is_some_and(|stack| stack.frames[0] == frame(id.0 % 20)), "{cut}");
+            assert!(stacks.get(id).is_some_and(|stack| stack.frames[0].0 == frame(id.0 % 20)), "{cut}");
         }
     }
 }

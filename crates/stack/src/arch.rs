@@ -69,21 +69,27 @@ impl Arch {
     /// So much code tells a call.
     pub(crate) const CALL_BYTES: usize = 7;
 
-    /// Whether the last beginning of a function in some code sets the frame pointer.
-    pub(crate) fn sets_frame_pointer(&self, code: &[u8]) -> bool {
+    /// Whether the last beginning of a function in some code sets the frame pointer; `None` where there is none.
+    pub(crate) fn sets_frame_pointer(&self, code: &[u8]) -> Option<bool> {
         if self.ra_is_register {
             // stp x29, x30, [sp, ...]!; frame records are all but obligatory there.
-            return true;
+            return Some(true);
         }
         // push %rbp, or its register saved as `sub $n,%rsp; mov %rbp,m(%rsp)` does; what follows tells.
+        // Elsewhere that is a beginning behind the end of a function or what lies between two.
+        let is_first = |at: usize| match code.get(..at).unwrap_or_default() {
+            [.., 0xc3 | 0xcc | 0x90] => true,
+            before => before.ends_with(&[0; 8]),
+        };
         let beginning = |at: usize| match code.get(at..)? {
             [0x55, 0x48, 0x89, 0xe5, ..] | [0x55, 0x48, 0x8b, 0xec, ..] => Some(true),
             [0x55, 0x48, 0x83 | 0x81, 0xec, ..] => Some(false),
             [0x48, 0x83, 0xec, _, 0x48, 0x89, 0x6c, 0x24, ..] => Some(false),
             [0x48, 0x81, 0xec, _, _, _, _, 0x48, 0x89, 0x6c | 0xac, 0x24, ..] => Some(false),
+            [0x48, 0x83 | 0x81, 0xec, ..] if is_first(at) => Some(false),
             _ => None,
         };
-        (0..code.len()).rev().find_map(beginning).unwrap_or(false)
+        (0..code.len()).rev().find_map(beginning)
     }
 
     /// Whether code ends in a call, so that what follows can be a place to return to.
@@ -110,9 +116,18 @@ mod tests {
     fn beginnings_are_told() {
         let (with, without) = ([0x55, 0x48, 0x89, 0xe5], [0x55, 0x48, 0x83, 0xec, 0x20]);
         let saved = [0x48, 0x83, 0xec, 0x18, 0x48, 0x89, 0x6c, 0x24, 0x10];
-        assert!(NATIVE.sets_frame_pointer(&[&without[..], &with, &[0x90; 100]].concat()));
-        for other in [&[&with[..], &without].concat()[..], &[&with[..], &saved].concat(), &[0x90; 9], &[]] {
-            assert!(!NATIVE.sets_frame_pointer(other), "{other:x?}");
+        assert_eq!(NATIVE.sets_frame_pointer(&[&without[..], &with, &[0x90; 100]].concat()), Some(true));
+        let bare = [0x48, 0x83, 0xec, 8, 0xff, 0xd7];
+        assert_eq!(NATIVE.sets_frame_pointer(&[&with[..], &[0x57], &bare].concat()), Some(true));
+        let behind = |before: &[u8]| [&with[..], before, &bare].concat();
+        for other in [behind(&[0xc3]), behind(&[0xcc]), behind(&[0; 8])] {
+            assert_eq!(NATIVE.sets_frame_pointer(&other), Some(false), "{other:x?}");
+        }
+        for other in [&[&with[..], &without].concat()[..], &[&with[..], &saved].concat()] {
+            assert_eq!(NATIVE.sets_frame_pointer(other), Some(false), "{other:x?}");
+        }
+        for other in [&[0x90; 9][..], &[]] {
+            assert_eq!(NATIVE.sets_frame_pointer(other), None, "{other:x?}");
         }
     }
 

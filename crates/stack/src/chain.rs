@@ -5,10 +5,11 @@
 //! callers until that function is reached, and the chain goes on from there.
 
 use crate::arch::NATIVE;
+use crate::intern::Walked;
 use crate::modules::Here;
 use crate::rule::Frame;
 use crate::unwind::{DEPTH, Unwinder, row_of};
-use vmatlas_event::{Addr, StackEnd, StackFrom, Stopped};
+use vmatlas_event::{Addr, FoundBy, StackEnd, StackFrom, Stopped};
 
 /// The innermost functions are looked for in so much of a stack: what the programs in the kernel copy beside a chain
 /// (`TOP_BYTES` there), so that both backends tell the same.
@@ -16,9 +17,12 @@ const TOP: u64 = 128;
 /// The kernel follows so many frames, unless kernel.perf_event_max_stack says otherwise.
 const KERNEL_DEPTH: usize = 127;
 
+/// A place of the chain: one to return to, found by its frame pointer.
+const BY_CHAIN: (bool, Option<FoundBy>) = (true, Some(FoundBy::FramePointer));
+
 /// A walk under way.
 struct Walk<'a> {
-    frames: &'a mut Vec<u32>,
+    frames: &'a mut Vec<Walked>,
     visit: &'a mut dyn FnMut(u64),
     /// The outermost place so far.
     ip: u64,
@@ -39,7 +43,7 @@ impl Unwinder {
         &mut self,
         here: Here<'_>,
         at: &Stopped<'_>,
-        frames: &mut Vec<u32>,
+        frames: &mut Vec<Walked>,
         visit: &mut dyn FnMut(u64),
     ) -> Option<StackEnd> {
         self.begin(at);
@@ -56,7 +60,7 @@ impl Unwinder {
             },
         };
         let outermost = walk.frames.last().copied();
-        let is_start = outermost.is_some_and(|number| self.is_outermost(here, number, walk.ip));
+        let is_start = outermost.is_some_and(|(number, _)| self.is_outermost(here, number, walk.ip));
         Some(if is_start { StackEnd::Start } else { end })
     }
 
@@ -68,20 +72,20 @@ impl Unwinder {
         walk: &mut Walk<'_>,
     ) -> Option<Option<StackEnd>> {
         let mut frame = Frame::innermost(at.registers);
-        let mut is_return = false;
+        let (mut is_return, mut found) = (false, None);
         let begin = match own_pointer(&frame) {
             // Such a frame begins above the saved frame pointer and the return address.
             Some((fp, sp)) => fp.saturating_add(16).min(top_of(sp)),
             None => frame.sp().map_or(0, top_of),
         };
         loop {
-            let number = self.push(here, frame.ip, is_return, walk)?;
+            let number = self.push(here, frame.ip, (is_return, found), walk)?;
             if walk.frames.len() == DEPTH {
                 return Some(Some(StackEnd::Depth));
             }
             match self.caller(here, row_of(here, frame.ip), number, &frame) {
-                Ok((caller, returns)) if caller.sp().is_some_and(|sp| sp < begin) => {
-                    (frame, is_return) = (caller, returns);
+                Ok((caller, returns, by)) if caller.sp().is_some_and(|sp| sp < begin) => {
+                    (frame, is_return, found) = (caller, returns, Some(by));
                 }
                 Err(StackEnd::Start) => return Some(Some(StackEnd::Start)),
                 // The chain begins here, or nothing tells how far away it is.
@@ -97,7 +101,7 @@ impl Unwinder {
             if !self.follows_call(here, ip.0) {
                 return Some(StackEnd::NoRule);
             }
-            self.push(here, ip.0, true, walk)?;
+            self.push(here, ip.0, BY_CHAIN, walk)?;
             if walk.frames.len() == DEPTH {
                 return Some(StackEnd::Depth);
             }
@@ -125,7 +129,7 @@ impl Unwinder {
             if !self.follows_call(here, ip) {
                 return Some(StackEnd::NoRule);
             }
-            self.push(here, ip, true, walk)?;
+            self.push(here, ip, BY_CHAIN, walk)?;
             if walk.frames.len() == DEPTH {
                 return Some(StackEnd::Depth);
             }
@@ -133,11 +137,17 @@ impl Unwinder {
         }
     }
 
-    fn push(&mut self, here: Here<'_>, ip: u64, is_return: bool, walk: &mut Walk<'_>) -> Option<u32> {
+    fn push(
+        &mut self,
+        here: Here<'_>,
+        ip: u64,
+        (is_return, found): (bool, Option<FoundBy>),
+        walk: &mut Walk<'_>,
+    ) -> Option<u32> {
         (walk.visit)(ip);
         walk.ip = ip;
         let number = self.place(here, row_of(here, ip), ip, is_return)?;
-        walk.frames.push(number);
+        walk.frames.push((number, found));
         Some(number)
     }
 }

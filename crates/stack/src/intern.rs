@@ -7,7 +7,7 @@
 
 use crate::unwind::Known;
 use rustc_hash::FxHashMap;
-use vmatlas_event::{Frame, FrameId, Outer, StackEnd, StackId, StackStep};
+use vmatlas_event::{FoundBy, Frame, FrameId, Outer, StackEnd, StackId, StackStep};
 
 /// So many places are told apart.
 const PLACES: usize = 1 << 20;
@@ -56,6 +56,9 @@ impl Places {
     }
 }
 
+/// The number of a frame's place, and how the frame was found; `None` for the innermost one.
+pub(crate) type Walked = (u32, Option<FoundBy>);
+
 /// Stacks.
 #[derive(Debug, Default)]
 pub(crate) struct Stacks {
@@ -65,13 +68,13 @@ pub(crate) struct Stacks {
 
 impl Stacks {
     /// The number of a stack given innermost first; `None` where there are too many, or it has no frame.
-    pub(crate) fn number(&mut self, frames: &[u32], end: StackEnd) -> Option<StackId> {
+    pub(crate) fn number(&mut self, frames: &[Walked], end: StackEnd) -> Option<StackId> {
         let mut outer = Outer::End(end);
-        for frame in frames.iter().rev() {
-            outer = Outer::Caller(self.step(StackStep { outer, frame: FrameId(*frame) })?);
+        for (frame, found) in frames.iter().rev() {
+            outer = Outer::Caller(self.step(StackStep { outer, frame: FrameId(*frame) })?, *found);
         }
         match outer {
-            Outer::Caller(stack) => Some(stack),
+            Outer::Caller(stack, _) => Some(stack),
             Outer::End(_) => None,
         }
     }
@@ -108,13 +111,16 @@ mod tests {
     #[test]
     fn stacks_are_kept_once() {
         let mut stacks = Stacks::default();
-        let first = stacks.number(&[5, 2, 1], StackEnd::Start).unwrap();
+        let by = |last, found| [(last, None), (2, Some(found)), (1, Some(FoundBy::Tables))];
+        let first = stacks.number(&by(5, FoundBy::Tables), StackEnd::Start).unwrap();
         let count = stacks.steps.len();
-        assert_eq!(stacks.number(&[5, 2, 1], StackEnd::Start), Some(first));
+        assert_eq!(stacks.number(&by(5, FoundBy::Tables), StackEnd::Start), Some(first));
         assert_eq!(stacks.steps.len(), count);
-        stacks.number(&[6, 2, 1], StackEnd::Start).unwrap();
+        stacks.number(&by(6, FoundBy::Tables), StackEnd::Start).unwrap();
         assert_eq!(stacks.steps.len(), count + 1);
-        assert_ne!(stacks.number(&[5, 2, 1], StackEnd::Depth), Some(first));
+        assert_ne!(stacks.number(&by(5, FoundBy::FramePointer), StackEnd::Start), Some(first));
+        assert_eq!(stacks.steps.len(), count + 2);
+        assert_ne!(stacks.number(&by(5, FoundBy::Tables), StackEnd::Depth), Some(first));
         assert_eq!(stacks.number(&[], StackEnd::Start), None);
     }
 

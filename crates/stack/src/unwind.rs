@@ -7,15 +7,18 @@
 
 use crate::arch::{Arch, NATIVE};
 use crate::epilogue::{self, Epilogue};
-use crate::intern::Places;
+use crate::intern::{Places, Walked};
 use crate::memory::StackMemory;
 use crate::modules::{Here, Modules};
 use crate::rule::{Frame, Rule, Told};
-use vmatlas_event::{Addr, Place, Prot, Sharing, StackEnd, StackFrom, Stopped, VmaRow};
+use vmatlas_event::{Addr, FoundBy, Place, Prot, Sharing, StackEnd, StackFrom, Stopped, VmaRow};
 use vmatlas_sys::process_vm_read;
 
 /// So many frames are taken at most.
 pub(crate) const DEPTH: usize = 256;
+
+/// The beginning of a made function is looked for in so many bytes.
+const BACK: u64 = 4096;
 
 /// Walks stacks, and keeps what it learns of places.
 #[derive(Debug, Default)]
@@ -44,14 +47,14 @@ fn is_made(here: Here<'_>, addr: u64) -> bool {
     row.is_some_and(|row| row.prot.has(Prot::EXEC) && !row.has_file() && row.special().is_none())
 }
 
-/// Whether the nearest beginning of a function before a place in made code sets the frame pointer.
-fn sets_frame_pointer(here: Here<'_>, ip: u64) -> bool {
-    const BACK: u64 = 4096;
-    let Some(row) = here.rows.row_at(Addr(ip)) else { return false };
-    let start = ip.saturating_sub(BACK).max(row.range.start().0);
+/// Whether the nearest beginning of a function in so much made code before a place sets the frame pointer.
+fn sets_frame_pointer(here: Here<'_>, ip: u64, back: u64) -> Option<bool> {
+    let row = here.rows.row_at(Addr(ip))?;
+    let start = ip.saturating_sub(back).max(row.range.start().0);
     let mut code = vec![0; usize::try_from(ip - start).unwrap_or(0)];
     let len = code.len();
-    process_vm_read(here.pid, Addr(start), &mut code) == Ok(len) && NATIVE.sets_frame_pointer(&code)
+    let is_read = process_vm_read(here.pid, Addr(start), &mut code) == Ok(len);
+    NATIVE.sets_frame_pointer(&code).filter(|_| is_read)
 }
 
 /// Memory of the thread's process.
@@ -92,25 +95,39 @@ impl Unwinder {
         &mut self,
         here: Here<'_>,
         at: &Stopped<'_>,
-        frames: &mut Vec<u32>,
+        frames: &mut Vec<Walked>,
         visit: &mut dyn FnMut(u64),
     ) -> Option<StackEnd> {
         self.begin(at);
         let mut frame = Frame::innermost(at.registers);
-        let mut is_return = false;
+        let (mut is_return, mut found) = (false, None);
         loop {
             visit(frame.ip);
             let row = row_of(here, frame.ip);
             let number = self.place(here, row, frame.ip, is_return)?;
-            frames.push(number);
+            frames.push((number, found));
             if frames.len() == DEPTH {
                 return Some(StackEnd::Depth);
             }
             match self.caller(here, row, number, &frame) {
-                Ok((caller, returns)) => (frame, is_return) = (caller, returns),
+                Ok((caller, returns, by)) => (frame, is_return, found) = (caller, returns, Some(by)),
                 Err(end) => return Some(end),
             }
         }
+    }
+
+    /// The innermost place alone, of 32-bit code.
+    pub(crate) fn one(
+        &mut self,
+        here: Here<'_>,
+        at: &Stopped<'_>,
+        frames: &mut Vec<Walked>,
+        visit: &mut dyn FnMut(u64),
+    ) -> Option<StackEnd> {
+        let ip = at.registers.ip.0;
+        visit(ip);
+        frames.push((self.place(here, row_of(here, ip), ip, false)?, None));
+        Some(StackEnd::Code32)
     }
 
     /// Says where the stack is to be read.
@@ -139,14 +156,14 @@ impl Unwinder {
         self.places.number(vmatlas_event::Frame { place, is_return })
     }
 
-    /// The caller of a frame, and whether its place is one to return to.
+    /// The caller of a frame, whether its place is one to return to, and how it was found.
     pub(crate) fn caller(
         &mut self,
         here: Here<'_>,
         row: Option<&VmaRow>,
         number: u32,
         frame: &Frame,
-    ) -> Result<(Frame, bool), StackEnd> {
+    ) -> Result<(Frame, bool, FoundBy), StackEnd> {
         // Nothing is executed there: an address that no rule can have meant.
         let row = row.ok_or(StackEnd::NoRule)?;
         self.know(here, row, number, frame.ip);
@@ -159,15 +176,22 @@ impl Unwinder {
                 if !is_code(here, caller.ip) && !told.is_signal {
                     return Err(self.end_of_start(here, caller.ip, caller.sp()));
                 }
-                Ok((caller, !told.is_signal))
+                Ok((caller, !told.is_signal, FoundBy::Tables))
             }
             Rule::Code(code) => {
                 let caller = code.caller(frame, &mut InTarget { memory, here })?;
                 // What the code reads may be damaged.
-                if self.follows_call(here, caller.ip) { Ok((caller, true)) } else { Err(StackEnd::NoRule) }
+                if self.follows_call(here, caller.ip) {
+                    Ok((caller, true, FoundBy::Code))
+                } else {
+                    Err(StackEnd::NoRule)
+                }
             }
             Rule::Outermost => Err(StackEnd::Start),
-            Rule::Missing => self.by_frame_pointer(here, frame).map(|caller| (caller, true)),
+            Rule::Missing => {
+                let caller = self.by_frame_pointer(here, frame)?;
+                Ok((caller, true, FoundBy::FramePointer))
+            }
         }
     }
 
@@ -292,7 +316,7 @@ impl Unwinder {
             return Err(StackEnd::NoRule);
         }
         if is_made(here, frame.ip)
-            && !sets_frame_pointer(here, frame.ip)
+            && sets_frame_pointer(here, frame.ip, BACK) != Some(true)
             && self.may_hide_callers(here, frame.ip, sp, fp)
         {
             return Err(StackEnd::NoRule);
@@ -311,10 +335,15 @@ impl Unwinder {
         const LONGEST: u64 = 4096;
         // Java's interpreter calls the machine by a call to the code behind: that is still the same function.
         const BEHIND: std::ops::Range<u64> = 1..192;
+        /// What lies before a beginning tells that it is one.
+        const BEFORE: u64 = 8;
         let words = (sp..fp.min(sp.saturating_add(LONGEST))).step_by(8);
         words.into_iter().any(|at| {
             let word = self.memory.word(at, sp, here.pid, here.rows).unwrap_or(0);
-            let is_same = at.wrapping_sub(sp) < 16 && BEHIND.contains(&ip.wrapping_sub(word));
+            let behind = ip.wrapping_sub(word);
+            let is_same = at.wrapping_sub(sp) < 16
+                && BEHIND.contains(&behind)
+                && sets_frame_pointer(here, ip, behind + BEFORE).is_none();
             !is_same && is_made(here, word) && self.follows_call(here, word)
         })
     }

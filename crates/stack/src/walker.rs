@@ -1,7 +1,7 @@
 //! The face of this crate: stacks in, numbers out, and what the numbers stand for.
 
 use crate::Rows;
-use crate::intern::Stacks;
+use crate::intern::{Stacks, Walked};
 use crate::made::{Made, Sighting};
 use crate::modules::Here;
 use crate::unwind::Unwinder;
@@ -16,7 +16,7 @@ use vmatlas_event::{
 pub struct Walker {
     unwinder: Unwinder,
     stacks: Stacks,
-    frames: Vec<u32>,
+    frames: Vec<Walked>,
     /// How many modules, frames and stacks were told.
     told: (usize, usize, usize),
     lost: u64,
@@ -49,12 +49,12 @@ impl Walker {
     /// Notes frames of no module: code made at run time.
     fn note_made(&mut self, at: &Stopped<'_>) {
         let Walker { unwinder, frames, made, .. } = self;
-        let is_made = |number: &&u32| {
-            unwinder.places.frame(**number).is_some_and(|frame| matches!(frame.place, Place::Unknown(_)))
+        let is_made = |number: &u32| {
+            unwinder.places.frame(*number).is_some_and(|frame| matches!(frame.place, Place::Unknown(_)))
         };
         self.has_new_code = false;
-        for number in frames.iter().filter(is_made) {
-            self.has_new_code |= made.saw(at.mm, FrameId(*number), at.at);
+        for number in frames.iter().map(|(number, _)| *number).filter(is_made) {
+            self.has_new_code |= made.saw(at.mm, FrameId(number), at.at);
         }
     }
 
@@ -89,6 +89,9 @@ impl Walker {
     fn frames(&mut self, at: &Stopped<'_>, rows: &dyn Rows, visit: &mut dyn FnMut(u64)) -> Option<StackEnd> {
         let here = Here { mm: at.mm, pid: Pid(at.task.tid.0), rows };
         self.frames.clear();
+        if at.registers.is_32 {
+            return self.unwinder.one(here, at, &mut self.frames, visit);
+        }
         match self.unwinding {
             Unwinding::Tables => self.unwinder.walk(here, at, &mut self.frames, visit),
             Unwinding::FramePointers => self.unwinder.walk_chain(here, at, &mut self.frames, visit),
@@ -108,12 +111,12 @@ impl Walker {
     /// A stack with its frames.
     pub fn stack(&self, id: StackId) -> Option<Stack> {
         let mut frames = Vec::new();
-        let mut at = id;
+        let (mut at, mut found) = (id, None);
         loop {
             let StackStep { outer, frame } = self.stacks.get(at)?;
-            frames.push(self.frame(frame)?);
+            frames.push((self.frame(frame)?, found));
             match outer {
-                Outer::Caller(caller) => at = caller,
+                Outer::Caller(caller, by) => (at, found) = (caller, by),
                 Outer::End(end) => return Some(Stack { frames, end }),
             }
         }

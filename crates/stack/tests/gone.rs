@@ -41,7 +41,7 @@ fn a_process_that_ends_has_an_end_of_its_stack() {
         let at = Stopped {
             task,
             mm: MmId(1),
-            registers: &Registers { ip, general },
+            registers: &Registers { ip, general, is_32: false },
             stack: vmatlas_event::StackFrom::Thread,
             at: vmatlas_sys::now(),
         };

@@ -88,7 +88,7 @@ INLINE long emit_fault_with_stack(void *context, struct task_struct *task, struc
 	stack = (void *)&room->bytes[sizeof(*record)];
 	stack->how = stack_how;
 	take_registers(stack, regs);
-	stack->holes = stack->unused = 0;
+	stack->holes = 0;
 	if (stack_how == STACK_CHAIN) {
 		u8 *at = &room->bytes[sizeof(*record) + sizeof(*stack)];
 
@@ -97,7 +97,7 @@ INLINE long emit_fault_with_stack(void *context, struct task_struct *task, struc
 		got = bpf_get_stack(context, at + TOP_BYTES, CHAIN_BYTES, F_USER_STACK);
 		size = TOP_BYTES + (got > 0 ? got : 0);
 	} else {
-		size = copy_stack(room, sizeof(*record) + sizeof(*stack), task, regs->sp);
+		size = stack->is_32 ? 0 : copy_stack(room, sizeof(*record) + sizeof(*stack), task, regs->sp);
 		stack->copied = size;
 		stack->holes = room->holes;
 	}

@@ -13,6 +13,8 @@
 /* arch/x86/include/asm/ptrace.h */
 struct pt_regs {
 	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, sp;
+	/* unsigned long before Linux 6.9; the rest of it is no part of the selector. */
+	unsigned short cs;
 };
 
 /* arch/x86/include/asm/thread_info.h */

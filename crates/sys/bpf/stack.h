@@ -25,6 +25,7 @@ enum {
 	/* The next page, when all that may be copied was. */
 	SLACK = 4096,
 	F_USER_STACK = 1 << 8,
+	USER32_CS = 0x23,
 };
 
 struct stack {
@@ -34,7 +35,8 @@ struct stack {
 	u32 copied;
 	/* Bit N: the page N after that of the first byte was not there; nothing of it was ever touched, mostly. */
 	u32 holes;
-	u32 unused;
+	/* 32-bit code, whose stack user space does not walk. */
+	u32 is_32;
 	/* By their DWARF numbers; the last one is the instruction pointer. */
 	u64 registers[STACK_REGISTERS];
 };
@@ -131,6 +133,7 @@ INLINE u64 copy_stack(struct stack_room *room, u64 at, struct task_struct *task,
 
 INLINE void take_registers(struct stack *stack, struct pt_regs *regs)
 {
+	stack->is_32 = regs->cs == USER32_CS;
 	stack->registers[0] = regs->ax;
 	stack->registers[1] = regs->dx;
 	stack->registers[2] = regs->cx;
@@ -169,7 +172,7 @@ INLINE long emit_with_stack(void *context, struct task_struct *task, struct pt_r
 	BOUNDED(call_size, sizeof(struct call) + 1);
 	stack = (void *)&room->bytes[call_size];
 	stack->how = stack_how;
-	stack->holes = stack->unused = 0;
+	stack->holes = 0;
 	take_registers(stack, regs);
 	at = call_size + sizeof(*stack);
 	BOUNDED(at, sizeof(struct call) + sizeof(struct stack) + 1);
@@ -180,7 +183,7 @@ INLINE long emit_with_stack(void *context, struct task_struct *task, struct pt_r
 		got = bpf_get_stack(context, &room->bytes[at], CHAIN_BYTES, F_USER_STACK);
 		size = got > 0 ? got : 0;
 	} else {
-		size = copy_stack(room, at, task, regs->sp);
+		size = stack->is_32 ? 0 : copy_stack(room, at, task, regs->sp);
 		stack->copied = size;
 		stack->holes = room->holes;
 	}

@@ -223,7 +223,7 @@ int on_exit(u64 *context)
 		call->head.order = next_order();
 	rows = call->row_count;
 	size = sizeof(*call) - sizeof(call->rows) + (rows <= CALL_ROWS ? rows : CALL_ROWS) * sizeof(struct row);
-	if (stack_how == STACK_NONE || is_32 || emit_with_stack(context, task, regs, call, size))
+	if (stack_how == STACK_NONE || emit_with_stack(context, task, regs, call, size))
 		emit(call, size, wakeup());
 	/* Only now: who sees it free finds the record in the ring. */
 	if (is_ours)

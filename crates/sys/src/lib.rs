@@ -40,7 +40,7 @@ pub use id::{
     PidFd, addr_no_randomize, effective_uid, hostname_release, page_size, read_implies_exec, real_uid,
     same_address_space, self_pid, ticks_per_second,
 };
-pub use in_root::open_in_root;
+pub use in_root::find_in_root;
 pub use pagemap_scan::{PageRun, PageTraits, ScanStep, pagemap_scan, pagemap_scan_tells_guards};
 pub use poll::wait_writable;
 pub use procmap_query::{MapAnswer, QueryMode, procmap_query};

@@ -183,8 +183,8 @@ pub struct Returned {
     pub args_32: [u64; 6],
     /// What it returned.
     pub value: u64,
-    /// The registers its callers can be told from; `None` for 32-bit code.
-    pub registers: Option<Registers>,
+    /// The registers its callers can be told from.
+    pub registers: Registers,
 }
 
 /// The start of `struct user_regs_struct` of x86_64 (`arch/x86/include/asm/user_64.h`), up to what a call and a walk of
@@ -237,30 +237,27 @@ pub fn returned(tid: Tid) -> Result<Returned, Errno> {
     })
 }
 
-/// The registers a stopped task's callers can be told from; `None` for 32-bit code.
+/// The registers a stopped task's callers can be told from.
 ///
 /// # Errors
 /// ESRCH when it is gone.
 #[cfg(target_arch = "x86_64")]
-pub fn registers(tid: Tid) -> Result<Option<Registers>, Errno> {
+pub fn registers(tid: Tid) -> Result<Registers, Errno> {
     first_registers(tid).map(|r| by_dwarf_number(&r))
 }
 
 /// The registers in the order of the psABI (System V ABI, AMD64 supplement, figure 3.36).
 #[cfg(target_arch = "x86_64")]
-fn by_dwarf_number(r: &FirstRegisters) -> Option<Registers> {
+fn by_dwarf_number(r: &FirstRegisters) -> Registers {
     /// The code segment of 32-bit code (`__USER32_CS`).
     const USER32_CS: u64 = 0x23;
-    if r.cs == USER32_CS {
-        return None;
-    }
     let first = [
         r.rax, r.rdx, r.rcx, r.rbx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13,
         r.r14, r.r15,
     ];
     let mut general = [0; Registers::COUNT];
     general[..first.len()].copy_from_slice(&first);
-    Some(Registers { ip: Addr(r.rip), general })
+    Registers { ip: Addr(r.rip), general, is_32: r.cs == USER32_CS }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -9,13 +9,15 @@ use crate::table::width;
 use crate::texts;
 use serde_json::{Map, Value};
 use std::fmt::Write;
-use vmatlas_event::{Frame, Module, Place, StackEnd, Symbol};
+use vmatlas_event::{FoundBy, Frame, Module, Place, StackEnd, Symbol};
 
 /// A frame with what its numbers stand for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownFrame {
     /// The frame.
     pub frame: Frame,
+    /// How it was found; `None` for the innermost one, and where that is not known.
+    pub found: Option<FoundBy>,
     /// Its module; `None` where its memory belongs to none that is known.
     pub module: Option<Module>,
     /// The functions it is in, the innermost of inlined ones first; none where no names are known.
@@ -34,6 +36,11 @@ pub struct ShownStack {
 /// Frames stand below what their call did, further in.
 pub const INDENT: usize = 25;
 
+/// What a line begins with.
+const AT: &str = "at";
+/// The same of a frame that was found by the frame pointer alone: callers can be missing between it and the one above.
+const AT_BY_FRAME_POINTER: &str = "at [fp]";
+
 /// Adds a line for each frame, and one for callers that are missing, each moved in by `indent` columns.
 pub fn push_lines(out: &mut String, stack: &ShownStack, indent: usize, options: &LineOptions) {
     let style = options.style;
@@ -47,11 +54,12 @@ pub fn push_lines(out: &mut String, stack: &ShownStack, indent: usize, options: 
     };
     for shown in &stack.frames {
         let place = place(shown, options.lang);
+        let at = if shown.found == Some(FoundBy::FramePointer) { AT_BY_FRAME_POINTER } else { AT };
         match shown.symbols.as_slice() {
-            [] => line(&format!("at {place}"), Paint::Plain),
+            [] => line(&format!("{at} {place}"), Paint::Plain),
             symbols => {
                 for symbol in symbols {
-                    line(&function(symbol, &place, options.lang), Paint::Plain);
+                    line(&format!("{at} {}", function(symbol, &place, options.lang)), Paint::Plain);
                 }
             }
         }
@@ -95,7 +103,7 @@ fn place(shown: &ShownFrame, lang: Lang) -> String {
 fn function(symbol: &Symbol, place: &str, lang: Lang) -> String {
     let name =
         symbol.function.as_ref().map_or_else(|| "?".to_owned(), |name| escape::terminal(name.as_bytes()));
-    let mut text = format!("at {name} ");
+    let mut text = format!("{name} ");
     if let Some(file) = &symbol.file {
         let file = file.as_bytes().rsplit(|b| *b == b'/').next().unwrap_or_default();
         text.push_str(&escape::terminal(file));
@@ -119,6 +127,7 @@ fn missing(end: StackEnd) -> &'static crate::Text {
         StackEnd::Depth => &texts::STACK_DEPTH,
         StackEnd::NoRule => &texts::STACK_NO_RULE,
         StackEnd::Unreadable => &texts::STACK_UNREADABLE,
+        StackEnd::Code32 => &texts::STACK_CODE_32,
     }
 }
 
@@ -130,6 +139,17 @@ pub fn end_id(end: StackEnd) -> &'static str {
         StackEnd::Depth => "depth",
         StackEnd::NoRule => "no-rule",
         StackEnd::Unreadable => "unreadable",
+        StackEnd::Code32 => "32-bit",
+    }
+}
+
+/// What JSON says of how a frame was found.
+fn found_id(found: Option<FoundBy>, is_innermost: bool) -> Option<&'static str> {
+    match found {
+        None => is_innermost.then_some("registers"),
+        Some(FoundBy::Tables) => Some("tables"),
+        Some(FoundBy::Code) => Some("code"),
+        Some(FoundBy::FramePointer) => Some("frame-pointer"),
     }
 }
 
@@ -143,7 +163,16 @@ pub fn with_stack(mut event: Value, stack: Option<&ShownStack>) -> Value {
 
 /// A stack as JSON.
 pub fn stack_json(stack: &ShownStack) -> Value {
-    let frames: Vec<Value> = stack.frames.iter().map(|shown| Value::Object(frame_json(shown))).collect();
+    let frame = |(n, shown): (usize, &ShownFrame)| {
+        let mut object = frame_json(shown);
+        let found = found_id(shown.found, n == 0);
+        object.insert("found_by".into(), found.into());
+        if found.is_none() {
+            object.insert("found_by_why".into(), "not-recorded".into());
+        }
+        Value::Object(object)
+    };
+    let frames: Vec<Value> = stack.frames.iter().enumerate().map(frame).collect();
     let mut object = Map::new();
     object.insert("end".into(), end_id(stack.end).into());
     object.insert("truncated".into(), stack.end.is_truncated().into());
@@ -218,14 +247,21 @@ mod tests {
         let frame = |place, is_return| Frame { place, is_return };
         ShownStack {
             frames: vec![
-                ShownFrame { frame: frame(place, false), module: Some(module.clone()), symbols: Vec::new() },
+                ShownFrame {
+                    frame: frame(place, false),
+                    found: None,
+                    module: Some(module.clone()),
+                    symbols: Vec::new(),
+                },
                 ShownFrame {
                     frame: frame(place, true),
+                    found: Some(FoundBy::Tables),
                     module: Some(module),
                     symbols: vec![symbol(b"inner", Some(7), true), symbol(b"outer", None, false)],
                 },
                 ShownFrame {
                     frame: frame(Place::Unknown(Addr(0x7000)), true),
+                    found: Some(FoundBy::FramePointer),
                     module: None,
                     symbols: Vec::new(),
                 },
@@ -244,7 +280,7 @@ mod tests {
         assert_eq!(lines[0], "  at lib\\x1bc.so+0x1234");
         assert_eq!(lines[1], "  at inner a.c:7 (inlined)");
         assert_eq!(lines[2], "  at outer a.c (lib\\x1bc.so+0x1234)");
-        assert!(lines[3].contains("0x7000"), "{}", lines[3]);
+        assert!(lines[3].starts_with("  at [fp] 0x7000"), "{}", lines[3]);
         assert_eq!(lines.len(), 5);
         let mut whole = stack();
         whole.end = StackEnd::Start;
@@ -271,6 +307,14 @@ mod tests {
         assert_eq!(value["end"], "no-rule");
         assert_eq!(value["frames"][2]["module"], Value::Null);
         assert_eq!(value["frames"][2]["address"], "0x7000");
+        let found = |n: usize| value["frames"][n]["found_by"].as_str();
+        assert_eq!([0, 1, 2].map(found), ["registers", "tables", "frame-pointer"].map(Some));
+        let mut old = stack();
+        old.frames[1].found = None;
+        old.end = StackEnd::Code32;
+        let old = stack_json(&old);
+        assert_eq!((&old["frames"][1]["found_by"], &old["end"]), (&Value::Null, &"32-bit".into()));
+        assert_eq!(old["frames"][1]["found_by_why"], "not-recorded");
         assert_eq!(value["frames"][1]["symbols"][0]["inlined"], true);
         assert!(value["frames"][0].get("symbols").is_none());
     }

@@ -159,6 +159,8 @@ crate::texts! {
     STACK_NO_RULE: "... callers unknown: nothing tells who called this", "... 以下の呼び出し元は不明: たどる手がかりがありません";
     /// Callers are missing.
     STACK_UNREADABLE: "... callers unknown: stack memory cannot be read", "... 以下の呼び出し元は不明: スタックを読めません";
+    /// Callers are missing.
+    STACK_CODE_32: "... callers unknown: 32-bit stacks are not walked", "... 以下の呼び出し元は不明: 32 ビットコードは未対応";
     /// Heading of rows.
     MODEL_ROWS: "model:", "モデル:";
     /// Heading of rows.

@@ -48,13 +48,13 @@ impl Names {
     /// A stack with all that is known of it.
     pub(crate) fn stack(&self, id: StackId) -> Option<ShownStack> {
         let (ids, end) = self.stacks.frame_ids(id)?;
-        let shown = |id| {
+        let shown = |(id, found)| {
             let frame = self.stacks.frame(id)?;
             let module = match frame.place {
                 Place::Module(module, _) => self.stacks.module(module).cloned(),
                 Place::Unknown(_) => None,
             };
-            Some(ShownFrame { frame, module, symbols: self.of(id) })
+            Some(ShownFrame { frame, found, module, symbols: self.of(id) })
         };
         let frames: Option<Vec<ShownFrame>> = ids.into_iter().map(shown).collect();
         Some(ShownStack { frames: frames?, end })

@@ -19,11 +19,19 @@ pub(crate) fn frame(n: u32) -> Frame {
 }
 
 pub(crate) fn step(n: u32) -> StackStep {
-    const ENDS: [StackEnd; 5] =
-        [StackEnd::Start, StackEnd::Bound, StackEnd::Depth, StackEnd::NoRule, StackEnd::Unreadable];
+    const ENDS: [StackEnd; 6] = [
+        StackEnd::Start,
+        StackEnd::Bound,
+        StackEnd::Depth,
+        StackEnd::NoRule,
+        StackEnd::Unreadable,
+        StackEnd::Code32,
+    ];
+    const FOUND: [Option<FoundBy>; 4] =
+        [None, Some(FoundBy::Tables), Some(FoundBy::Code), Some(FoundBy::FramePointer)];
     let outer = match n {
-        0..5 => Outer::End(ENDS[n as usize]),
-        _ => Outer::Caller(StackId(n / 2)),
+        0..6 => Outer::End(ENDS[n as usize]),
+        _ => Outer::Caller(StackId(n / 2), FOUND[n as usize % 4]),
     };
     StackStep { frame: FrameId(n % 20), outer }
 }

@@ -36,7 +36,7 @@ pub(crate) fn everything(folder: &Path) {
         let [_, frames, steps] = stacks.counts().map(|count| count.min(1000) as u32);
         for n in 0..steps {
             let stack = stacks.get(StackId(n)).expect("each number has its stack");
-            assert!(stack.frames.iter().all(|frame| match frame.place {
+            assert!(stack.frames.iter().all(|(frame, _)| match frame.place {
                 Place::Module(module, _) => stacks.module(module).is_some(),
                 Place::Unknown(_) => true,
             }));

@@ -160,7 +160,7 @@ fn stop(gdb: &mut Tracee) -> Option<Stop> {
                     *slot = number;
                 }
                 let task = TaskId { pid: Pid(pid), tid: Tid(tid), started: None };
-                stop = Some((task, Registers { ip, general }, Vec::new()));
+                stop = Some((task, Registers { ip, general, is_32: false }, Vec::new()));
             }
             Some("FRAME") => {
                 let (_, _, frames) = stop.as_mut().unwrap();

@@ -48,9 +48,9 @@ impl CallStack {
         let (how, rest) = u32_of(bytes)?;
         let (copied, rest) = u32_of(rest)?;
         let (holes, rest) = u32_of(rest)?;
-        let (_unused, rest) = u32_of(rest)?;
+        let (is_32, rest) = u32_of(rest)?;
         let (words, rest) = rest.split_at_checked(REGISTERS * 8)?;
-        let mut registers = Registers { ip: Addr(0), general: [0; Registers::COUNT] };
+        let mut registers = Registers { ip: Addr(0), general: [0; Registers::COUNT], is_32: is_32 != 0 };
         let mut words = words_of(words);
         for (to, from) in registers.general.iter_mut().zip(words.by_ref().take(REGISTERS - 1)) {
             *to = from;

@@ -239,11 +239,15 @@ impl Ring {
                 Some(addresses.into_iter().filter(|addr| addr.0 < CHAIN_MARKS).collect())
             }
         };
+        // PERF_SAMPLE_REGS_ABI_*
         const NO_REGISTERS: u64 = 0;
-        if word()? == NO_REGISTERS {
+        const REGISTERS_32: u64 = 1;
+        let abi = word()?;
+        if abi == NO_REGISTERS {
             return None;
         }
-        let mut registers = Registers { ip: Addr(0), general: [0; Registers::COUNT] };
+        let is_32 = abi == REGISTERS_32;
+        let mut registers = Registers { ip: Addr(0), general: [0; Registers::COUNT], is_32 };
         for number in DWARF {
             match registers.general.get_mut(number).filter(|_| number < 16) {
                 Some(register) => *register = word()?,

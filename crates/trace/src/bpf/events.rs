@@ -119,7 +119,7 @@ impl Watch {
 
     /// Has the stack of a call walked, before its event: the map that the sink knows then is the one the stack was made in.
     fn stack(&self, task: Task, at: MonoNs, call: &Call, wiring: &mut Wiring<'_>) -> Option<StackId> {
-        if !self.has_stacks || call.is_32 {
+        if !self.has_stacks {
             return None;
         }
         let Some(stack) = &call.stack else {

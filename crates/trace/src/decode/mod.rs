@@ -72,10 +72,11 @@ fn other(call: &Entry) -> Op {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vmatlas_event::{Addr, Bytes};
+    use vmatlas_event::{Addr, Bytes, Registers};
 
     fn returned(nr: u64, value: u64) -> Returned {
-        Returned { nr, args: [1, 2, 3, 4, 5, 6], args_32: [11, 12, 13, 14, 15, 16], value, registers: None }
+        let registers = Registers { ip: Addr(0), general: [0; Registers::COUNT], is_32: false };
+        Returned { nr, args: [1, 2, 3, 4, 5, 6], args_32: [11, 12, 13, 14, 15, 16], value, registers }
     }
 
     /// Checks that numbers which both architectures have are asked about, and others are not.

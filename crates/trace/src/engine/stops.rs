@@ -48,7 +48,7 @@ impl Engine {
                 // An error: it was killed at this stop. It stays in the call, which its end tells.
                 if let Ok(returned) = ptrace::returned(tid) {
                     match decode_returned(&returned, || arch_of(tid)) {
-                        Some((op, outcome)) => self.left(tid, op, outcome, returned.registers, wiring),
+                        Some((op, outcome)) => self.left(tid, op, outcome, Some(returned.registers), wiring),
                         // A marked call that is none of memory has returned all the same.
                         None => task.call = None,
                     }
@@ -115,7 +115,7 @@ impl Engine {
                 let op = self.tasks.get_mut(&tid).and_then(|task| task.call.as_mut()?.op.take());
                 if let Some(op) = op {
                     let outcome = result.map_or_else(Outcome::Failed, Outcome::Done);
-                    let registers = if self.stacks { ptrace::registers(tid).ok().flatten() } else { None };
+                    let registers = if self.stacks { ptrace::registers(tid).ok() } else { None };
                     self.left(tid, op, outcome, registers, wiring);
                 }
             }
@@ -127,7 +127,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A memory call returned; 32-bit code has no registers to walk a stack from.
+    /// A memory call returned.
     fn left(
         &mut self,
         tid: Tid,

@@ -297,7 +297,8 @@ mod tests {
             is_inlined: at + 1 < functions.len(),
         };
         let symbols = functions.iter().enumerate().map(|(at, name)| symbol(at, name)).collect();
-        ShownFrame { frame: Frame { place: Place::Unknown(Addr(1)), is_return: true }, module: None, symbols }
+        let frame = Frame { place: Place::Unknown(Addr(1)), is_return: true };
+        ShownFrame { frame, found: None, module: None, symbols }
     }
 
     fn names(frames: &[&[&str]], most: usize) -> Vec<String> {

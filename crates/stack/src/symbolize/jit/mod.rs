@@ -9,7 +9,7 @@ mod find;
 mod jitdump;
 mod perf_map;
 
-pub use find::{FileState, Found, JitFile, Maker, NoFile};
+pub use find::{FileState, Found, Hold, JitFile, Maker, NoFile};
 pub use jitdump::JitDump;
 pub use perf_map::PerfMap;
 
