@@ -4,9 +4,15 @@
 //! Elsewhere lines are collected, and written when there are many or a moment has passed. Lines are made at once in
 //! both cases: handing the events to another thread cost the waiting program more than making the line did.
 
+use crate::args::WatchArgs;
+use crate::context::{Context, Stream, is_terminal};
+use crate::failure::Failure;
+use crate::texts;
+use anyhow::anyhow;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vmatlas_event::{Event, MonoNs};
@@ -23,6 +29,15 @@ pub(crate) enum When {
     /// When many have come together, or a moment has passed.
     Later,
     /// By a thread of its own, a moment later; what it cannot get rid of is lost.
+    Losing,
+}
+
+/// What happens when nobody reads our lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// The program waits, as for any output of its own: no line is lost.
+    Waiting,
+    /// The program goes on; lines are lost, and that is said: it is not ours to hold.
     Losing,
 }
 
@@ -66,6 +81,38 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Log {
+    /// Opens what lines are written to.
+    pub(crate) fn open(
+        args: &WatchArgs,
+        options: LineOptions,
+        context: &Context,
+        patience: Patience,
+    ) -> Result<Log, Failure> {
+        let file = args.log.as_deref().or(args.jsonl.as_deref()).filter(|path| *path != Path::new("-"));
+        let form = if args.jsonl.is_some() { Form::JsonLines } else { Form::Text };
+        let (out, when): (Option<File>, When) = match file {
+            Some(path) => {
+                let file = File::create(path).map_err(|e| {
+                    let values: [(&str, &dyn std::fmt::Display); 2] =
+                        [("path", &path.display()), ("why", &e)];
+                    anyhow!(texts::CANNOT_WRITE.fill(context.lang, &values))
+                })?;
+                (Some(file), When::Later)
+            }
+            // A descriptor of our own: the program cannot close it, and exec closes it for the program.
+            None => match io::stderr().as_fd().try_clone_to_owned() {
+                Ok(fd) => {
+                    let at_once = is_terminal(Stream::Stderr) || shares_output();
+                    (Some(File::from(fd)), if at_once { When::AtOnce } else { When::Later })
+                }
+                // No standard error at all: nothing to write to.
+                Err(_) => (None, When::Later),
+            },
+        };
+        let when = if patience == Patience::Losing { When::Losing } else { when };
+        Ok(Log::new(out, when, form, options))
+    }
+
     /// Without a file lines go nowhere.
     pub(crate) fn new(out: Option<File>, when: When, form: Form, options: LineOptions) -> Log {
         let out = Mutex::new(Out { file: out, failed: None });
@@ -215,4 +262,15 @@ fn write_patiently(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether standard error and standard output are one file, as after `2>&1`.
+fn shares_output() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |fd: io::Result<std::os::fd::OwnedFd>| {
+        let meta = File::from(fd.ok()?).metadata().ok()?;
+        Some((meta.dev(), meta.ino()))
+    };
+    let out = id(io::stdout().as_fd().try_clone_to_owned());
+    out.is_some() && out == id(io::stderr().as_fd().try_clone_to_owned())
 }

@@ -2,20 +2,17 @@
 
 use crate::args::WatchArgs;
 use crate::complain;
-use crate::context::{Context, Stream, is_terminal};
+use crate::context::{Context, Stream};
 use crate::failure::{Failure, OWN_FAILURE};
 use crate::faults::FaultTally;
 use crate::filter::Filter;
 use crate::jit::Jits;
-use crate::log::{Form, Log, When};
+use crate::log::{Log, Patience};
 use crate::recording::{Live, PageSnapshots, Recorder, Subject};
 use crate::stacks;
 use crate::texts;
 use anyhow::anyhow;
 use std::fmt::Display;
-use std::fs::File;
-use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 use vmatlas_event::{Addr, Event, FaultCounts, MmId, Next, Op, Pid, Sink, StackId, Stopped};
 use vmatlas_model::{Difference, Done, Spaces, Summary, fault_place};
@@ -23,15 +20,6 @@ use vmatlas_proc::ProcRoot;
 use vmatlas_stack::Walker;
 use vmatlas_view::run::{LineOptions, SummaryContext, summary_json, write_summary};
 use vmatlas_view::{Style, check, escape};
-
-/// What happens when nobody reads our lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// The program waits, as for any output of its own: no line is lost.
-    Waiting,
-    /// The program goes on; lines are lost, and that is said: it is not ours to hold.
-    Losing,
-}
 
 /// The consumer of events.
 pub(crate) struct Watcher<'a> {
@@ -62,6 +50,8 @@ pub(crate) struct Watcher<'a> {
     difference: Option<String>,
     /// How often the lock of a map was taken by somebody of whom no event tells; where that can be seen.
     others: Option<u64>,
+    /// How many processes were not watched, where there is a bound.
+    untracked: Option<u64>,
 }
 
 impl<'a> Watcher<'a> {
@@ -85,7 +75,7 @@ impl<'a> Watcher<'a> {
         };
         let distrust = subject.distrust;
         let subject_backend = subject.backend;
-        let log = open_log(args, options, context, patience)?;
+        let log = Log::open(args, options, context, patience)?;
         let recorder = match &args.output {
             Some(path) => Some(Recorder::create(path.clone(), args.force, subject, context)?),
             None => None,
@@ -116,6 +106,7 @@ impl<'a> Watcher<'a> {
             last_call: None,
             difference: None,
             others,
+            untracked: others,
         })
     }
 
@@ -215,6 +206,7 @@ impl<'a> Watcher<'a> {
             calls: tally.calls,
             drift: tally.drift,
             others: self.others,
+            untracked: self.untracked,
             faults: self.faults.as_ref().and_then(FaultTally::counts).map(Into::into),
             ..vmatlas_record::End::default()
         };
@@ -244,8 +236,15 @@ impl<'a> Watcher<'a> {
             tally: self.spaces.tally(),
             difference: self.difference.clone(),
             others: self.others,
+            untracked: self.untracked,
             faults: self.faults.as_ref().and_then(FaultTally::report),
         };
+        if self.args.is_quiet()
+            && let Some(untracked) = self.untracked.filter(|untracked| *untracked > 0)
+        {
+            let text = vmatlas_view::texts::UNTRACKED.fill(self.context.lang, &[("n", &untracked)]);
+            complain(self.context, &text);
+        }
         if self.args.is_quiet()
             && let Some(lost) = context.faults.as_ref().map(|f| f.counts.lost).filter(|lost| *lost > 0)
         {
@@ -342,6 +341,10 @@ impl Sink for Watcher<'_> {
         self.others = self.others.map(|others| others + 1);
     }
 
+    fn untracked(&mut self, count: u64) {
+        self.untracked = self.untracked.map(|untracked| untracked + count);
+    }
+
     fn fault_counts(&mut self, counts: &FaultCounts) {
         if let Some(faults) = &mut self.faults {
             faults.counted(*counts);
@@ -355,45 +358,4 @@ fn fault_address(event: &Event) -> Option<Addr> {
         Op::Fault { addr, .. } => Some(addr),
         _ => None,
     }
-}
-
-fn open_log(
-    args: &WatchArgs,
-    options: LineOptions,
-    context: &Context,
-    patience: Patience,
-) -> Result<Log, Failure> {
-    let file = args.log.as_deref().or(args.jsonl.as_deref()).filter(|path| *path != Path::new("-"));
-    let form = if args.jsonl.is_some() { Form::JsonLines } else { Form::Text };
-    let (out, when): (Option<File>, When) = match file {
-        Some(path) => {
-            let file = File::create(path).map_err(|e| {
-                let values: [(&str, &dyn std::fmt::Display); 2] = [("path", &path.display()), ("why", &e)];
-                anyhow!(texts::CANNOT_WRITE.fill(context.lang, &values))
-            })?;
-            (Some(file), When::Later)
-        }
-        // A descriptor of our own: the program cannot close it, and exec closes it for the program.
-        None => match io::stderr().as_fd().try_clone_to_owned() {
-            Ok(fd) => {
-                let at_once = is_terminal(Stream::Stderr) || shares_output();
-                (Some(File::from(fd)), if at_once { When::AtOnce } else { When::Later })
-            }
-            // No standard error at all: nothing to write to.
-            Err(_) => (None, When::Later),
-        },
-    };
-    let when = if patience == Patience::Losing { When::Losing } else { when };
-    Ok(Log::new(out, when, form, options))
-}
-
-/// Whether standard error and standard output are one file, as after `2>&1`.
-fn shares_output() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let id = |fd: io::Result<std::os::fd::OwnedFd>| {
-        let meta = File::from(fd.ok()?).metadata().ok()?;
-        Some((meta.dev(), meta.ino()))
-    };
-    let out = id(io::stdout().as_fd().try_clone_to_owned());
-    out.is_some() && out == id(io::stderr().as_fd().try_clone_to_owned())
 }

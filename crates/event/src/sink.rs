@@ -32,6 +32,9 @@ pub trait Sink {
 
     /// Hears that somebody took the lock of an address space for writing whom no event tells of; where that can be seen (BPF).
     fn other_change(&mut self, _mm: MmId) {}
+
+    /// Hears how many processes could not be watched because too many were, after the last event; not called where there is none.
+    fn untracked(&mut self, _count: u64) {}
 }
 
 impl<F: FnMut(&Event) -> Next> Sink for F {

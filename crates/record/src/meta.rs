@@ -104,6 +104,9 @@ pub struct Outcome {
     /// How often the lock of a map was taken for writing without an event that tells of it; where the backend sees that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub others: Option<u64>,
+    /// How many processes were not watched because too many were; where the backend has such a bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untracked: Option<u64>,
     /// What page faults came to, where they were watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultEnd>,

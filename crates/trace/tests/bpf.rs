@@ -7,7 +7,7 @@ use vmatlas_event::{Addr, Bytes, Event, MmId, Next, Op, OpKind, Outcome, Sink, S
 use vmatlas_model::Spaces;
 use vmatlas_proc::{ProcKernel, ProcRoot};
 use vmatlas_testkit::{left_off, need_root};
-use vmatlas_trace::{Bpf, End, Launch, TraceError, Tracer};
+use vmatlas_trace::{Bpf, BpfOptions, End, Launch, Shortage, TraceError, Tracer};
 
 /// Keeps what it is told, and asks what the model wants to know.
 struct Keeper {
@@ -15,11 +15,18 @@ struct Keeper {
     events: Vec<Event>,
     /// Calls that the kernel did not confirm.
     unconfirmed: u64,
+    /// Processes that were not watched.
+    untracked: u64,
 }
 
 impl Keeper {
     fn new() -> Keeper {
-        Keeper { spaces: Spaces::new(vmatlas_sys::page_size()), events: Vec::new(), unconfirmed: 0 }
+        Keeper {
+            spaces: Spaces::new(vmatlas_sys::page_size()),
+            events: Vec::new(),
+            unconfirmed: 0,
+            untracked: 0,
+        }
     }
 
     fn calls(&self) -> Vec<&Event> {
@@ -35,6 +42,10 @@ impl Sink for Keeper {
             self.unconfirmed += u64::from(!done.confirmed);
         }
         if progress.ask.is_empty() { Next::Go } else { Next::Ask(progress.ask) }
+    }
+
+    fn untracked(&mut self, count: u64) {
+        self.untracked += count;
     }
 }
 
@@ -131,7 +142,8 @@ fn what_is_lost_is_told() {
     if bpf().is_none() {
         return;
     }
-    let small = Bpf::with_ring(Bytes(4096)).unwrap();
+    let shortage = Shortage { ring: Some(Bytes(4096)), ..Shortage::default() };
+    let small = Bpf::short(BpfOptions::default(), shortage).unwrap();
     let (mut keeper, mut kernel) = (Keeper::new(), ProcKernel::new(ProcRoot::system()));
     let command = launch(&["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do ls / > /dev/null; done; exit 4"]);
     let end = small.start(&command).unwrap().run(&mut kernel, &mut keeper).unwrap();
@@ -154,4 +166,25 @@ fn results_are_kept() {
         keeper.calls().into_iter().filter(|event| event.op == Op::Brk { addr: Addr(0) }).collect();
     assert!(breaks.iter().all(|event| matches!(event.outcome, Outcome::Done(at) if at > 0)), "{breaks:?}");
     assert!(!breaks.is_empty());
+}
+
+/// Checks that processes which are too many to be watched at once are counted, and that all others are told as ever.
+#[test]
+fn processes_that_are_too_many_are_counted() {
+    if bpf().is_none() {
+        return;
+    }
+    // All live until the last one is there.
+    let script = "sleep 60 & a=$!; sleep 60 & b=$!; sleep 60 & kill $a $b $!; wait; exit 4";
+    for (room, untracked) in [(4, 0), (3, 1), (2, 2)] {
+        let shortage = Shortage { processes: Some(room), ..Shortage::default() };
+        let few = Bpf::short(BpfOptions::default(), shortage).unwrap();
+        let (mut keeper, mut kernel) = (Keeper::new(), ProcKernel::new(ProcRoot::system()));
+        let command = launch(&["sh", "-c", script]);
+        let end = few.start(&command).unwrap().run(&mut kernel, &mut keeper).unwrap();
+        assert_eq!((end, keeper.untracked), (End::Exited(4), untracked));
+        let forks = keeper.events.iter().filter(|event| matches!(event.op, Op::Fork { .. })).count();
+        assert_eq!(forks as u64, 3 - untracked);
+        assert!(keeper.spaces.alive().is_empty(), "{:?}", keeper.spaces.alive());
+    }
 }

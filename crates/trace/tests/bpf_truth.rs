@@ -10,7 +10,7 @@ use vmatlas_event::{Event, MmId, Next, Op, Sink};
 use vmatlas_model::{Level, Spaces};
 use vmatlas_proc::{ProcKernel, ProcRoot};
 use vmatlas_testkit::{Capability, left_off, need, need_root, program};
-use vmatlas_trace::{Bpf, Counts, End, Launch, TraceError};
+use vmatlas_trace::{Bpf, BpfOptions, Counts, End, Launch, Shortage, TraceError};
 
 /// So many calls are made where the environment does not say otherwise.
 const CALLS: &str = "10000";
@@ -73,7 +73,8 @@ fn compared(command: &[&str], lost: u64) -> Option<(Keeper, End, Counts)> {
     if !need_root("BPF programs are loaded") {
         return None;
     }
-    let bpf = match Bpf::with_loss(lost) {
+    let shortage = Shortage { dropped: lost, ..Shortage::default() };
+    let bpf = match Bpf::short(BpfOptions::default(), shortage) {
         Err(TraceError::Bpf(why)) => {
             left_off(&format!("BPF ({why})"));
             return None;

@@ -200,6 +200,8 @@ pub struct SummaryContext {
     pub difference: Option<String>,
     /// How often the lock of a map was taken for writing without an event that tells of it; `None` where nobody sees that.
     pub others: Option<u64>,
+    /// How many processes were not watched because too many were; `None` where there is no bound.
+    pub untracked: Option<u64>,
     /// What page faults came to, where they were watched.
     pub faults: Option<FaultReport>,
 }
@@ -262,6 +264,10 @@ pub fn write_summary(
     match context.others {
         Some(others) => writeln!(out, "{}", texts::OTHERS.fill(lang, &[("n", &count(others))]))?,
         None => writeln!(out)?,
+    }
+    if let Some(untracked) = context.untracked.filter(|untracked| *untracked > 0) {
+        let text = texts::UNTRACKED.fill(lang, &[("n", &count(untracked))]);
+        writeln!(out, "{}", style.paint(Paint::Failed, &text))?;
     }
     if summary.filters > 0 {
         let text = if summary.supervised > 0 { &texts::SUPERVISED } else { &texts::FILTERED };
@@ -346,6 +352,7 @@ pub fn summary_json(
         "observed": context.tally.observed,
         "conflicts": context.tally.conflicts,
         "other_changes": context.others,
+        "untracked": context.untracked,
         "check": check,
         "before_attach": before,
         "largest": largest,

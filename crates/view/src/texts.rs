@@ -113,6 +113,9 @@ crate::texts! {
         "モデルとカーネル: 呼び出し {calls}, 問い合わせ {asked}, スナップショット {snapshots}, 観測された変化 {observed}, 競合 {conflicts}, 食い違い {drift}";
     /// Summary, the end of the line before: changes by others.
     OTHERS: ", {n} other changes", ", その他の変更 {n}";
+    /// Summary: processes of which nothing is known.
+    UNTRACKED: "processes not watched, because too many were at once: {n}; nothing is known of what they did",
+        "同時に監視できるプロセス数の上限を超えたため、{n} 個のプロセスは監視していません (何をしたかは不明です)";
     /// Summary: filters that refuse calls.
     FILTERED: "the program installed {n} seccomp filters of its own: memory calls they refuse are not seen (nor made)",
         "プログラム自身が seccomp フィルターを {n} 個インストールしました: 拒否されたメモリ関連の呼び出しは見えません (実行もされません)";

@@ -115,6 +115,7 @@ fn about(reader: &Reader) -> About {
         lost: end.map(|end| end.lost),
         drift: end.map(|end| end.drift),
         others: end.and_then(|end| end.others),
+        untracked: end.and_then(|end| end.untracked),
         keyframes: reader.keyframes().count() as u64,
         size: Bytes(reader.size()),
         faults: end.and_then(|end| end.faults).map(|faults| Faults {

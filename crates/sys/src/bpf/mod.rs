@@ -54,6 +54,8 @@ pub struct Setup {
     pub cgroup: Option<u64>,
     /// Of a hundred records so many are lost, which only tests want.
     pub dropped: u64,
+    /// So many processes can be watched at once.
+    pub processes: u32,
     /// How callers are to be told: each call brings what its stack can be told from.
     pub stacks: Option<Unwinding>,
     /// The size of a ring for page faults, where they are watched too.
@@ -141,6 +143,7 @@ impl Probe {
             .override_global("dropped_share", &setup.dropped, true)
             .override_global("watched_cgroup", &setup.cgroup.unwrap_or(0), true)
             .map_max_entries("ring", size)
+            .map_max_entries("processes", setup.processes)
             .map_max_entries("stack_rooms", stack_rooms)
             .map_max_entries("fault_ring", plan.ring)
             .load(OBJECT)
@@ -264,7 +267,7 @@ impl Probe {
         }
     }
 
-    /// How many processes are not watched because too many are.
+    /// How many processes that watched ones made are not watched, because too many are.
     pub fn untracked(&self) -> u64 {
         self.counts.get(&COUNT_UNTRACKED, 0).unwrap_or(0)
     }

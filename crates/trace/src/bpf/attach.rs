@@ -111,7 +111,10 @@ impl Watch {
                 mm
             }
         };
-        self.probe.watch(pid, mm, self.follow).map_err(TraceError::Bpf)?;
+        if let Err(error) = self.probe.watch(pid, mm, self.follow) {
+            self.untracked += 1;
+            return Err(TraceError::Bpf(error));
+        }
         // Those that come from now on are told.
         let tids = match threads(kernel) {
             Ok(tids) if !tids.is_empty() => tids,

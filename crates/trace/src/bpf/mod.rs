@@ -37,8 +37,8 @@ const RING: Bytes = Bytes(8 << 20);
 const RING_FOR_STACKS: Bytes = Bytes(32 << 20);
 /// Room for 116,000 page faults.
 const FAULT_RING: Bytes = Bytes(8 << 20);
-const SETUP: Setup =
-    Setup { ring: RING, first_space: FIRST_SPACE, cgroup: None, dropped: 0, stacks: None, fault_ring: None };
+/// So many processes can be watched at once; their map takes some 2 MiB.
+const PROCESSES: u32 = 1 << 14;
 
 /// What is to be told beside the calls of processes that are named later.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,6 +49,17 @@ pub struct BpfOptions {
     pub faults: Option<FaultWatch>,
     /// The processes of a cgroup and those below it, by the inode of its folder.
     pub cgroup: Option<u64>,
+}
+
+/// Less than there is, which only tests want.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shortage {
+    /// A ring for records that is so small.
+    pub ring: Option<Bytes>,
+    /// Of a hundred records so many are lost, however much room there is.
+    pub dropped: u64,
+    /// Only so many processes can be watched at once.
+    pub processes: Option<u32>,
 }
 
 /// The programs, loaded and at work, nothing being watched yet.
@@ -69,43 +80,40 @@ impl Bpf {
     /// # Errors
     /// [`TraceError::Bpf`].
     pub fn load() -> Result<Bpf, TraceError> {
-        Bpf::load_with(SETUP)
-    }
-
-    /// The same with a ring of this size: a small one loses records.
-    ///
-    /// # Errors
-    /// [`TraceError::Bpf`].
-    pub fn with_ring(ring: Bytes) -> Result<Bpf, TraceError> {
-        Bpf::load_with(Setup { ring, ..SETUP })
-    }
-
-    /// The same, where of a hundred records so many are lost however much room there is: for tests.
-    ///
-    /// # Errors
-    /// [`TraceError::Bpf`].
-    pub fn with_loss(of_hundred: u64) -> Result<Bpf, TraceError> {
-        Bpf::load_with(Setup { dropped: of_hundred, ..SETUP })
+        Bpf::with(BpfOptions::default())
     }
 
     /// Loads the programs, with what is wanted beside calls.
     ///
     /// # Errors
     /// [`TraceError::Bpf`].
-    pub fn with(BpfOptions { stacks, faults, cgroup }: BpfOptions) -> Result<Bpf, TraceError> {
+    pub fn with(options: BpfOptions) -> Result<Bpf, TraceError> {
+        Bpf::short(options, Shortage::default())
+    }
+
+    /// The same with less room than there is: for tests.
+    ///
+    /// # Errors
+    /// [`TraceError::Bpf`].
+    pub fn short(options: BpfOptions, shortage: Shortage) -> Result<Bpf, TraceError> {
+        let BpfOptions { stacks, faults, cgroup } = options;
         let (ring, room) = match stacks {
             Some(_) => (RING_FOR_STACKS, RING_FOR_STACKS),
             None => (RING, FAULT_RING),
         };
-        let fault_ring = faults.map(|watch| watch.ring.unwrap_or(room));
-        Bpf::load_with(Setup { ring, cgroup, stacks, fault_ring, ..SETUP })
-    }
-
-    fn load_with(setup: Setup) -> Result<Bpf, TraceError> {
+        let setup = Setup {
+            ring: shortage.ring.unwrap_or(ring),
+            first_space: FIRST_SPACE,
+            cgroup,
+            dropped: shortage.dropped,
+            processes: shortage.processes.unwrap_or(PROCESSES),
+            stacks,
+            fault_ring: faults.map(|watch| watch.ring.unwrap_or(room)),
+        };
         let many = || BpfError::Other("too many calls for the tables".to_owned());
         let tables = tables::tables().ok_or_else(many).map_err(TraceError::Bpf)?;
         let probe = Probe::load(&tables, setup).map_err(TraceError::Bpf)?;
-        Ok(Bpf { probe, has_stacks: setup.stacks.is_some() })
+        Ok(Bpf { probe, has_stacks: stacks.is_some() })
     }
 }
 

@@ -97,6 +97,8 @@ pub(super) struct Watch {
     pub(super) last: Option<(TaskId, MmId, MonoNs)>,
     /// Whether records were lost: ends may be among them.
     pub(super) has_lost: bool,
+    /// So many processes that were there before could not be watched, because too many are.
+    pub(super) untracked: u64,
     /// When tasks were last looked for.
     pub(super) looked: MonoNs,
     /// Where page faults are watched.
@@ -130,6 +132,7 @@ impl Watch {
             vsyscall: None,
             last: None,
             has_lost: false,
+            untracked: 0,
             looked: now(),
             touches,
             held: Vec::new(),
@@ -223,6 +226,10 @@ impl Watch {
             self.lose(count, wiring);
         }
         self.end_faults(wiring);
+        let untracked = self.probe.untracked().saturating_add(self.untracked);
+        if untracked > 0 {
+            wiring.sink.untracked(untracked);
+        }
     }
 
     /// Takes what the programs told into its order; whether that was all.

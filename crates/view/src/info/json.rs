@@ -58,6 +58,7 @@ pub fn json(about: &About, counts: &Counts) -> Value {
         ("lost", json!(about.lost)),
         ("drift", json!(about.drift)),
         ("other_changes", json!(about.others)),
+        ("untracked", json!(about.untracked)),
         ("keyframes", json!(about.keyframes)),
         ("bytes", json!(about.size.0)),
         ("damage", json!(about.damage.iter().chain(&counts.broken).collect::<Vec<_>>())),
@@ -69,6 +70,7 @@ pub fn json(about: &About, counts: &Counts) -> Value {
         ("lost_why", about.lost.is_none(), "unknown"),
         ("drift_why", about.drift.is_none(), "unknown"),
         ("other_changes_why", about.others.is_none(), "unknown"),
+        ("untracked_why", about.untracked.is_none(), "unknown"),
     ] {
         if is_missing {
             recording.insert(key.to_owned(), json!(why));

@@ -50,6 +50,8 @@ pub struct About {
     pub drift: Option<u64>,
     /// How often the lock of a map was taken for writing without an event that tells of it; `None` where nobody saw that.
     pub others: Option<u64>,
+    /// How many processes were not watched because too many were; `None` where nobody counted them.
+    pub untracked: Option<u64>,
     /// How many keyframes.
     pub keyframes: u64,
     /// Its size on disk.

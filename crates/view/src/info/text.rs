@@ -59,6 +59,10 @@ pub fn write_text(
     if let Some(others) = about.others {
         writeln!(out, "{}", texts::OTHERS.fill(lang, &[("n", &count(others))]))?;
     }
+    if let Some(untracked) = about.untracked.filter(|untracked| *untracked > 0) {
+        let line = crate::texts::UNTRACKED.fill(lang, &[("n", &count(untracked))]);
+        writeln!(out, "{}", style.paint(Paint::Failed, &line))?;
+    }
     if let Some(faults) = &about.faults {
         let values: [(&str, &dyn Display); 4] = [
             ("told", &count(faults.told)),
@@ -168,6 +172,29 @@ fn tree(counts: &Counts) -> Vec<(Pid, usize)> {
 mod tests {
     use super::*;
     use crate::info::ProcessInfo;
+
+    /// Checks that processes of which nothing is known are told, in both languages, and that none are not.
+    #[test]
+    fn processes_not_watched_are_told() {
+        let said = |untracked, lang| {
+            let about = About { untracked, ..About::default() };
+            let mut out = String::new();
+            write_text(&mut out, &about, &Counts::default(), lang, Style::default(), None).unwrap();
+            assert_eq!(
+                super::super::json(&about, &Counts::default())["recording"]["untracked"],
+                serde_json::json!(untracked)
+            );
+            out
+        };
+        assert!(
+            said(Some(12_345), Lang::En)
+                .contains("\nprocesses not watched, because too many were at once: 12,345;")
+        );
+        assert!(said(Some(12_345), Lang::Ja).contains("12,345 個のプロセスは監視していません"));
+        for nothing in [None, Some(0)] {
+            assert!(!said(nothing, Lang::En).contains("not watched"));
+        }
+    }
 
     /// Checks that a process stands below its parent, and that a forged circle ends.
     #[test]
