@@ -121,7 +121,7 @@ fn watch_cgroup(path: &Path, args: &AttachArgs, context: &Context) -> Result<i32
     }
     let mut kernel = ProcKernel::new(context.proc_root());
     // The programs are at work already: who comes after this is told of.
-    let group = bpf.group(&cgroup.processes(), &mut kernel);
+    let group = bpf.group(Box::new(move || cgroup.processes()), &mut kernel);
     group.run(args.duration, &mut kernel, &mut watcher);
     Ok(watcher.finish(program, None))
 }

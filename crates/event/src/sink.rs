@@ -60,6 +60,12 @@ pub trait Kernel {
     /// When a task started; `None` when it is gone already.
     fn start_time(&mut self, tid: Tid) -> Option<StartTime>;
 
+    /// Whether a task executes a program, and will go on: it is no thread of the kernel, and has neither ended nor begun to.
+    /// `true` where that cannot be told.
+    fn runs_program(&mut self, _tid: Tid) -> bool {
+        true
+    }
+
     /// Which process a task belongs to; `None` when it is gone already.
     fn process_of(&mut self, tid: Tid) -> Option<crate::Pid>;
 

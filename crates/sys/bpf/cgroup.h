@@ -43,26 +43,31 @@ INLINE void tell_came(struct task_struct *task)
 	emit(&head, sizeof(head), RB_FORCE_WAKEUP);
 }
 
-/* A task that nobody of the watched ones has made: perhaps right into the cgroup. */
-INLINE void made(struct task_struct *child)
+/* A task that is not watched: perhaps it is in the cgroup, made right there or moved there just now. */
+INLINE void look_where(struct task_struct *task)
 {
 	struct css_set *set;
 	struct cgroup *cgroup = 0;
 
 	if (!watched_cgroup)
 		return;
-	set = child->cgroups;
+	set = task->cgroups;
 	READ(cgroup, set, dfl_cgrp);
 	if (is_watched_cgroup(cgroup))
-		tell_came(child);
+		tell_came(task);
 }
 
-/* Attached only where a cgroup is watched. */
+/*
+ * Attached only where a cgroup is watched. Cgroups of version 1 are told of too, and have numbers of their own: so not the one
+ * that is told counts, but where the task is in version 2.
+ */
 SEC("tp_btf/cgroup_attach_task")
 int on_cgroup(u64 *context)
 {
-	if (watched_cgroup && is_watched_cgroup((void *)context[0]))
-		tell_came((void *)context[2]);
+	struct task_struct *task = (void *)context[2];
+
+	if (!process_of(task))
+		look_where(task);
 	return 0;
 }
 

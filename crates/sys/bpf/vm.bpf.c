@@ -241,7 +241,7 @@ int on_fork(u64 *context)
 	u32 pid = child->tgid;
 
 	if (!process) {
-		made(child);
+		look_where(child);
 		return 0;
 	}
 	fork.child_pid = child->tgid;

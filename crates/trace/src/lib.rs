@@ -25,7 +25,7 @@ mod launched;
 mod task;
 
 pub use attached::{Attach, Attached};
-pub use bpf::{Bpf, BpfAttached, BpfGroup, BpfLaunched, BpfOptions, Counts, Shortage};
+pub use bpf::{Bpf, BpfAttached, BpfGroup, BpfLaunched, BpfOptions, Counts, Members, Shortage};
 pub use decode::decode;
 pub use end::End;
 pub use error::TraceError;

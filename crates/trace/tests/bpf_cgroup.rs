@@ -2,13 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test binary")]
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 use vmatlas_event::{Event, Next, Op, Pid, Sink};
 use vmatlas_model::Spaces;
 use vmatlas_proc::{ProcKernel, ProcRoot};
-use vmatlas_testkit::{OwnCgroup, Tracee, left_off, need_root};
-use vmatlas_trace::{Bpf, TraceError};
+use vmatlas_testkit::{Capability, OwnCgroup, Tracee, left_off, need, need_root, wait_until};
+use vmatlas_trace::{Bpf, BpfOptions, Members, Shortage, TraceError};
+
+/// Everything here ends long before; where a word gets lost it must end all the same.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Moves a second process into the cgroup once the first one is known, and ends the watching when that one calls.
 struct Mover<'a> {
@@ -42,23 +48,37 @@ fn resting() -> Tracee {
     Tracee::start(Command::new("sleep").arg("1000").stdin(Stdio::null())).unwrap()
 }
 
-/// Checks that a process in a cgroup is known, that one which is moved there is taken in, and that one elsewhere is not.
-#[test]
-fn processes_of_a_cgroup_are_watched() {
-    use std::os::unix::fs::MetadataExt;
-    if !need_root("BPF programs are loaded") {
-        return;
-    }
-    let Some(cgroup) = OwnCgroup::new() else { return };
+/// The programs that watch a cgroup; `None`, said aloud, where that cannot be.
+fn programs(cgroup: &OwnCgroup, shortage: Shortage) -> Option<Bpf> {
     let inode = cgroup.folder().metadata().unwrap().ino();
-    let options = vmatlas_trace::BpfOptions { cgroup: Some(inode), ..Default::default() };
-    let bpf = match Bpf::with(options) {
+    match Bpf::short(BpfOptions { cgroup: Some(inode), ..BpfOptions::default() }, shortage) {
         Err(TraceError::Bpf(why)) => {
             left_off(&format!("BPF ({why})"));
-            return;
+            None
         }
-        bpf => bpf.unwrap(),
-    };
+        bpf => Some(bpf.unwrap()),
+    }
+}
+
+/// A cgroup, and the programs that watch it.
+fn watched(shortage: Shortage) -> Option<(OwnCgroup, Bpf)> {
+    if !need_root("BPF programs are loaded") {
+        return None;
+    }
+    let cgroup = OwnCgroup::new()?;
+    let bpf = programs(&cgroup, shortage)?;
+    Some((cgroup, bpf))
+}
+
+fn run(bpf: Bpf, members: Members, sink: &mut dyn Sink) {
+    let mut kernel = ProcKernel::new(ProcRoot::system());
+    bpf.group(members, &mut kernel).run(Some(LIMIT), &mut kernel, sink);
+}
+
+/// Whether a process in a cgroup is known, one that is moved there is taken in, and one elsewhere is not.
+fn check_who_comes(shortage: Shortage) {
+    let Some((cgroup, bpf)) = watched(shortage) else { return };
+    let cgroup = Rc::new(cgroup);
     let (first, second, other) = (resting(), resting(), resting());
     cgroup.take(first.pid()).unwrap();
     let mut mover = Mover {
@@ -69,9 +89,112 @@ fn processes_of_a_cgroup_are_watched() {
         has_moved: false,
         seen: Vec::new(),
     };
-    let mut kernel = ProcKernel::new(ProcRoot::system());
-    // It ends long before; where a word gets lost it must end all the same.
-    bpf.group(&[first.pid()], &mut kernel).run(Some(Duration::from_secs(60)), &mut kernel, &mut mover);
+    let listed = Rc::clone(&cgroup);
+    run(bpf, Box::new(move || listed.processes()), &mut mover);
     assert_eq!(mover.seen, [first.pid(), second.pid()], "and not {}", other.pid());
     drop((first, second, other));
+}
+
+/// Checks that a process in a cgroup is known, that one which is moved there is taken in, and that one elsewhere is not.
+#[test]
+fn processes_of_a_cgroup_are_watched() {
+    check_who_comes(Shortage::default());
+}
+
+/// Checks the same where every word of it is lost.
+#[test]
+fn who_came_unheard_is_found() {
+    check_who_comes(Shortage { dropped: 100, ..Shortage::default() });
+}
+
+/// Checks that what has ended and was not waited for is not watched, nor is a thread of the kernel: neither would ever end.
+#[test]
+fn what_executes_nothing_is_not_watched() {
+    let Some((_cgroup, bpf)) = watched(Shortage::default()) else { return };
+    let mut ended = Tracee::start(&mut Command::new("true")).unwrap();
+    assert!(wait_until(|| ended.has_ended(), LIMIT));
+    let first = resting();
+    let mut members = vec![ended.pid(), first.pid()];
+    // It is in the cgroup of all.
+    members.extend(fs::read("/proc/2/comm").is_ok_and(|name| name == b"kthreadd\n").then_some(Pid(2)));
+    let mut seen = Vec::new();
+    let mut sink = |event: &Event| {
+        seen.push(event.task.pid);
+        if matches!(event.op, Op::Snapshot { .. }) { Next::Stop } else { Next::Go }
+    };
+    run(bpf, Box::new(move || members.clone()), &mut sink);
+    seen.dedup();
+    assert_eq!(seen, [first.pid()]);
+}
+
+/// Checks that a process whose first thread has ended before is at its end when the last one of the others is.
+#[test]
+fn a_first_thread_that_had_ended_is_not_waited_for() {
+    if !need(Capability::Tool("python3")) {
+        return;
+    }
+    let Some((cgroup, bpf)) = watched(Shortage::default()) else { return };
+    // exit(2), of this thread alone.
+    let script = "import ctypes, os, sys, threading\n\
+        print('here', flush=True)\nsys.stdin.readline()\n\
+        def rest():\n print('ready', flush=True)\n sys.stdin.readline()\n os._exit(0)\n\
+        threading.Thread(target=rest).start()\n\
+        ctypes.CDLL(None).syscall(60, 0)";
+    let mut python = Command::new("python3");
+    let mut python =
+        Tracee::start(python.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped())).unwrap();
+    assert_eq!(python.read_line().unwrap(), "here");
+    // What has ended cannot be moved any more.
+    cgroup.take(python.pid()).unwrap();
+    python.write_line("go").unwrap();
+    assert_eq!(python.read_line().unwrap(), "ready");
+    let status = format!("/proc/{}/status", python.pid());
+    assert!(wait_until(|| fs::read_to_string(&status).unwrap().contains("State:\tZ"), LIMIT));
+    assert_eq!(cgroup.processes(), [python.pid()]);
+    let (mut joined, mut has_ended) = (0, false);
+    let members = cgroup.processes();
+    let mut sink = |event: &Event| match event.op {
+        Op::Joined => {
+            joined += 1;
+            Next::Go
+        }
+        Op::Snapshot { .. } => {
+            python.write_line("go").unwrap();
+            Next::Go
+        }
+        Op::Exit { last: true, .. } => {
+            has_ended = true;
+            Next::Stop
+        }
+        _ => Next::Go,
+    };
+    run(bpf, Box::new(move || members.clone()), &mut sink);
+    assert!(has_ended && joined == 1, "{joined} joined");
+}
+
+/// Checks that what a process of the cgroup makes which is not watched itself is taken in, and with the map it has.
+#[test]
+fn a_child_of_an_unwatched_process_is_watched() {
+    if !need_root("BPF programs are loaded") {
+        return;
+    }
+    let Some(cgroup) = OwnCgroup::new() else { return };
+    let script = "exec 3<&0; echo ready; read line; cat <&3 & echo $!; wait";
+    let mut shell = Command::new("sh");
+    let mut shell =
+        Tracee::start(shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped())).unwrap();
+    assert_eq!(shell.read_line().unwrap(), "ready");
+    // Before anybody looks, and nobody is told of it.
+    cgroup.take(shell.pid()).unwrap();
+    let Some(bpf) = programs(&cgroup, Shortage::default()) else { return };
+    shell.write_line("go").unwrap();
+    let child = Pid(shell.read_line().unwrap().parse().unwrap());
+    let mut seen = Vec::new();
+    let mut sink = |event: &Event| {
+        seen.push((event.task.pid, event.op.kind()));
+        let is_it = event.task.pid == child && matches!(event.op, Op::Snapshot { .. });
+        if is_it { Next::Stop } else { Next::Go }
+    };
+    run(bpf, Box::new(Vec::new), &mut sink);
+    assert!(seen.contains(&(child, vmatlas_event::OpKind::Snapshot)), "{seen:?}");
 }

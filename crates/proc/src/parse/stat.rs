@@ -33,6 +33,12 @@ impl Stat {
         self.flags & PF_KTHREAD != 0
     }
 
+    /// Whether the task has begun to end (kernel kernel/exit.c:do_exit()), or has ended.
+    pub fn is_ending(&self) -> bool {
+        const PF_EXITING: u64 = 0x4;
+        self.flags & PF_EXITING != 0 || self.is_zombie()
+    }
+
     /// Whether the task has ended and only its exit status is left.
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
@@ -83,7 +89,16 @@ mod tests {
             assert_eq!((stat.state, stat.ppid, stat.started), (b'S', Pid(1), StartTime(98765)));
             assert_eq!((stat.minor_faults, stat.major_faults), (123, 4));
             assert_eq!(stat.start_brk, Some(Addr(94_210_000)));
-            assert!(!stat.is_kernel_thread());
+            assert!(!stat.is_kernel_thread() && !stat.is_ending());
+        }
+    }
+
+    /// Checks that a task is seen to end before it is a zombie, and as one.
+    #[test]
+    fn ends_are_seen() {
+        for (from, to) in [(" 4194560 ", " 4194564 "), (") S ", ") Z "), (") S ", ") X ")] {
+            let stat = parse(LINE.replace(from, to).as_bytes()).unwrap();
+            assert!(stat.is_ending(), "{to}");
         }
     }
 

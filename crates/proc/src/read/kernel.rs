@@ -142,6 +142,12 @@ impl Kernel for ProcKernel {
         stat::parse(&text).ok().map(|s| s.started)
     }
 
+    fn runs_program(&mut self, tid: Tid) -> bool {
+        // Where there is nothing to be read it is gone.
+        let text = self.read_file(tid, "stat").unwrap_or_default();
+        stat::parse(&text).is_ok_and(|stat| !stat.is_kernel_thread() && !stat.is_ending())
+    }
+
     fn process_of(&mut self, tid: Tid) -> Option<Pid> {
         let text = self.read_file(tid, "status")?;
         status::parse(&text).tgid

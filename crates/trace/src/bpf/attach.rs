@@ -6,7 +6,7 @@ use crate::engine::Wiring;
 use crate::error::TraceError;
 use crate::{Attach, End};
 use std::time::Duration;
-use vmatlas_event::{Errno, Kernel, KernelError, MmId, MonoNs, Pid, Sink, SnapshotReason, TaskId};
+use vmatlas_event::{Errno, Kernel, KernelError, MmId, MonoNs, Pid, Sink, SnapshotReason, TaskId, Tid};
 use vmatlas_sys::now;
 use vmatlas_sys::signal::Wishes;
 
@@ -85,20 +85,21 @@ impl BpfAttached {
 
 impl Watch {
     /// Watches all threads of a process.
+    ///
+    /// Threads that have begun to end are left out: they may have told their ends before, and would stay for ever. A process that has
+    /// no others is gone, and a kernel thread never was one.
     pub(super) fn take_in(&mut self, pid: Pid, kernel: &mut dyn Kernel) -> Result<(), TraceError> {
-        let threads = |kernel: &mut dyn Kernel| {
-            kernel.threads(pid).map_err(|error| match error {
-                KernelError::Gone => TraceError::Gone { pid },
-                KernelError::NotPermitted => TraceError::NotPermitted { errno: EPERM },
-                KernelError::Unsupported | KernelError::Other(_) => {
-                    TraceError::System { what: "listing threads", errno: ESRCH }
-                }
-            })
-        };
-        let first = threads(kernel)?;
-        let known = self.tasks.values().find(|task| {
-            first.iter().any(|tid| vmatlas_sys::same_address_space(task.id.tid, *tid).unwrap_or(false))
-        });
+        let first = kernel.threads(pid).map_err(|error| match error {
+            KernelError::Gone => TraceError::Gone { pid },
+            KernelError::NotPermitted => TraceError::NotPermitted { errno: EPERM },
+            KernelError::Unsupported | KernelError::Other(_) => {
+                TraceError::System { what: "listing threads", errno: ESRCH }
+            }
+        })?;
+        // Its threads have one address space; one that has ended has none, as others that have.
+        let one = first.into_iter().find(|tid| kernel.runs_program(*tid)).ok_or(TraceError::Gone { pid })?;
+        let is_shared = |task: &&Task| vmatlas_sys::same_address_space(task.id.tid, one).unwrap_or(false);
+        let known = self.tasks.values().find(is_shared);
         let mm = match known.map(|task| task.mm) {
             Some(mm) => mm,
             None => {
@@ -115,21 +116,26 @@ impl Watch {
             self.untracked += 1;
             return Err(TraceError::Bpf(error));
         }
-        // Those that come from now on are told.
-        let tids = match threads(kernel) {
-            Ok(tids) if !tids.is_empty() => tids,
-            gone => {
-                // It ended meanwhile: nobody who gets its number is to be taken for it.
-                self.probe.forget(pid);
-                return Err(gone.err().unwrap_or(TraceError::Gone { pid }));
-            }
-        };
+        // Those that come from now on are told, and the ends of those that have not begun to end.
+        let all = kernel.threads(pid).unwrap_or_default();
+        let (tids, ending): (Vec<Tid>, Vec<Tid>) = all.into_iter().partition(|tid| kernel.runs_program(*tid));
+        if tids.is_empty() {
+            // Nobody who gets its number is to be taken for it.
+            self.probe.forget(pid);
+            return Err(TraceError::Gone { pid });
+        }
+        if let Some(touches) = self.touches.as_mut().filter(|_| !ending.is_empty()) {
+            // Whether what the kernel has accounted to them is told, nobody knows.
+            touches.account(None, 1);
+        }
         for tid in tids {
             let id = TaskId { pid, tid, started: kernel.start_time(tid) };
             self.add(Task { id, mm, known: true }, State::Awaited);
             self.count_running(id, kernel);
         }
-        self.due(mm, SnapshotReason::Attach);
+        if self.spaces.get(&mm).is_some_and(|space| space.state == State::Awaited) {
+            self.due(mm, SnapshotReason::Attach);
+        }
         Ok(())
     }
 

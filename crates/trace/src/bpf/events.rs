@@ -261,6 +261,7 @@ impl Watch {
         let op = Op::Lost { count: Some(count), from, to: at, state: None };
         self.send(wiring.sink, (task, mm), (at, at), op, Outcome::Done(0));
         self.has_lost = true;
+        self.has_unheard = true;
         self.know_nothing();
         let mut tasks: Vec<Task> = self.tasks.values().filter(|task| task.known).copied().collect();
         tasks.sort_by_key(|task| task.id.tid);

@@ -1,34 +1,51 @@
 //! The processes of a cgroup: those that are in it or below it, and those that come.
 
-use super::watch::{State, Task, Watch};
+use super::watch::{Task, Watch};
 use super::{Bpf, vsyscall};
 use crate::engine::Wiring;
+use rustc_hash::FxHashSet;
+use std::fmt;
 use std::time::Duration;
 use vmatlas_event::{Kernel, MmId, MonoNs, Pid, Sink};
 use vmatlas_sys::now;
 use vmatlas_sys::signal::Wishes;
 
+/// After a loss who came may be among the lost: so long after one listing the next one follows.
+const LIST_EVERY_NS: u64 = 200_000_000;
+
+/// Lists the processes that are in a cgroup now.
+pub type Members = Box<dyn FnMut() -> Vec<Pid>>;
+
 /// A cgroup that is being watched.
-#[derive(Debug)]
 pub struct BpfGroup {
     watch: Watch,
     wishes: Wishes,
+    members: Members,
+    /// When they were listed.
+    listed: MonoNs,
+}
+
+impl fmt::Debug for BpfGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BpfGroup").field("watch", &self.watch).finish_non_exhaustive()
+    }
 }
 
 impl Bpf {
-    /// Begins to watch these processes, which are in the cgroup that the programs were loaded for, and all that they make.
-    /// What comes into the cgroup from now on is told by the programs; so list the processes after loading them.
-    pub fn group(self, processes: &[Pid], kernel: &mut dyn Kernel) -> BpfGroup {
+    /// Begins to watch the members of the cgroup that the programs were loaded for, and all that they make. What comes into it from now on is
+    /// told by the programs; they are listed again where the word of that may have been lost.
+    pub fn group(self, mut members: Members, kernel: &mut dyn Kernel) -> BpfGroup {
         let wishes = Wishes::begin();
         let mut watch = Watch::new(self.probe, Pid(0), true);
         watch.has_stacks = self.has_stacks;
+        let listed = now();
         // What we do to watch ourselves would be watched again, without end.
-        for pid in processes.iter().filter(|pid| **pid != vmatlas_sys::self_pid()) {
-            // One that ended meanwhile is not watched.
-            let _ = watch.take_in(*pid, kernel);
+        for pid in members().into_iter().filter(|pid| *pid != vmatlas_sys::self_pid()) {
+            // One that ended meanwhile is not watched, and a thread of the kernel has no map.
+            let _ = watch.take_in(pid, kernel);
         }
         watch.vsyscall = vsyscall(kernel);
-        BpfGroup { watch, wishes }
+        BpfGroup { watch, wishes, members, listed }
     }
 }
 
@@ -48,10 +65,26 @@ impl BpfGroup {
             }
             self.wishes.wait(TURN);
             self.watch.turn(&mut wiring);
+            self.list_after_loss(&mut wiring);
         }
         self.watch.turn(&mut wiring);
         self.watch.read_last(&mut wiring);
         self.watch.end(&mut wiring);
+    }
+
+    /// Takes in who came unheard.
+    fn list_after_loss(&mut self, wiring: &mut Wiring<'_>) {
+        let at = now();
+        if !self.watch.has_unheard || at.0.saturating_sub(self.listed.0) < LIST_EVERY_NS {
+            return;
+        }
+        (self.watch.has_unheard, self.listed) = (false, at);
+        let known: FxHashSet<Pid> = self.watch.tasks.values().map(|task| task.id.pid).collect();
+        for pid in (self.members)() {
+            if !known.contains(&pid) {
+                self.watch.came(pid, wiring);
+            }
+        }
     }
 }
 
@@ -62,11 +95,7 @@ impl Watch {
         if is_there || self.take_in(pid, wiring.kernel).is_err() {
             return;
         }
-        let is_new = |task: &&Task| {
-            let state = self.spaces.get(&task.mm).map(|space| space.state);
-            task.id.pid == pid && state == Some(State::Awaited)
-        };
-        let mut tasks: Vec<Task> = self.tasks.values().filter(is_new).copied().collect();
+        let mut tasks: Vec<Task> = self.tasks.values().filter(|task| task.id.pid == pid).copied().collect();
         tasks.sort_by_key(|task| task.id.tid);
         for task in tasks {
             self.join(task, wiring);

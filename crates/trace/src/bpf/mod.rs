@@ -18,7 +18,7 @@ mod tables;
 mod watch;
 
 pub use attach::BpfAttached;
-pub use group::BpfGroup;
+pub use group::{BpfGroup, Members};
 pub use run::{BpfLaunched, Counts};
 
 use crate::FaultWatch;

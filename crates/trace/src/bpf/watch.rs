@@ -97,6 +97,8 @@ pub(super) struct Watch {
     pub(super) last: Option<(TaskId, MmId, MonoNs)>,
     /// Whether records were lost: ends may be among them.
     pub(super) has_lost: bool,
+    /// Whether records were lost since it was last looked who is in a cgroup: somebody may have come.
+    pub(super) has_unheard: bool,
     /// So many processes that were there before could not be watched, because too many are.
     pub(super) untracked: u64,
     /// When tasks were last looked for.
@@ -132,6 +134,7 @@ impl Watch {
             vsyscall: None,
             last: None,
             has_lost: false,
+            has_unheard: false,
             untracked: 0,
             looked: now(),
             touches,
