@@ -83,6 +83,16 @@ struct {
 	uint(max_entries, COUNTS);
 } counts SEC(".maps");
 
+/* Told and lost; ends whose sums found no room; sizes that another address space with their place took over. */
+enum { FAULTS_TOLD, FAULTS_LOST, FAULTS_UNACCOUNTED, RESIDENTS_OVERWRITTEN, FAULT_COUNTS };
+
+struct {
+	uint(type, MAP_ARRAY);
+	type(key, u32);
+	type(value, u64);
+	uint(max_entries, FAULT_COUNTS);
+} fault_counts SEC(".maps");
+
 /* Names that were told. */
 struct {
 	uint(type, MAP_LRU_HASH);
@@ -157,6 +167,14 @@ INLINE void add_one(u32 which)
 INLINE u64 next_order(void)
 {
 	u64 *value = count(COUNT_ORDER);
+
+	return value ? __sync_fetch_and_add(value, 1) + 1 : 0;
+}
+
+/* The next number of a page fault, or one more of what else is counted of them. */
+INLINE u64 next_fault(u32 which)
+{
+	u64 *value = bpf_map_lookup_elem(&fault_counts, &which);
 
 	return value ? __sync_fetch_and_add(value, 1) + 1 : 0;
 }

@@ -13,6 +13,7 @@
 #include "faults.h"
 #include "lock.h"
 #include "maps.h"
+#include "resident.h"
 #include "rows.h"
 #include "stack.h"
 

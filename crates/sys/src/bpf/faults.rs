@@ -1,4 +1,5 @@
-//! Page faults by the programs of `bpf/faults.h`: events of each processor, a ring of their own, and resident sizes.
+//! Page faults by the programs of `bpf/faults.h`: events of each processor, a ring of their own; and resident sizes, by those of
+//! `bpf/resident.h`.
 
 use super::BpfError;
 use aya::maps::{Array, MapData, RingBuf};
@@ -9,14 +10,14 @@ use vmatlas_event::{Bytes, Grown, MmId, PageSize};
 
 /// `maps.h`: address spaces share places in arrays by their numbers.
 const SPACES: u32 = 1 << 12;
-/// `faults.h`: counters that the programs keep.
+/// `maps.h`: counters that the programs keep.
 const TOLD: u32 = 0;
 const LOST: u32 = 1;
 const UNACCOUNTED: u32 = 2;
 const OVERWRITTEN: u32 = 3;
-/// `faults.h`: so many processors are summed up at most.
+/// `percpu.h`: so many processors are summed up at most.
 const MOST_CPUS: u32 = 256;
-/// `struct resident`: the number of the address space, the kernel's map, four kinds, six causes.
+/// `resident.h`, `struct resident`: the number of the address space, the kernel's map, four kinds, six causes.
 const RESIDENT_WORDS: usize = 12;
 
 /// How the programs are to be loaded.
