@@ -198,3 +198,25 @@ fn a_child_of_an_unwatched_process_is_watched() {
     run(bpf, Box::new(Vec::new), &mut sink);
     assert!(seen.contains(&(child, vmatlas_event::OpKind::Snapshot)), "{seen:?}");
 }
+
+/// Checks that members of a cgroup for whom there is no room are counted, each once however often it is met.
+#[test]
+fn members_that_are_too_many_are_counted() {
+    struct Counter(Option<u64>);
+    impl Sink for Counter {
+        fn event(&mut self, event: &Event) -> Next {
+            if matches!(event.op, Op::Snapshot { .. }) { Next::Stop } else { Next::Go }
+        }
+        fn untracked(&mut self, count: u64) {
+            self.0 = Some(count);
+        }
+    }
+    let Some((cgroup, bpf)) = watched(Shortage { processes: Some(1), ..Shortage::default() }) else { return };
+    let all = [resting(), resting(), resting()];
+    // The words of these are met after the list.
+    all.iter().for_each(|one| cgroup.take(one.pid()).unwrap());
+    let members = cgroup.processes();
+    let mut counter = Counter(None);
+    run(bpf, Box::new(move || members.clone()), &mut counter);
+    assert_eq!(counter.0, Some(2));
+}

@@ -123,8 +123,8 @@ pub(crate) struct RunArgs {
     /// Share one CPU with the program: cheaper for short programs, but the program then sees one CPU; needs ptrace
     #[arg(long)]
     pub(crate) same_cpu: bool,
-    /// Start the program in this cgroup (version 2), as under its limits: a folder, or a path as in /proc/PID/cgroup. Only the
-    /// program and what it makes is watched: all of a cgroup, attach --cgroup watches
+    /// Start the program in this cgroup (version 2), under its limits: a folder, or a path as in /proc/PID/cgroup. Only the
+    /// program and what it makes is watched; attach --cgroup watches all of a cgroup
     #[arg(long, value_name = "PATH")]
     pub(crate) cgroup: Option<PathBuf>,
     #[command(flatten)]

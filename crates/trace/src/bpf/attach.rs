@@ -113,7 +113,8 @@ impl Watch {
             }
         };
         if let Err(error) = self.probe.watch(pid, mm, self.follow) {
-            self.untracked += 1;
+            // It may be met more than once.
+            self.untracked.insert(pid);
             return Err(TraceError::Bpf(error));
         }
         // Those that come from now on are told, and the ends of those that have not begun to end.

@@ -9,7 +9,7 @@ use super::order::{self, Next, Order};
 use super::rows::Names;
 use crate::End;
 use crate::engine::Wiring;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::time::Duration;
 use vmatlas_event::{
     Event, MmId, MonoNs, Next as Wish, Op, Outcome, Pid, Seq, Sink, SnapshotReason, Source, StackId, TaskId,
@@ -99,8 +99,8 @@ pub(super) struct Watch {
     pub(super) has_lost: bool,
     /// Whether records were lost since it was last looked who is in a cgroup: somebody may have come.
     pub(super) has_unheard: bool,
-    /// So many processes that were there before could not be watched, because too many are.
-    pub(super) untracked: u64,
+    /// Processes that were there before and could not be watched, because too many are.
+    pub(super) untracked: FxHashSet<Pid>,
     /// When tasks were last looked for.
     pub(super) looked: MonoNs,
     /// Where page faults are watched.
@@ -135,7 +135,7 @@ impl Watch {
             last: None,
             has_lost: false,
             has_unheard: false,
-            untracked: 0,
+            untracked: FxHashSet::default(),
             looked: now(),
             touches,
             held: Vec::new(),
@@ -229,7 +229,7 @@ impl Watch {
             self.lose(count, wiring);
         }
         self.end_faults(wiring);
-        let untracked = self.probe.untracked().saturating_add(self.untracked);
+        let untracked = self.probe.untracked().saturating_add(self.untracked.len() as u64);
         if untracked > 0 {
             wiring.sink.untracked(untracked);
         }
