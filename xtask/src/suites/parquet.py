@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 VMATLAS, TREE, FOLDER = map(os.path.abspath, sys.argv[1:])
 # Everything else is BIGINT.
-TYPES = {"op": "VARCHAR", "source": "VARCHAR", "detail": "VARCHAR", "how": "VARCHAR", "what": "VARCHAR", "why": "VARCHAR", "bytes": "BLOB", "build_id": "BLOB"}
+TYPES = {"op": "VARCHAR", "source": "VARCHAR", "detail": "VARCHAR", "how": "VARCHAR", "what": "VARCHAR", "why": "VARCHAR", "extent": "VARCHAR", "method": "VARCHAR", "backing": "VARCHAR", "bytes": "BLOB", "build_id": "BLOB"}
 PHYSICAL = {"BIGINT": ("INT64", "None"), "VARCHAR": ("BYTE_ARRAY", "String"), "BLOB": ("BYTE_ARRAY", "None")}
 # Threads that map at the same time, a call that fails, a fork and exec, mappings that stay; enough calls for keyframes.
 SUBJECT = """
@@ -35,6 +35,10 @@ threads = [threading.Thread(target=loop) for _ in range(3)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 """
+
+
+# These are of a recording that has all of it.
+DEEPER = ("functions", "ends", "faults", "resident")
 
 
 def vmatlas(*words):
@@ -112,7 +116,7 @@ def answers(db, rec, log):
     """Every query, and what it must be."""
     texts = queries("QUERIES.md")
     same("the queries in Japanese", texts, queries("QUERIES.ja.md"))
-    texts.pop("views")
+    texts = {name: text for name, text in texts.items() if name not in ("views", "more", *DEEPER)}
     found = {name: db.sql(text).fetchall() for name, text in texts.items()}
     left = set(found)
 
@@ -185,6 +189,51 @@ def answers(db, rec, log):
     return {name: len(rows) for name, rows in found.items()}
 
 
+def symbols(event):
+    """The functions of an event's call stack."""
+    frames = event["stack"]["frames"] if event.get("stack") else []
+    return {symbol["function"] for frame in frames for symbol in frame.get("symbols", []) if symbol["function"]}
+
+
+def deeper(db, rec, log):
+    """The queries on faults, stacks and pages."""
+    texts = queries("QUERIES.md")
+    found = {name: db.sql(texts[name]).fetchall() for name in DEEPER}
+    functions, ends, faults = collections.defaultdict(lambda: [0, 0]), collections.defaultdict(lambda: [0, 0]), {}
+    for event in log:
+        if event["call"] == "mmap" and event["error"] is None:
+            for function in symbols(event):
+                functions[function][0] += 1
+                functions[function][1] += event["args"]["length"]
+        if event.get("stack"):
+            end = ends[event["call"], event["stack"]["end"]]
+            end[0] += 1
+            end[1] = max(end[1], len(event["stack"]["frames"]))
+        if event["call"] == "fault":
+            mine = faults.setdefault(event["pid"], [0, 0, 0, set()])
+            mine[0] += 1
+            mine[1] += event["args"]["major"]
+            mine[2] += event["args"].get("ip") is None
+            mine[3].add((event["mm"], unsigned(event["args"]["addr"]) // 4096))
+    same("query functions", sorted(((name, *row) for name, row in functions.items()), key=lambda row: (-row[2], row[0]))[:20], found["functions"])
+    # What pages alone are about log leaves out.
+    told = sorted(((*key, *row) for key, row in ends.items() if key[0] != "madvise"), key=lambda row: (-row[2], row[0], row[1]))
+    same("query ends", told, [row for row in found["ends"] if row[0] != "madvise"])
+    same("query faults", sorted(((pid, *row[:3], len(row[3])) for pid, row in faults.items()), key=lambda row: (-row[1], row[0])), found["faults"])
+    moments = collections.defaultdict(lambda: [0, 0])
+    for seq, mm, *_, size, resident in found["resident"]:
+        moments[seq, mm][0] += size
+        moments[seq, mm][1] += resident or 0
+    for (seq, mm), sums in moments.items():
+        pid = next(e["pid"] for e in log if e["seq"] == seq and e["mm"] == mm)
+        shown = json.loads(vmatlas("show", f"{rec}:{pid}@{seq}", "--json"))
+        same(f"resident after event {seq}", [sum(vma[key] or 0 for vma in shown["vmas"]) for key in ("size", "resident")], sums)
+    for name, rows in found.items():
+        if not rows:
+            sys.exit(f"query {name} finds nothing")
+    return {name: len(rows) for name, rows in found.items()}
+
+
 def main():
     print(f"DuckDB {duckdb.__version__}, pyarrow {pyarrow.__version__}")
     os.chdir(FOLDER)
@@ -202,6 +251,16 @@ def main():
     log = [json.loads(line) for line in vmatlas("log", "REC", "--jsonl").splitlines()]
     print(f"{len(log)} events as vmatlas log tells them, {values(db, log)} with the same arguments")
     rows = answers(db, "REC", log)
+    os.mkdir("deeper")
+    os.chdir("deeper")
+    vmatlas("run", "--faults", "--stacks", "--pages", "-o", "REC", "--", sys.executable, "-c", "import json; x = bytearray(1 << 22)")
+    if not {"modules", "frames", "stacks", "symbols", "looks", "pages"} <= tables("REC"):
+        sys.exit("the second recording has no stacks or no pages")
+    db = duckdb.connect()
+    for views in ("views", "more"):
+        db.sql(queries("QUERIES.md")[views])
+    log = [json.loads(line) for line in vmatlas("log", "REC", "--stacks", "--jsonl").splitlines()]
+    rows.update(deeper(db, "REC", log))
     print("queries of docs/QUERIES.md:", ", ".join(f"{name} ({count} rows)" for name, count in rows.items()))
 
 
