@@ -30,6 +30,10 @@ pub(crate) fn fits(file: &[u8], group: &RowGroupMetaData) -> Result<(), &'static
         while !walk.0.is_empty() {
             let page = page(&mut walk).ok_or(NO_PAGE)?;
             let is_dictionary = page.kind == DICTIONARY;
+            // The decoder makes room for as many values as a dictionary says it has.
+            if is_dictionary && page.values > page.unpacked / shortest(column.column_type()) {
+                return Err(NO_PAGE);
+            }
             unpacked = unpacked.saturating_add(page.unpacked);
             values += if is_dictionary { 0 } else { page.values };
             if is_of_bytes {
@@ -48,6 +52,16 @@ pub(crate) fn fits(file: &[u8], group: &RowGroupMetaData) -> Result<(), &'static
         }
     }
     Ok(())
+}
+
+/// How many bytes a value of a dictionary takes at least.
+fn shortest(kind: Type) -> u64 {
+    match kind {
+        Type::INT64 | Type::DOUBLE | Type::INT96 => 8,
+        // Bytes have their length before them.
+        Type::INT32 | Type::FLOAT | Type::BYTE_ARRAY => 4,
+        Type::BOOLEAN | Type::FIXED_LEN_BYTE_ARRAY => 1,
+    }
 }
 
 /// The pages of a column, one after the other.
@@ -137,8 +151,9 @@ mod tests {
     /// What is said of a row group of two columns, whose pages are the same bytes.
     fn told(kind: Type, pages: &[u8], rows: i64) -> Result<(), &'static str> {
         let column = |name: &str| {
-            let described =
-                Described::primitive_type_builder(name, kind).with_repetition(Repetition::REQUIRED);
+            let described = Described::primitive_type_builder(name, kind)
+                .with_repetition(Repetition::REQUIRED)
+                .with_length(1);
             Arc::new(described.build().unwrap())
         };
         let table = Described::group_type_builder("t").with_fields(vec![column("a"), column("b")]);
@@ -175,6 +190,17 @@ mod tests {
         assert_eq!(told(Type::INT64, &page_of(DICTIONARY, most + 1, 0), 0), Ok(()));
         // DELTA_BYTE_ARRAY.
         assert_eq!(told(Type::BYTE_ARRAY, &page_of(0, 9, 7), 1), Err("a page is not described as pages are"));
+    }
+
+    /// Checks that a dictionary cannot say that it has more values than bytes for them.
+    #[test]
+    fn a_dictionary_with_more_values_than_bytes_is_refused() {
+        for (kind, bytes) in [(Type::INT64, 8), (Type::BYTE_ARRAY, 4), (Type::FIXED_LEN_BYTE_ARRAY, 1)] {
+            // It says that it has one.
+            assert_eq!(told(kind, &page_of(DICTIONARY, bytes, 0), 0), Ok(()));
+            let told = told(kind, &page_of(DICTIONARY, bytes - 1, 0), 0);
+            assert_eq!(told, Err("a page is not described as pages are"));
+        }
     }
 
     /// Checks that a column has as many values as its row group has rows: a page can say that it has any number.
