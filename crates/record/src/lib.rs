@@ -40,6 +40,7 @@ mod tail;
 mod tally;
 mod thrift;
 mod unflat;
+mod unpacked;
 mod words;
 mod writer;
 mod zip;

@@ -170,10 +170,10 @@ impl Reader {
                 }
                 // A frame with the right checksum that cannot be decoded ends the tail.
                 Err(error) => {
-                    let damage = error.into_damage()?;
-                    let at = damage.at;
-                    tail.frames.retain(|frame| at.is_some_and(|at| frame.place() < at));
-                    tail.damage = Some(damage);
+                    // Frames are in the order of their places: an enemy's tail may have a million such ends.
+                    let place = frame.place();
+                    tail.frames.truncate(tail.frames.partition_point(|frame| frame.place() < place));
+                    tail.damage = Some(Damage { at: Some(place), ..error.into_damage()? });
                 }
             }
         };
@@ -183,38 +183,39 @@ impl Reader {
 
     /// Reads what is known once: names, tasks, address spaces, where keyframes are.
     fn learn(&mut self) -> Result<(), RecordError> {
+        let mut spaces = FxHashMap::default();
         for unit in 0..self.units.len() {
-            for table in [&table::NAMES, &table::TASKS, &table::SPACES, &table::KEYFRAMES] {
-                let learned = self.learn_table(unit, table);
-                if let Err(error) = learned {
-                    let damage = error.into_damage()?;
-                    if !self.damage.contains(&damage) {
-                        self.damage.push(damage);
-                    }
-                }
-            }
             let last = match self.units.get(unit) {
                 Some(Unit::Sealed(segment)) => segment.seal.last,
                 Some(Unit::Tail { last, .. }) => *last,
-                _ => None,
+                // That is told already.
+                Some(Unit::Missing(_)) | None => continue,
             };
+            for table in [&table::NAMES, &table::TASKS, &table::SPACES, &table::KEYFRAMES] {
+                if let Err(error) = self.learn_table(unit, table, &mut spaces) {
+                    self.damage.push(error.into_damage()?);
+                }
+            }
             self.last = last.map(Seq).or(self.last);
         }
         self.spaces.sort_by_key(|space| space.mm);
         Ok(())
     }
 
-    fn learn_table(&mut self, unit: usize, table: &'static Table) -> Result<(), RecordError> {
-        let batches = self.batches(unit, table, i64::MIN)?;
-        let known = self.spaces.iter().enumerate().filter(|_| table.id == table::SPACES.id);
-        let mut spaces: FxHashMap<MmId, usize> = known.map(|(index, space)| (space.mm, index)).collect();
-        for batch in batches {
+    /// Reads a table of a part; `spaces` are the places of address spaces by their numbers.
+    fn learn_table(
+        &mut self,
+        unit: usize,
+        table: &'static Table,
+        spaces: &mut FxHashMap<MmId, usize>,
+    ) -> Result<(), RecordError> {
+        for batch in self.batches(unit, table, i64::MIN)? {
             let batch = batch?;
             for row in (0..batch.len()).map(|row| batch.row(row)) {
                 match table.id {
                     id if id == table::NAMES.id => self.known.add_name(row)?,
                     id if id == table::TASKS.id => self.known.add_task(row)?,
-                    id if id == table::SPACES.id => add_space(&mut self.spaces, &mut spaces, row)?,
+                    id if id == table::SPACES.id => add_space(&mut self.spaces, spaces, row)?,
                     _ => self.add_keyframe(unit, row)?,
                 }
             }

@@ -9,6 +9,7 @@ use crate::seal::{BLOCK, Seal, SealedTable};
 use crate::store::Store;
 use crate::table::Table;
 use crate::thrift::is_flat;
+use crate::unpacked;
 use arrow_array::{Array, Int64Array};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
@@ -24,6 +25,8 @@ use std::ops::Range;
 pub(crate) const LARGEST: u64 = 512 << 20;
 /// No row group has more rows.
 const MOST_ROWS: i64 = 1 << 20;
+/// No file has more rows, in all its row groups.
+const MOST_ROWS_OF_ALL: i64 = 1 << 26;
 /// So many rows are decoded at a time: few, because somebody waits for the first of them.
 const BATCH: usize = 1024;
 
@@ -44,6 +47,8 @@ pub(crate) struct TableFile {
     pub(crate) metadata: ArrowReaderMetadata,
     /// From the first block that is not as it was written to the description of the file.
     pub(crate) bad: Option<Range<u64>>,
+    /// The first row group whose pages the decoder must not see, and why.
+    refused: Option<(usize, &'static str)>,
 }
 
 impl Segment {
@@ -76,8 +81,25 @@ impl Segment {
         let metadata = guarded(&name, || {
             ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new().with_skip_arrow_metadata(false))
         })?;
-        Ok(Some(TableFile { table, name, bytes, metadata, bad }))
+        let refused = first_refused(&bytes, metadata.metadata().row_groups(), bad.as_ref());
+        Ok(Some(TableFile { table, name, bytes, metadata, bad, refused }))
     }
+}
+
+/// The first row group that the decoder must not see, and why; one that is not as it was written is not looked at.
+fn first_refused(
+    bytes: &[u8],
+    groups: &[RowGroupMetaData],
+    bad: Option<&Range<u64>>,
+) -> Option<(usize, &'static str)> {
+    let mut rows = 0_i64;
+    groups.iter().enumerate().find_map(|(index, group)| {
+        rows = rows.saturating_add(group.num_rows().max(0));
+        let is_bad = bad.is_some_and(|bad| touches(group, bad));
+        let fits = if is_bad { Ok(()) } else { unpacked::fits(bytes, group) };
+        let fits = fits.and(if rows > MOST_ROWS_OF_ALL { Err("has more rows than any") } else { Ok(()) });
+        Some((index, fits.err()?))
+    })
 }
 
 /// What is not as it was written, up to the description at the end of the file; that itself must be whole, otherwise
@@ -219,6 +241,10 @@ impl TableFile {
             if let Some(bad) = self.bad.as_ref().filter(|bad| touches(group, bad)) {
                 let what = "is not as it was written".to_owned();
                 damage = Some(Damage { file: self.name.clone(), at: Some(bad.start), what });
+                break;
+            }
+            if let Some((_, what)) = self.refused.filter(|(first, _)| *first <= index) {
+                damage = Some(Damage { file: self.name.clone(), at: None, what: what.to_owned() });
                 break;
             }
             groups.push(index);

@@ -1,4 +1,4 @@
-//! A look at the description of a Parquet file before the decoder takes it: it follows groups inside groups by recursion, and
+//! A walk through the compact protocol of Thrift, and a look at the description of a Parquet file before the decoder takes it: it follows groups inside groups by recursion, and
 //! an enemy's groups would end its stack, which nothing can catch. Tables are flat, so whatever is not is refused.
 
 /// No description is longer; what the decoder makes of it takes many times as much.
@@ -11,9 +11,9 @@ const DEEPEST: u8 = 16;
 /// Types of the compact protocol of Thrift.
 const TRUE: u8 = 1;
 const FALSE: u8 = 2;
-const I32: u8 = 5;
+pub(crate) const I32: u8 = 5;
 const LIST: u8 = 9;
-const STRUCT: u8 = 12;
+pub(crate) const STRUCT: u8 = 12;
 
 /// The list of columns in FileMetaData, and the number of children in a SchemaElement.
 const SCHEMA: i16 = 2;
@@ -34,7 +34,7 @@ pub(crate) fn is_flat(file: &[u8]) -> bool {
 }
 
 /// What is left to walk through; each step is `None` where it makes no sense.
-struct Walk<'a>(&'a [u8]);
+pub(crate) struct Walk<'a>(pub(crate) &'a [u8]);
 
 impl Walk<'_> {
     fn byte(&mut self) -> Option<u8> {
@@ -43,12 +43,14 @@ impl Walk<'_> {
         Some(*first)
     }
 
-    fn advance(&mut self, bytes: u64) -> Option<()> {
+    /// Leaves out so many bytes.
+    pub(crate) fn advance(&mut self, bytes: u64) -> Option<()> {
         self.0 = self.0.get(usize::try_from(bytes).ok()?..)?;
         Some(())
     }
 
-    fn number(&mut self) -> Option<u64> {
+    /// A number as it stands there: one with a sign is twice as large, and odd where it is below 0.
+    pub(crate) fn number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -60,8 +62,14 @@ impl Walk<'_> {
         None
     }
 
+    /// A number of 32 bits with a sign that is not below 0.
+    pub(crate) fn natural(&mut self) -> Option<u64> {
+        let number = self.number()?;
+        (number & 1 == 0 && number >> 1 <= i32::MAX as u64).then_some(number >> 1)
+    }
+
     /// Gives each field of a structure, by its number and its type.
-    fn fields(&mut self, found: &mut dyn FnMut(&mut Self, i16, u8) -> Option<()>) -> Option<()> {
+    pub(crate) fn fields(&mut self, found: &mut dyn FnMut(&mut Self, i16, u8) -> Option<()>) -> Option<()> {
         let mut id = 0_i16;
         loop {
             let byte = self.byte()?;
@@ -103,7 +111,8 @@ impl Walk<'_> {
         Some(())
     }
 
-    fn skip(&mut self, kind: u8, depth: u8) -> Option<()> {
+    /// Leaves out a value, in which others are at most `depth` deep.
+    pub(crate) fn skip(&mut self, kind: u8, depth: u8) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         match kind {
             TRUE | FALSE => Some(()),

@@ -103,7 +103,12 @@ struct Ended {
 }
 
 impl Watch {
+    /// Builds them for release, where `$VMATLAS_BIN` does not name a vmatlas that is built already.
     fn build() -> Result<Watch> {
+        if let Some(vmatlas) = std::env::var_os("VMATLAS_BIN").map(PathBuf::from) {
+            let subject = vmatlas.with_file_name("vmatlas-truth-subject");
+            return Ok(Watch { vmatlas, subject, folder: folder()?, is_bpf: false });
+        }
         let packages = ["-p", "vmatlas-cli", "-p", "vmatlas-testkit"];
         let status = cargo().args(["build", "--release", "--quiet", "--bins"]).args(packages).status()?;
         if !status.success() {

@@ -43,6 +43,13 @@ pub(crate) fn everything(folder: &Path) {
         }
         let _ = (0..frames).map(|n| stacks.symbols(FrameId(n)).count()).sum::<usize>();
     }
+    let mut looks = Vec::new();
+    let _ = reader.looks(&mut looks).map_err(|error| error.to_string());
+    for at in 0..looks.len().min(20) {
+        let _ = reader.pages_at(&looks, at, &mut |row| assert!(row.range.start() <= row.range.end()));
+    }
+    let _ = reader.pages_between(Seq(1), Seq(1000), &mut |seq, _| assert!((1..=1000).contains(&seq.0)));
+    let _ = reader.tally().map_err(|error| error.to_string());
     let (page, distrust) = (reader.meta().page_size, reader.meta().distrust);
     let page = PageSize::new(page).or(PageSize::new(4096)).expect("a size of pages");
     if let Ok(timeline) = Timeline::open(reader, page, distrust) {

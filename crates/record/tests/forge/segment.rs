@@ -25,8 +25,8 @@ const TABLES: [&str; 16] = [
 ];
 const BLOCK: usize = 64 * 1024;
 
-/// A byte of which 1 stands for checksums that are wrong and 2 for no events, the numbers of the first and the last
-/// event, then tables: which, how many rows, how many bytes, the bytes.
+/// A byte of which 1 stands for checksums of blocks that are wrong, 2 for no events and 4 for checksums of two parts, the
+/// second of which is right, the numbers of the first and the last event, then tables: which, how many rows, how many bytes, the bytes.
 pub(crate) fn segment(data: &[u8]) {
     let mut data = Bytes(data);
     let flags = data.u8();
@@ -43,7 +43,17 @@ pub(crate) fn segment(data: &[u8]) {
         let wrong = u32::from(flags & 1);
         let crcs = bytes.chunks(BLOCK).map(|block| (crc32fast::hash(block) ^ wrong).to_string());
         let (length, blocks) = (bytes.len(), crcs.collect::<Vec<_>>().join(","));
-        tables.push(format!("\"{name}\": {{\"rows\": {rows}, \"bytes\": {length}, \"blocks\": [{blocks}]}}"));
+        let parts = match flags & 4 {
+            0 => String::new(),
+            _ => {
+                let (begin, end) = bytes.split_at(length / 2);
+                let (first, second) = (crc32fast::hash(begin) ^ wrong, crc32fast::hash(end));
+                format!(", \"parts\": [[{}, {first}], [{length}, {second}]]", length / 2)
+            }
+        };
+        tables.push(format!(
+            "\"{name}\": {{\"rows\": {rows}, \"bytes\": {length}, \"blocks\": [{blocks}]{parts}}}"
+        ));
         files.push((name, bytes));
     }
     let range = match flags & 2 {
