@@ -55,6 +55,6 @@ pub use packed::is_packed;
 pub use queue::Queue;
 pub use reader::Reader;
 pub use seal::Sealing;
-pub use stacks::Stacks;
+pub use stacks::{FrameIds, Stacks};
 pub use tally::Tallied;
 pub use writer::{Existing, Options, Writer};

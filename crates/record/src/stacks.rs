@@ -104,6 +104,9 @@ impl StackRows {
     }
 }
 
+/// The numbers of frames, innermost first, with how each was found.
+pub type FrameIds = Vec<(FrameId, Option<FoundBy>)>;
+
 /// The stacks of a recording by their numbers.
 #[derive(Debug, Default)]
 pub struct Stacks {
@@ -209,7 +212,7 @@ impl Stacks {
 
     /// The numbers of a stack's frames, innermost first, with how each was found (`None` for the innermost, and in recordings
     /// that do not tell), and where it ends; `None` where there is no stack of this number.
-    pub fn frame_ids(&self, id: StackId) -> Option<(Vec<(FrameId, Option<FoundBy>)>, StackEnd)> {
+    pub fn frame_ids(&self, id: StackId) -> Option<(FrameIds, StackEnd)> {
         let mut frames = Vec::new();
         let (mut at, mut found) = (id, None);
         while frames.len() < DEPTH {
