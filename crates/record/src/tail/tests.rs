@@ -74,7 +74,7 @@ fn what_grows_in_the_decoder_is_refused() {
         let length = u32::from_le_bytes(payload[schema + 4..][..4].try_into().unwrap()) as usize;
         let message = arrow_ipc::root_as_message(&payload[schema + 8..][..length]).unwrap();
         let buffers = message.header_as_record_batch().unwrap().buffers().unwrap();
-        let last = buffers.iter().filter(|buffer| buffer.length() > 0).last().unwrap();
+        let last = buffers.iter().rfind(|buffer| buffer.length() > 0).unwrap();
         let words = |offset: i64, length: i64| [offset.to_le_bytes(), length.to_le_bytes()].concat();
         let (was, becomes) = (words(last.offset(), last.length()), words(1, message.bodyLength() - 1));
         let at = payload.windows(16).rposition(|bytes| bytes == was).unwrap();
