@@ -5,6 +5,7 @@ use crate::reader::{Reader, Unit};
 use crate::sealed::Segment;
 use crate::store::Store;
 use crate::table::{ALL, Table};
+use std::collections::HashSet;
 
 /// What was looked at, and what was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,10 +18,17 @@ pub struct Checked {
     pub damage: Vec<Damage>,
 }
 
-impl Checked {
+/// What was found so far, and what of damage is in it: an enemy's tail may have a million places of it.
+#[derive(Default)]
+struct Found {
+    checked: Checked,
+    noted: HashSet<Damage>,
+}
+
+impl Found {
     fn note(&mut self, damage: Damage) {
-        if !self.damage.contains(&damage) {
-            self.damage.push(damage);
+        if self.noted.insert(damage.clone()) {
+            self.checked.damage.push(damage);
         }
     }
 }
@@ -41,35 +49,36 @@ impl Reader {
     pub fn check_with(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked, RecordError> {
         let total = self.units.iter().map(rows).sum();
         let mut progress = |rows: u64| progress(rows, total);
-        let mut checked = Checked { damage: self.damage().to_vec(), ..Checked::default() };
+        let mut found = Found::default();
+        self.damage().iter().cloned().for_each(|damage| found.note(damage));
         if let Store::Packed(packed) = &self.store {
-            packed.check()?.into_iter().for_each(|damage| checked.note(damage));
+            packed.check()?.into_iter().for_each(|damage| found.note(damage));
         }
         for unit in &self.units {
             match unit {
                 Unit::Sealed(segment) => {
                     for table in ALL {
                         if segment.seal.tables.contains_key(table.name) {
-                            checked.files += 1;
-                            check_table(segment, table, &mut checked, &mut progress)?;
+                            found.checked.files += 1;
+                            check_table(segment, table, &mut found, &mut progress)?;
                         }
                     }
                 }
                 Unit::Tail { tail, .. } => {
-                    checked.files += 1;
+                    found.checked.files += 1;
                     // Where a tail ends early, and whether its checksums are right, was seen when it was opened.
                     for frame in &tail.frames {
                         match tail.batch(frame) {
-                            Ok(batch) => checked.rows += batch.len() as u64,
-                            Err(error) => checked.note(error.into_damage()?),
+                            Ok(batch) => found.checked.rows += batch.len() as u64,
+                            Err(error) => found.note(error.into_damage()?),
                         }
-                        progress(checked.rows);
+                        progress(found.checked.rows);
                     }
                 }
-                Unit::Missing(damage) => checked.note(damage.clone()),
+                Unit::Missing(damage) => found.note(damage.clone()),
             }
         }
-        Ok(checked)
+        Ok(found.checked)
     }
 }
 
@@ -87,7 +96,7 @@ fn rows(unit: &Unit) -> u64 {
 fn check_table(
     segment: &Segment,
     table: &'static Table,
-    checked: &mut Checked,
+    found: &mut Found,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), RecordError> {
     let read = segment.table(table).and_then(|file| {
@@ -96,16 +105,16 @@ fn check_table(
         let mut rows = 0;
         for batch in file.batches(i64::MIN)? {
             rows += batch?.len() as u64;
-            progress(checked.rows + rows);
+            progress(found.checked.rows + rows);
         }
-        checked.rows += rows;
+        found.checked.rows += rows;
         match file.damage(rows, wanted) {
             Some(damage) => Err(RecordError::Damaged(damage)),
             None => Ok(()),
         }
     });
     if let Err(error) = read {
-        checked.note(error.into_damage()?);
+        found.note(error.into_damage()?);
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub enum RecordError {
 }
 
 /// A place where a recording is not as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Damage {
     /// The file, as named inside the recording.
     pub file: String,
