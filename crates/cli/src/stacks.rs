@@ -32,6 +32,7 @@ enum How {
 pub(crate) struct StackArgs {
     /// The call stack of every memory call, and with --faults of every page fault, shown below each line and recorded with -o;
     /// --stacks alone is --stacks=dwarf. [fp] marks frames that the frame pointer alone tells: callers may be missing above them
+    #[allow(rustdoc::broken_intra_doc_links, reason = "what help prints, as it stands")]
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_value = "off",
         default_missing_value = "dwarf", hide_default_value = true)]
     stacks: How,
