@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
 
-const PAGES: &str = "1000000";
+const PAGES: &str = "200000";
 
 /// At most this is asked of a fault, in microseconds: in ptrace mode, under BPF, and there with its stack.
 const PTRACE: f64 = 0.8;
