@@ -384,4 +384,21 @@ mod tests {
         assert!(good > 0 && bad > 0, "{good} {bad}");
         assert!(Segment::open(&store, 1).unwrap().table(&EVENTS).unwrap().is_some());
     }
+
+    /// Checks that a column without a value is not unpacked and reads as nothing, and that one with some values is whole.
+    #[test]
+    fn columns_that_hold_nothing_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        crate::tail::tests::write(&seal::tail(folder.path(), 1));
+        seal::seal(folder.path(), 1, &seal::Sealing::default()).unwrap();
+        let segment = Segment::open(&Store::Folder(folder.path().to_owned()), 1).unwrap();
+        let file = segment.table(&EVENTS).unwrap().unwrap();
+        let column = |name| EVENTS.column(name).unwrap();
+        let filled = ["seq", "entered", "took", "task", "mm", "op"].map(column);
+        assert_eq!(file.filled_columns(&[0]), filled);
+        let batches: Vec<Batch> = file.batches(i64::MIN).unwrap().map(Result::unwrap).collect();
+        let rows = batches.iter().flat_map(|batch| (0..batch.len()).map(|row| batch.row(row)));
+        let read = rows.map(|row| (row.get(0), row.word(column("op")), row.get(column("fd"))));
+        assert!(read.eq((5..25).map(|seq| (Some(seq), Some("brk"), None))));
+    }
 }
