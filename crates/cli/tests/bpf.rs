@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
-use vmatlas_testkit::{Capability, Tracee, left_off, need, need_root, vmatlas_binary, vmatlas_command};
+use vmatlas_testkit::{Capability, Tracee, need, need_bpf, vmatlas_binary, vmatlas_command};
 
 fn vmatlas(words: &[&str]) -> Command {
     let mut command = vmatlas_command(env!("CARGO_BIN_EXE_vmatlas"));
@@ -19,15 +19,7 @@ fn err(output: &Output) -> String {
 
 /// Whether BPF programs can be loaded here; says so otherwise.
 fn has_bpf() -> bool {
-    if !need_root("BPF programs are loaded") {
-        return false;
-    }
-    let output = vmatlas(&["run", "--backend", "bpf", "-c", "--", "true"]).output().unwrap();
-    if output.status.code() == Some(125) {
-        left_off(&format!("BPF ({})", err(&output).trim()));
-        return false;
-    }
-    true
+    need_bpf(env!("CARGO_BIN_EXE_vmatlas"))
 }
 
 /// Checks that a program's calls are shown, that its own status is ours, and that all is confirmed.

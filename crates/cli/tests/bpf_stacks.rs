@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use vmatlas_testkit::{Capability, Tracee, left_off, need, need_root, vmatlas_binary};
+use vmatlas_testkit::{Capability, Tracee, need, need_bpf, vmatlas_binary};
 
 fn vmatlas() -> Command {
     let mut command = Command::new(vmatlas_binary(env!("CARGO_BIN_EXE_vmatlas")));
@@ -18,18 +18,9 @@ fn vmatlas() -> Command {
 
 /// Whether BPF programs can be loaded here, and the other backend and the compiler are there to compare with; says so otherwise.
 fn is_possible() -> bool {
-    if !need_root("BPF programs are loaded") || !need(Capability::Ptrace) {
-        return false;
-    }
-    if !["cc", "setarch"].into_iter().all(|tool| need(Capability::Tool(tool))) {
-        return false;
-    }
-    let output = vmatlas().args(["run", "--backend", "bpf", "-c", "--", "true"]).output().unwrap();
-    if output.status.code() == Some(125) {
-        left_off(&format!("BPF ({})", String::from_utf8_lossy(&output.stderr).trim()));
-        return false;
-    }
-    true
+    ["cc", "setarch"].into_iter().all(|tool| need(Capability::Tool(tool)))
+        && need(Capability::Ptrace)
+        && need_bpf(env!("CARGO_BIN_EXE_vmatlas"))
 }
 
 const MAP: &str = "#define _GNU_SOURCE\n#include <pthread.h>\n#include <signal.h>\n#include <stdlib.h>\n\

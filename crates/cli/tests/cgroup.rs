@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use vmatlas_event::Pid;
-use vmatlas_testkit::{OwnCgroup, Tracee, left_off, need_root, vmatlas_command};
+use vmatlas_testkit::{OwnCgroup, Tracee, need_bpf, vmatlas_command};
 
 const SIGTERM: i32 = 15;
 
@@ -24,12 +24,7 @@ fn err(output: &Output) -> String {
 
 /// A cgroup, where BPF programs can be loaded too; says so otherwise.
 fn own_cgroup() -> Option<OwnCgroup> {
-    if !need_root("BPF programs are loaded") {
-        return None;
-    }
-    let output = vmatlas(&["run", "--backend", "bpf", "-c", "--", "true"]).output().unwrap();
-    if output.status.code() == Some(125) {
-        left_off(&format!("BPF ({})", err(&output).trim()));
+    if !need_bpf(env!("CARGO_BIN_EXE_vmatlas")) {
         return None;
     }
     OwnCgroup::new()

@@ -105,6 +105,46 @@ pub fn left_off(what: &str) {
     gate(false, what, "found on the way", Promise::NONE);
 }
 
+/// Whether BPF programs can be loaded here, as root and by the `vmatlas` binary (its compiled-in path); otherwise says so.
+///
+/// # Panics
+/// As [`without_bpf`].
+#[must_use]
+#[track_caller]
+pub fn need_bpf(compiled_in: &str) -> bool {
+    if !need_root("BPF programs are loaded") {
+        return false;
+    }
+    let mut command = crate::vmatlas_command(compiled_in);
+    let Ok(output) = command.args(["run", "--backend", "bpf", "-c", "--", "true"]).output() else {
+        return true;
+    };
+    let is_loaded = output.status.code() != Some(125);
+    if !is_loaded {
+        without_bpf(&String::from_utf8_lossy(&output.stderr).trim());
+    }
+    is_loaded
+}
+
+/// Says aloud that BPF programs cannot be loaded here: return after it.
+///
+/// # Panics
+/// Where nothing is in the way of them: then it is our programs that the kernel refused, which is no reason to skip.
+#[track_caller]
+pub fn without_bpf(why: &dyn fmt::Display) {
+    assert!(!has_bpf(), "nothing is in the way of BPF programs here, and yet: {why}");
+    left_off(&format!("BPF ({why})"));
+}
+
+/// Whether this kernel has what our programs ask of it, told by itself and not by them.
+fn has_bpf() -> bool {
+    // What they call that is youngest (include/uapi/linux/bpf.h: enum bpf_func_id).
+    let helpers = [&b"BPF_FUNC_find_vma\0"[..], b"BPF_FUNC_loop\0"];
+    let has = |types: &[u8], name: &[u8]| types.windows(name.len()).any(|bytes| bytes == name);
+    vmatlas_sys::bpf::obstacle().is_none()
+        && fs::read("/sys/kernel/btf/vmlinux").is_ok_and(|types| helpers.iter().all(|name| has(&types, name)))
+}
+
 #[track_caller]
 fn gate(there: bool, what: &str, why: &str, promise: Promise) -> bool {
     if there {

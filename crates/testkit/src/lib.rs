@@ -18,6 +18,6 @@ pub mod truth;
 
 pub use cgroup::OwnCgroup;
 pub use fake_proc::{FakeProc, FakeProcess, FakeThread};
-pub use gate::{Capability, left_off, need, need_root};
+pub use gate::{Capability, left_off, need, need_bpf, need_root, without_bpf};
 pub use places::{fixtures, program, vmatlas_binary, vmatlas_command};
 pub use tracee::{Tracee, wait_until};

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use vmatlas_event::{Addr, Bytes, Event, MmId, Next, Op, OpKind, Outcome, Sink, SnapshotReason, VmaRow};
 use vmatlas_model::Spaces;
 use vmatlas_proc::{ProcKernel, ProcRoot};
-use vmatlas_testkit::{left_off, need_root};
+use vmatlas_testkit::{need_root, without_bpf};
 use vmatlas_trace::{Bpf, BpfOptions, End, Launch, Shortage, TraceError, Tracer};
 
 /// Keeps what it is told, and asks what the model wants to know.
@@ -61,7 +61,7 @@ fn bpf() -> Option<Bpf> {
     }
     match Bpf::load() {
         Err(TraceError::Bpf(why)) => {
-            left_off(&format!("BPF ({why})"));
+            without_bpf(&why);
             None
         }
         bpf => Some(bpf.unwrap()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use vmatlas_event::{Event, Next, Op, Pid, Sink};
 use vmatlas_model::Spaces;
 use vmatlas_proc::{ProcKernel, ProcRoot};
-use vmatlas_testkit::{Capability, OwnCgroup, Tracee, left_off, need, need_root, wait_until};
+use vmatlas_testkit::{Capability, OwnCgroup, Tracee, need, need_root, wait_until, without_bpf};
 use vmatlas_trace::{Bpf, BpfOptions, Members, Shortage, TraceError};
 
 /// Everything here ends long before; where a word gets lost it must end all the same.
@@ -53,7 +53,7 @@ fn programs(cgroup: &OwnCgroup, shortage: Shortage) -> Option<Bpf> {
     let inode = cgroup.folder().metadata().unwrap().ino();
     match Bpf::short(BpfOptions { cgroup: Some(inode), ..BpfOptions::default() }, shortage) {
         Err(TraceError::Bpf(why)) => {
-            left_off(&format!("BPF ({why})"));
+            without_bpf(&why);
             None
         }
         bpf => Some(bpf.unwrap()),

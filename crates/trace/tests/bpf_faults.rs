@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use vmatlas_event::{Addr, Bytes, Event, FaultCounts, Next, Op, OpKind, Outcome, Sink, Source};
 use vmatlas_model::{Spaces, fault_place};
 use vmatlas_proc::{ProcKernel, ProcRoot};
-use vmatlas_testkit::{Capability, left_off, need, need_root};
+use vmatlas_testkit::{Capability, left_off, need, need_root, without_bpf};
 use vmatlas_trace::{Bpf, BpfOptions, End, FaultWatch, Launch, TraceError};
 
 struct Keeper {
@@ -55,7 +55,7 @@ fn bpf(ring: Option<Bytes>) -> Option<Bpf> {
         ..BpfOptions::default()
     }) {
         Err(TraceError::Bpf(why)) => {
-            left_off(&format!("BPF ({why})"));
+            without_bpf(&why);
             None
         }
         bpf => Some(bpf.unwrap()),

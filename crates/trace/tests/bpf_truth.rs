@@ -9,7 +9,7 @@ use std::process::Command;
 use vmatlas_event::{Event, MmId, Next, Op, Sink};
 use vmatlas_model::{Level, Spaces};
 use vmatlas_proc::{ProcKernel, ProcRoot};
-use vmatlas_testkit::{Capability, left_off, need, need_root, program};
+use vmatlas_testkit::{Capability, left_off, need, need_root, program, without_bpf};
 use vmatlas_trace::{Bpf, BpfOptions, Counts, End, Launch, Shortage, TraceError};
 
 /// So many calls are made where the environment does not say otherwise.
@@ -76,7 +76,7 @@ fn compared(command: &[&str], lost: u64) -> Option<(Keeper, End, Counts)> {
     let shortage = Shortage { dropped: lost, ..Shortage::default() };
     let bpf = match Bpf::short(BpfOptions::default(), shortage) {
         Err(TraceError::Bpf(why)) => {
-            left_off(&format!("BPF ({why})"));
+            without_bpf(&why);
             return None;
         }
         bpf => bpf.unwrap(),
