@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test binary")]
 
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use vmatlas_event::{Addr, AddrRange, Bytes, MapFlags, ProtArg, VmaRow};
 use vmatlas_proc::{ErrorKind, MapsReader, Memory, ProcRoot, Process};
@@ -14,7 +15,10 @@ fn me() -> Process {
     ProcRoot::system().process(vmatlas_sys::self_pid()).unwrap()
 }
 
-/// Private, anonymous and NORESERVE, so that no neighbour merges with it.
+/// What one test unmaps, a mapping of the other must not fill.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Private, anonymous and NORESERVE.
 fn arena(pages: u64, prot: u64) -> Arena {
     Arena::new(Bytes(pages * vmatlas_sys::page_size().bytes()), ProtArg(prot), MapFlags(0x4002)).unwrap()
 }
@@ -27,6 +31,7 @@ fn rows_of(process: &Process) -> Vec<VmaRow> {
 /// be read or is gone by now is 0 bytes and no error.
 #[test]
 fn reads_end_where_the_known_memory_ends() {
+    let _alone = ALONE.lock();
     let page = vmatlas_sys::page_size().bytes();
     let known = arena(4, 3);
     assert_eq!(touch(known.range(), 1, 1, Touch::Write), Ok(1));
@@ -53,6 +58,7 @@ fn reads_end_where_the_known_memory_ends() {
 #[test]
 fn memory_that_never_answers_is_left() {
     const LIMIT: Duration = Duration::from_millis(100);
+    let _alone = ALONE.lock();
     let stuck = arena(4, 3);
     let other = arena(1, 3);
     let blocked = match Userfault::block(&stuck) {

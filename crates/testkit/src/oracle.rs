@@ -77,6 +77,9 @@ fn parse_line(line: &[u8]) -> Option<MapsLine> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Tracee, wait_until};
+    use std::process::Command;
+    use std::time::Duration;
 
     /// Checks every column of a line with a file, spaces in its name included.
     #[test]
@@ -115,10 +118,16 @@ mod tests {
         }
     }
 
-    /// Checks that our own maps is in order and without overlap.
+    /// Checks that the map of a stopped program, which nobody changes while it is read, is in order and without overlap.
     #[test]
-    fn our_own_maps_is_in_order() {
-        let lines = maps(vmatlas_sys::self_pid()).unwrap();
+    fn a_stopped_map_is_in_order() {
+        const SIGSTOP: i32 = 19;
+        let program = Tracee::start(Command::new("sleep").arg("60")).unwrap();
+        program.signal(SIGSTOP).unwrap();
+        let stat = format!("/proc/{}/stat", program.pid());
+        let is_stopped = || fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "));
+        assert!(wait_until(is_stopped, Duration::from_secs(30)), "never stopped");
+        let lines = maps(program.pid()).unwrap();
         assert!(lines.iter().all(|l| l.start < l.end));
         assert!(lines.windows(2).all(|pair| pair[0].end <= pair[1].start));
         assert!(lines.iter().any(|l| l.name == b"[stack]"));
