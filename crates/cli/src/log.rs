@@ -134,6 +134,11 @@ impl Log {
         Log { writer, when }
     }
 
+    /// Whether each line goes out as it happens.
+    pub(crate) fn is_at_once(&self) -> bool {
+        self.when == When::AtOnce
+    }
+
     /// When time began.
     pub(crate) fn start(&self, start: MonoNs) {
         lock(&self.writer.lines).options.start = start;

@@ -323,6 +323,11 @@ impl Sink for Watcher<'_> {
         if progress.ask.is_empty() { Next::Go } else { Next::Ask(progress.ask) }
     }
 
+    fn is_patient(&self) -> bool {
+        // Where each line goes out at once, it stands where it happened.
+        self.args.count || self.args.is_quiet() || !self.log.is_at_once()
+    }
+
     fn stack(&mut self, at: &Stopped<'_>) -> Option<StackId> {
         let space = self.spaces.get(at.mm)?;
         let walker = self.walker.as_mut()?;

@@ -19,6 +19,11 @@ pub trait Sink {
     /// Takes one event, in order of `seq`.
     fn event(&mut self, event: &Event) -> Next;
 
+    /// Whether events may be told a moment later than they happened, many at once: less work for each.
+    fn is_patient(&self) -> bool {
+        false
+    }
+
     /// Walks the stack of a thread whose memory call has returned: before the call's event, where stacks are wanted.
     fn stack(&mut self, _at: &Stopped<'_>) -> Option<StackId> {
         None
@@ -50,6 +55,11 @@ pub trait Kernel {
     /// # Errors
     /// [`KernelError`] by kind; an empty answer means that nothing is mapped there.
     fn vmas_in(&mut self, task: TaskId, range: AddrRange) -> Result<Vec<VmaRow>, KernelError>;
+
+    /// Whether reading a range costs less than reading everything; told after the first was read.
+    fn reads_ranges(&self) -> bool {
+        true
+    }
 
     /// Every VMA, in address order.
     ///

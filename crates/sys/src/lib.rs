@@ -4,6 +4,7 @@
 //! except [`signal`], whose handler must live somewhere. All `unsafe` of vmatlas is in this crate, each block with
 //! the guarantee it rests on.
 
+mod alarm;
 mod cache;
 mod clock;
 mod errno;
@@ -32,6 +33,7 @@ pub mod stacks;
 pub mod tty;
 pub mod workbench;
 
+pub use alarm::Alarm;
 pub use cache::pages_in_cache;
 pub use clock::{cpu_time, now, realtime_offset, sleep, thread_cpu_time};
 pub use errno::{errno_name, errno_text, last_errno};
@@ -47,4 +49,7 @@ pub use procmap_query::{MapAnswer, QueryMode, procmap_query};
 pub use remote::process_vm_read;
 pub use spawn::{ExecFailure, Program, Spawned, spawn};
 pub use swap::{swap_off, swap_on};
-pub use wait::{WaitStatus, exit_now, kill, poll_my_child, poll_my_children, wait_for, wait_my_children};
+pub use wait::{
+    WaitStatus, exit_now, kill, poll_my_child, poll_my_children, wait_for, wait_my_children,
+    wait_my_children_or_alarm,
+};

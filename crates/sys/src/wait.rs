@@ -33,17 +33,21 @@ fn decode(status: i32) -> WaitStatus {
     }
 }
 
-fn wait(pid: i32, flags: i32) -> Result<Option<(Tid, WaitStatus)>, Errno> {
+fn wait_once(pid: i32, flags: i32) -> Result<Option<(Tid, WaitStatus)>, Errno> {
     let mut status = 0;
+    // SAFETY: `status` is a valid place for the answer.
+    match unsafe { libc::waitpid(pid, &mut status, flags) } {
+        0 => Ok(None),
+        tid if tid > 0 => Ok(Some((Tid(tid), decode(status)))),
+        _ => Err(last_errno()),
+    }
+}
+
+fn wait(pid: i32, flags: i32) -> Result<Option<(Tid, WaitStatus)>, Errno> {
     loop {
-        // SAFETY: `status` is a valid place for the answer.
-        match unsafe { libc::waitpid(pid, &mut status, flags) } {
-            0 => return Ok(None),
-            tid if tid > 0 => return Ok(Some((Tid(tid), decode(status)))),
-            _ => match last_errno() {
-                Errno(libc::EINTR) => {}
-                errno => return Err(errno),
-            },
+        match wait_once(pid, flags) {
+            Err(Errno(libc::EINTR)) => {}
+            answer => return answer,
         }
     }
 }
@@ -56,6 +60,17 @@ pub fn wait_my_children() -> Result<(Tid, WaitStatus), Errno> {
     match wait(-1, libc::__WALL | libc::__WNOTHREAD)? {
         Some(answer) => Ok(answer),
         None => Err(Errno(libc::ECHILD)),
+    }
+}
+
+/// The same, until an [`Alarm`](crate::Alarm) rings or another signal is handled: then `None`.
+///
+/// # Errors
+/// ECHILD when there is none left.
+pub fn wait_my_children_or_alarm() -> Result<Option<(Tid, WaitStatus)>, Errno> {
+    match wait_once(-1, libc::__WALL | libc::__WNOTHREAD) {
+        Err(Errno(libc::EINTR)) => Ok(None),
+        answer => answer,
     }
 }
 

@@ -94,6 +94,9 @@ impl Tracer {
             // Waiting for stops and faults at once needs the signal.
             no_signal_of_stops();
         }
+        if sink.is_patient() {
+            self.engine.keep_calls();
+        }
         self.spawned.go();
         let mut end = None;
         let mut wiring = Wiring { kernel, sink, job: job.as_ref() };
@@ -116,6 +119,7 @@ impl Tracer {
                 WaitStatus::Continued => {}
             }
         }
+        self.engine.tell_kept(wiring.sink);
         self.engine.end_faults(&mut wiring);
         drop(job);
         match self.spawned.failure() {

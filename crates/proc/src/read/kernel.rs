@@ -122,6 +122,10 @@ impl Kernel for ProcKernel {
         Ok(rows)
     }
 
+    fn reads_ranges(&self) -> bool {
+        !self.no_query
+    }
+
     fn all_vmas(&mut self, task: TaskId) -> Result<Vec<VmaRow>, KernelError> {
         let path = self.task_file(task.tid, "maps");
         let pid = Pid(task.tid.0);

@@ -14,8 +14,7 @@ impl Engine {
     }
 
     fn use_space(&mut self, mm: MmId) {
-        let never_read = Shared { users: 0, due: MonoNs(u64::MAX), unclear: false };
-        self.spaces.entry(mm).or_insert(never_read).users += 1;
+        self.spaces.entry(mm).or_insert_with(Shared::new).users += 1;
     }
 
     /// One task less in an address space; whether it was the last.

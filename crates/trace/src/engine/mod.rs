@@ -1,12 +1,13 @@
 //! The tracer's state and its loop: one stop after the other, events out, answers in.
 //!
 //! `faults` puts page faults between the other events, `stops` says what each stop means, `lifecycle` how tasks and address spaces come and go, `ask` what the kernel is
-//! asked, `hold` how all tasks of an address space are kept still, `leave` how a running program is let go.
+//! asked, `later` which calls are told many at once, `hold` how all tasks of an address space are kept still, `leave` how a running program is let go.
 
 mod ask;
 mod faults;
 pub(crate) use faults::takes_away;
 mod hold;
+mod later;
 mod leave;
 mod lifecycle;
 mod stops;
@@ -21,7 +22,7 @@ use vmatlas_event::{
 };
 use vmatlas_sys::ptrace::{self, Resume};
 use vmatlas_sys::signal::{Job, Wishes};
-use vmatlas_sys::{WaitStatus, now, poll_my_children, sleep, wait_my_children};
+use vmatlas_sys::{WaitStatus, now, poll_my_children, sleep};
 
 pub(crate) const EIO: Errno = Errno(5);
 const ESRCH: Errno = Errno(3);
@@ -61,6 +62,8 @@ pub(crate) struct Engine {
     leaving: Option<FxHashMap<Tid, i32>>,
     /// Where page faults are watched.
     touches: Option<Box<faults::Touches>>,
+    /// Where calls may be told a moment after they were made.
+    later: Option<Box<later::Later>>,
     next_mm: u32,
     seq: u64,
     muted: bool,
@@ -74,6 +77,30 @@ struct Shared {
     due: MonoNs,
     /// Whether a call of unknown effect was made: its task ended inside it.
     unclear: bool,
+    /// Whether the model has wanted to know more of a call than was asked when it returned.
+    asks_more: bool,
+    /// The task that returned from a call last and when, and when the last other one did.
+    left: (Tid, MonoNs, MonoNs),
+}
+
+impl Shared {
+    /// Used by nobody yet, and never read.
+    fn new() -> Shared {
+        let left = (Tid(0), MonoNs(0), MonoNs(0));
+        Shared { users: 0, due: MonoNs(u64::MAX), unclear: false, asks_more: false, left }
+    }
+
+    /// A task returned from a call.
+    fn left(&mut self, tid: Tid, at: MonoNs) {
+        let (last, since, before) = self.left;
+        self.left = (tid, at, if last == tid { before } else { since });
+    }
+
+    /// When a task other than this one returned from a call last.
+    fn others_left(&self, tid: Tid) -> MonoNs {
+        let (last, since, before) = self.left;
+        if last == tid { before } else { since }
+    }
 }
 
 impl Engine {
@@ -92,6 +119,7 @@ impl Engine {
             parked: VecDeque::new(),
             leaving: None,
             touches: None,
+            later: None,
             next_mm: 0,
             seq: 0,
             muted: false,
@@ -123,7 +151,7 @@ impl Engine {
                 continue;
             }
             if self.touches.is_none() {
-                return wait_my_children();
+                return self.wait_for_stop(wiring);
             }
             if let Some(stop) = poll_my_children()? {
                 return Ok(stop);
@@ -205,6 +233,7 @@ impl Engine {
         (entered, left): (MonoNs, MonoNs),
         (op, outcome): (Op, Outcome),
     ) -> Next {
+        self.tell_kept(sink);
         if self.muted {
             return Next::Go;
         }

@@ -1,6 +1,6 @@
 //! What each stop means.
 
-use super::{EIO, Engine, Wiring};
+use super::{EIO, Engine, Wiring, later};
 use crate::decode::{ARCH_X86_64, decode, decode_returned};
 use crate::error::TraceError;
 use crate::task::Call;
@@ -54,6 +54,7 @@ impl Engine {
                     }
                 }
                 self.go_on(tid, 0);
+                self.tell_many(wiring.sink);
             }
             (0, SYSCALL_STOP) => return self.syscall_stop(tid, wiring),
             (event::FORK | event::VFORK | event::CLONE, _) => self.forked(tid, event, wiring),
@@ -142,6 +143,12 @@ impl Engine {
             && task.known
         {
             let (id, mm) = (task.id, task.mm);
+            let returned = later::Call { id, mm, times: (call.entered, left), op, outcome };
+            let returned = self.keep(returned, wiring);
+            if let Some(shared) = self.spaces.get_mut(&mm) {
+                shared.left(tid, left);
+            }
+            let Some(later::Call { times, op, .. }) = returned else { return };
             self.tell_faults_before((tid, mm), &op, outcome, wiring);
             // Before the event: the map that the sink knows then is the one the stack was made in.
             let registers = registers.filter(|_| self.stacks && !self.muted);
@@ -149,7 +156,7 @@ impl Engine {
                 let at = Stopped { task: id, mm, registers: &registers, stack: StackFrom::Thread, at: left };
                 wiring.sink.stack(&at)
             });
-            let (from, times) = ((Source::Ptrace, stack), (call.entered, left));
+            let from = (Source::Ptrace, stack);
             let next = self.send_from(wiring.sink, from, (id, mm), times, (op, outcome));
             self.answer(next, id, mm, wiring);
             self.tell_faults_after(mm, wiring);

@@ -1,0 +1,210 @@
+//! Calls that are told many at once: they are the same as those told one by one, and none waits for the next.
+
+#![expect(clippy::unwrap_used, reason = "a test binary")]
+
+use std::ffi::OsString;
+use std::io::PipeWriter;
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use vmatlas_event::{
+    AddrRange, Bytes, Event, MapFlags, MonoNs, Next, Op, Outcome, ProtArg, Sink, SnapshotReason,
+};
+use vmatlas_model::Spaces;
+use vmatlas_proc::{ProcKernel, ProcRoot};
+use vmatlas_sys::mem::Arena;
+use vmatlas_testkit::{Capability, left_off, need};
+use vmatlas_trace::{End, Launch, TraceError, Tracer};
+
+/// A model, and all that it was told, with the moment of telling.
+struct Heard {
+    is_patient: bool,
+    spaces: Spaces,
+    events: Vec<(Event, MonoNs)>,
+}
+
+impl Heard {
+    fn new(is_patient: bool) -> Heard {
+        Heard { is_patient, spaces: Spaces::new(vmatlas_sys::page_size()), events: Vec::new() }
+    }
+}
+
+impl Sink for Heard {
+    fn event(&mut self, event: &Event) -> Next {
+        self.events.push((event.clone(), vmatlas_sys::now()));
+        let progress = self.spaces.event(event);
+        if progress.ask.is_empty() { Next::Go } else { Next::Ask(progress.ask) }
+    }
+
+    fn is_patient(&self) -> bool {
+        self.is_patient
+    }
+}
+
+/// Runs a command; `None` where tracing is not possible at all.
+fn run(command: &[String], fds: &[(i32, i32)], sink: &mut dyn Sink) -> Option<End> {
+    let command: Vec<OsString> = command.iter().map(OsString::from).collect();
+    let mut launch = Launch::new(&command, Some("/usr/bin:/bin".as_ref())).unwrap();
+    launch.fds = fds.to_vec();
+    let tracer = match Tracer::start(&launch) {
+        Err(TraceError::NotPermitted { .. }) => {
+            left_off("permission to trace");
+            return None;
+        }
+        tracer => tracer.unwrap(),
+    };
+    Some(tracer.run(&mut ProcKernel::new(ProcRoot::system()), sink).unwrap())
+}
+
+/// This very binary with one of its tests, as the program that is traced.
+fn subject(test: &str) -> Vec<String> {
+    let me = std::env::current_exe().unwrap();
+    ["env", IS_SUBJECT, me.to_str().unwrap(), "--exact", test, "--test-threads=1"].map(str::to_owned).to_vec()
+}
+
+const IS_SUBJECT: &str = "VMATLAS_KEPT_CALLS=1";
+
+fn is_subject() -> bool {
+    std::env::var_os("VMATLAS_KEPT_CALLS").is_some()
+}
+
+/// Checks that memory can be mapped and unmapped 500 times; it is also the subject of other tests.
+#[test]
+fn pairs_of_calls() {
+    for _ in 0..500 {
+        let arena = Arena::new(Bytes(64 << 10), ProtArg(3), MapFlags(2)).unwrap();
+        arena.unmap(arena.range().start(), arena.range().len()).unwrap();
+    }
+}
+
+/// Checks, where it is the subject of another test, that its input ends after it has mapped a page.
+#[test]
+fn a_page_and_a_wait() {
+    if is_subject() {
+        let _arena = Arena::new(Bytes(4096), ProtArg(3), MapFlags(0x4002)).unwrap();
+        assert!(std::io::stdin().lines().next().is_none());
+    }
+}
+
+/// The calls of the last program and what the kernel answered.
+fn told(heard: &Heard) -> Vec<(Op, Outcome)> {
+    let exec = heard.events.iter().rposition(|(event, _)| matches!(event.op, Op::Exec { .. })).unwrap();
+    let events = heard.events[exec..].iter().map(|(event, _)| event);
+    let calls = events.filter(|event| event.op.is_call() || matches!(event.op, Op::Observed { .. }));
+    calls.map(|event| (event.op.clone(), event.outcome)).collect()
+}
+
+/// Checks that calls told later are those told at once, in the same order and with the same answers, that they were
+/// indeed told later, and that neither way the model differs from the last map.
+#[test]
+fn kept_calls_are_the_same_calls() {
+    if !need(Capability::Tool("setarch")) {
+        return;
+    }
+    // Without random addresses two runs can be compared.
+    let command: Vec<String> =
+        ["setarch", "-R"].map(str::to_owned).into_iter().chain(subject("pairs_of_calls")).collect();
+    let (mut at_once, mut later) = (Heard::new(false), Heard::new(true));
+    if run(&command, &[], &mut at_once).is_none() {
+        return;
+    }
+    run(&command, &[], &mut later).unwrap();
+    let is_late = |heard: &Heard| {
+        let calls: Vec<_> = heard.events.iter().filter(|(event, _)| event.op.is_call()).collect();
+        calls.windows(2).filter(|pair| pair[0].1 > pair[1].0.entered).count()
+    };
+    assert_eq!(is_late(&at_once), 0);
+    assert!(is_late(&later) > 800, "{} of 1,000 calls were told after the next was made", is_late(&later));
+    let (at_once, later) = ((told(&at_once), at_once), (told(&later), later));
+    let differs = at_once.0.iter().zip(&later.0).position(|(a, b)| a != b);
+    assert_eq!(differs.map(|at| (&at_once.0[at], &later.0[at])), None);
+    assert_eq!(at_once.0.len(), later.0.len());
+    for heard in [&at_once.1, &later.1] {
+        let numbers: Vec<u64> = heard.events.iter().map(|(event, _)| event.seq.0).collect();
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
+        let tally = heard.spaces.tally();
+        assert_eq!((tally.drift, tally.observed), (0, 0));
+    }
+}
+
+/// Ends the program's input when its mapping is told.
+struct Waiter {
+    inner: Heard,
+    input: Arc<Mutex<Option<PipeWriter>>>,
+    was_told_in_time: bool,
+}
+
+impl Sink for Waiter {
+    fn event(&mut self, event: &Event) -> Next {
+        const NORESERVE: u64 = 0x4000;
+        if let Op::Mmap { len: Bytes(4096), flags, .. } = event.op
+            && flags.0 & NORESERVE != 0
+        {
+            self.was_told_in_time = self.input.lock().unwrap().take().is_some();
+        }
+        self.inner.event(event)
+    }
+
+    fn is_patient(&self) -> bool {
+        true
+    }
+}
+
+/// Checks that a call is told although the program makes no other one: it waits until we have heard of it.
+#[test]
+fn kept_calls_do_not_wait_for_the_next() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let input = Arc::new(Mutex::new(Some(writer)));
+    let mut sink = Waiter { inner: Heard::new(true), input: input.clone(), was_told_in_time: false };
+    let for_ever = std::thread::spawn(move || {
+        // Else a test that fails would never end.
+        let is_taken = || input.lock().unwrap().is_none();
+        vmatlas_testkit::wait_until(is_taken, Duration::from_secs(60));
+        drop(input.lock().unwrap().take());
+    });
+    let end = run(&subject("a_page_and_a_wait"), &[(reader.as_raw_fd(), 0)], &mut sink);
+    drop(sink.input.lock().unwrap().take());
+    for_ever.join().unwrap();
+    assert!(end.is_none() || sink.was_told_in_time);
+}
+
+/// Wants to know everything after the tenth munmap, which the engine does not foresee.
+struct Curious {
+    munmaps: usize,
+    events: Vec<Event>,
+}
+
+impl Sink for Curious {
+    fn event(&mut self, event: &Event) -> Next {
+        self.events.push(event.clone());
+        self.munmaps += usize::from(matches!(event.op, Op::Munmap { .. }));
+        match event.op {
+            Op::Munmap { .. } if self.munmaps == 10 => Next::Ask(vec![AddrRange::ALL]),
+            _ => Next::Go,
+        }
+    }
+
+    fn is_patient(&self) -> bool {
+        true
+    }
+}
+
+/// Checks that a question which was not asked in time is answered by the whole map, and never by a map of another moment
+/// as if it were of this one.
+#[test]
+fn what_was_not_asked_is_read_again() {
+    let mut sink = Curious { munmaps: 0, events: Vec::new() };
+    if run(&subject("pairs_of_calls"), &[], &mut sink).is_none() {
+        return;
+    }
+    assert!(sink.munmaps >= 500);
+    let asked = sink.events.iter().filter(|event| matches!(event.op, Op::Munmap { .. })).nth(9).unwrap().seq;
+    let after = sink.events.iter().filter(|event| event.seq > asked);
+    let mut answers = after.filter(|event| !event.op.is_call());
+    let reason = answers.find_map(|event| match event.op {
+        Op::Observed { asked, .. } => Some(Err(asked)),
+        Op::Snapshot { reason, .. } => Some(Ok(reason)),
+        _ => None,
+    });
+    assert_eq!(reason, Some(Ok(SnapshotReason::Unclear)));
+}
