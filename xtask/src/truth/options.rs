@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 pub(super) const USAGE: &str = "\
 usage: cargo xtask truth --calls N --seed S [--threads T] [--jobs J] [--backend B] [--without STEP,...] [--drift]
-                         [--vmatlas FILE]
+                         [--unchecked] [--vmatlas FILE]
 
   --calls N       compare after this many random calls
   --seed S        of the random calls: the same seed makes the same calls
@@ -14,6 +14,8 @@ usage: cargo xtask truth --calls N --seed S [--threads T] [--jobs J] [--backend 
   --jobs J        so many programs at a time (as many as there are CPUs)
   --without STEP  leave out these steps, such as uffd_close,mbind
   --drift         a prediction that the kernel's answer contradicts fails too
+  --unchecked     as `run` is without --check, calls being told many at once: what its questions, the maps that it reads now
+                  and then and the last one contradict is counted, and fails
   --vmatlas FILE  this vmatlas instead of the one that is built";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,7 @@ pub(super) struct Options {
     pub(super) is_bpf: bool,
     pub(super) without: Option<String>,
     pub(super) drift: bool,
+    pub(super) is_unchecked: bool,
     pub(super) vmatlas: Option<PathBuf>,
 }
 
@@ -41,11 +44,13 @@ impl Options {
             is_bpf: false,
             without: None,
             drift: false,
+            is_unchecked: false,
             vmatlas: None,
         };
         while let Some(name) = args.next() {
-            if *name == "--drift" {
+            if *name == "--drift" || *name == "--unchecked" {
                 options.drift = true;
+                options.is_unchecked |= *name == "--unchecked";
                 continue;
             }
             let value = args.next().context(USAGE)?;
@@ -99,6 +104,9 @@ mod tests {
         assert_eq!((options.calls, options.seed, options.threads), (10, 7, 3));
         assert!(options.drift);
         assert_eq!(options.without.as_deref(), Some("brk"));
+        assert!(!options.is_unchecked);
+        let options = Options::parse(&["--seed", "7", "--unchecked", "--calls", "10"]).unwrap();
+        assert!(options.is_unchecked && options.drift);
         for bad in [&["--calls", "10"][..], &["--calls", "0", "--seed", "1"], &["--seed"], &["--what", "1"]] {
             assert!(Options::parse(bad).is_err(), "{bad:?}");
         }

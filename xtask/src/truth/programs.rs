@@ -74,7 +74,7 @@ impl Programs {
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let help = Command::new(&vmatlas).args(["run", "--help"]).stdin(Stdio::null()).output();
         let help = help.with_context(|| vmatlas.display().to_string())?;
-        let checks = String::from_utf8_lossy(&help.stdout).contains("--check");
+        let checks = String::from_utf8_lossy(&help.stdout).contains("--check") && !options.is_unchecked;
         Ok(Programs {
             vmatlas,
             subject: release.join("vmatlas-truth-subject"),

@@ -155,7 +155,8 @@ impl Shared<'_> {
             Verdict::Equal(sums) => {
                 // A chunk that compared fewer than it should leaves the rest to others, but not for ever.
                 let least = chunk.calls.div_ceil(10);
-                let done = if self.options.is_bpf { Some(sums.total()) } else { sums.compared };
+                let is_compared = !self.options.is_bpf && !self.options.is_unchecked;
+                let done = if is_compared { sums.compared } else { Some(sums.total()) };
                 state.ended += done.unwrap_or(chunk.calls).clamp(least, chunk.calls);
                 state.outcome.sums += sums;
             }
