@@ -30,6 +30,11 @@ pub(crate) type Target = fn(&[u8]);
 pub(crate) const TARGETS: [(&str, Target); 5] =
     [("tail", tail), ("segment", segment), ("json", json), ("replay", replay), ("packed", packed)];
 
+/// A packed file put together again as `packed` does it, but for what seal.json says of tables.
+pub(crate) fn put_together(file: &[u8]) -> Vec<u8> {
+    packed::made(file, 1).0
+}
+
 /// Gives a new folder with a good meta.json to `fill`, then reads it in every way.
 fn recording(fill: impl FnOnce(&Path)) {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -15,7 +15,7 @@ const BLOCK: usize = 64 * 1024;
 const STORED: [u8; 10] = [10, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
 
 /// A file inside, with the header that it came with.
-struct Member {
+pub(super) struct Member {
     header: Vec<u8>,
     name: Vec<u8>,
     content: Vec<u8>,
@@ -24,7 +24,16 @@ struct Member {
 /// The bytes are such a file. The last one, which is 0 in a file that `pack` made, says what is not put right: 1 what seal.json says
 /// of tables and the checksums of JSON, 2 headers, 4 the directory.
 pub(crate) fn packed(data: &[u8]) {
-    let flags = data.last().copied().unwrap_or_default();
+    let (bytes, members) = made(data, data.last().copied().unwrap_or_default());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("r.zip");
+    put(&path, &bytes);
+    drive::everything(&path);
+    again(&path, &members);
+}
+
+/// The file that is made of one, and its members.
+pub(super) fn made(data: &[u8], flags: u8) -> (Vec<u8>, Vec<Member>) {
     let (mut members, rest) = members(data);
     if flags & 1 == 0 {
         mend(&mut members);
@@ -37,10 +46,10 @@ pub(crate) fn packed(data: &[u8]) {
         bytes.extend_from_slice(if flags & 2 == 0 { &header } else { &member.header });
         bytes.extend_from_slice(&member.name);
         bytes.extend_from_slice(&member.content);
-        // Made by, then what the header has; no field, comment, disk or kind; a plain file of its owner.
+        // Made by, then what the header has; no comment, disk or kind; a plain file of its owner.
         entries.extend_from_slice(b"PK\x01\x02\x2d\x03");
         entries.extend_from_slice(&header[4..]);
-        entries.extend_from_slice(&[0; 8]);
+        entries.extend_from_slice(&[0; 6]);
         entries.extend_from_slice(&(0o100_600_u32 << 16).to_le_bytes());
         entries.extend_from_slice(&at.to_le_bytes());
         entries.extend_from_slice(&member.name);
@@ -56,11 +65,7 @@ pub(crate) fn packed(data: &[u8]) {
     } else {
         bytes.extend_from_slice(rest);
     }
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("r.zip");
-    put(&path, &bytes);
-    drive::everything(&path);
-    again(&path, &members);
+    (bytes, members)
 }
 
 /// The members of a file, as far as there are any, and what follows them.
