@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use vmatlas_event::{Keyframe, MmId, MonoNs, Seq, SpaceState};
 
 /// What belongs to a keyframe, in the order in which it is read.
-const TABLES: [&'static Table; 3] = [&table::STATES, &table::STATE_ROWS, &table::STATE_PARTS];
+const TABLES: [&Table; 3] = [&table::STATES, &table::STATE_ROWS, &table::STATE_PARTS];
 
 /// The places after so many keyframes are kept: those who replay a loss and those who compare ask for the same ones in turn.
 const KEPT: usize = 2;
