@@ -59,7 +59,15 @@ pub trait EventSource {
     /// Those of the source.
     fn keyframe(&mut self, at: Seq) -> Result<Option<Keyframe>, Self::Error>;
 
-    /// The same in small parts, for somebody who cannot wait for all of it: to be asked again with the same `at` until it
+    /// The keyframe whose last event is `after`, and no other in its place where it cannot be read.
+    ///
+    /// # Errors
+    /// Those of the source.
+    fn keyframe_of(&mut self, after: Seq) -> Result<Option<Keyframe>, Self::Error> {
+        Ok(self.keyframe(after)?.filter(|keyframe| keyframe.after == after))
+    }
+
+    /// The latest one that contains no event after `at` in small parts, for somebody who cannot wait for all of it: to be asked again with the same `at` until it
     /// is `Some`. A source that has it at once need not know of parts.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use crate::overlap::REMEMBERED;
 use crate::rules::Rules;
 use crate::space::{AddressSpace, Origin};
 use crate::spaces::{Living, Spaces};
-use vmatlas_event::{AddrRange, Bytes, Keyframe, MmId, MonoNs, PageSize, Seq, SpaceState, VmaRow};
+use vmatlas_event::{AddrRange, Bytes, Keyframe, MmId, MonoNs, PageSize, Seq, SpaceState, TaskId, VmaRow};
 
 impl Spaces {
     /// The state of all address spaces after the event `after`, which was left at `at`; `None` while a call waits for
@@ -21,6 +21,16 @@ impl Spaces {
         let mut spaces: Vec<SpaceState> = self.spaces.iter().map(|(mm, living)| living.state(*mm)).collect();
         spaces.sort_unstable_by_key(|state| state.mm);
         Some(Keyframe { after, at, spaces })
+    }
+
+    /// Whether `keyframe` holds what [`Spaces::keyframe`] would: found without making one, so that it takes no longer than
+    /// `keyframe` is large.
+    pub(crate) fn is_state(&self, keyframe: &Keyframe) -> bool {
+        let states = &keyframe.spaces;
+        !self.is_waiting()
+            && states.len() == self.spaces.len()
+            && states.is_sorted_by(|a, b| a.mm < b.mm)
+            && states.iter().all(|state| self.spaces.get(&state.mm).is_some_and(|living| living.is(state)))
     }
 
     /// The states that `keyframe` holds; `distrust` as in [`Spaces::distrust`], for those that come later.
@@ -120,13 +130,37 @@ impl Half {
 }
 
 impl Living {
-    fn state(&self, mm: MmId) -> SpaceState {
+    /// Whether [`Living::state`] is this.
+    fn is(&self, state: &SpaceState) -> bool {
         let space = &self.space;
+        let SpaceState { mm: _, users, rows, origins, brk, peak, grows, distrust, userfaultfds, recent } =
+            state;
+        // Most that differ do so in what is looked at first.
+        (*brk, *peak, *distrust) == (space.brk, space.peak, space.rules.distrust())
+            && *userfaultfds == space.rules.userfaultfds()
+            && users.len() == self.users.len()
+            && *users == self.users_in_order()
+            && space.vmas.iter().eq(rows)
+            && space.origins.iter().map(|origin| (origin.range, origin.seq)).eq(origins.iter().copied())
+            && *grows == space.rules.grows()
+            && self
+                .recent
+                .iter()
+                .map(|(left, ranges)| (*left, &ranges[..]))
+                .eq(recent.iter().map(|(left, ranges)| (*left, &ranges[..])))
+    }
+
+    fn users_in_order(&self) -> Vec<TaskId> {
         let mut users: Vec<_> = self.users.values().copied().collect();
         users.sort_unstable_by_key(|task| task.tid);
+        users
+    }
+
+    fn state(&self, mm: MmId) -> SpaceState {
+        let space = &self.space;
         SpaceState {
             mm,
-            users,
+            users: self.users_in_order(),
             rows: space.vmas.iter().cloned().collect(),
             origins: space.origins.iter().map(|origin| (origin.range, origin.seq)).collect(),
             brk: space.brk,

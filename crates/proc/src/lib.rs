@@ -18,6 +18,7 @@ pub use read::error::{ErrorKind, ProcError};
 pub use read::frames::{Frames, NoFrames};
 pub use read::kernel::ProcKernel;
 pub use read::memory::Memory;
+pub use read::pages_again::PagesAgain;
 pub use read::process::{Process, Thread};
 pub use read::residency::Residency;
 pub use read::root::{Candidate, ProcRoot};

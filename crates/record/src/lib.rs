@@ -13,6 +13,7 @@ mod cursor;
 mod error;
 mod files;
 mod flat;
+mod frames;
 mod guard;
 mod interned;
 mod keyframe;

@@ -3,8 +3,9 @@
 use crate::batch::Row;
 use crate::cursor::{Batches, MOST_ROWS};
 use crate::error::{Damage, RecordError};
+use crate::frames::Frames;
 use crate::known::{Known, MOST, Space, add_space};
-use crate::loading::Loading;
+use crate::loading::{AfterKeyframes, Loading};
 use crate::meta::{FORMAT, Meta, VERSION, is_known};
 use crate::place::Places;
 use crate::sealed::{Segment, TableFile};
@@ -33,6 +34,10 @@ pub struct Reader {
     pub(crate) places: Places,
     /// A keyframe that is read in parts.
     pub(crate) loading: Mutex<Option<Loading>>,
+    /// Places after keyframes that were read.
+    pub(crate) after_keyframes: AfterKeyframes,
+    /// The highest event of each part and of those before it; none is higher from the first on after which something is missing.
+    pub(crate) reach: Vec<u64>,
     /// Call stacks, once somebody asked.
     pub(crate) stacks: Mutex<Option<Arc<Stacks>>>,
 }
@@ -42,10 +47,22 @@ pub(crate) enum Unit {
     Sealed(Segment),
     Tail {
         tail: Arc<Tail>,
+        frames: Frames,
         last: Option<u64>,
     },
     /// One that is not there, or cannot be read.
     Missing(Damage),
+}
+
+impl Unit {
+    /// The number of its last event.
+    pub(crate) fn last(&self) -> Option<u64> {
+        match self {
+            Unit::Sealed(segment) => segment.seal.last,
+            Unit::Tail { last, .. } => *last,
+            Unit::Missing(_) => None,
+        }
+    }
 }
 
 /// Where a keyframe is, and how much belongs to it.
@@ -108,6 +125,8 @@ impl Reader {
             files: Mutex::default(),
             places: Places::default(),
             loading: Mutex::default(),
+            after_keyframes: AfterKeyframes::default(),
+            reach: Vec::new(),
             stacks: Mutex::default(),
         };
         let (mut read, total) = (0, reader.store.tail_size(&numbers));
@@ -130,6 +149,20 @@ impl Reader {
             }
         }
         reader.learn()?;
+        reader.reach = reader
+            .units
+            .iter()
+            .enumerate()
+            .scan(0, |reach, (unit, part)| {
+                let is_gap = match part {
+                    Unit::Sealed(_) => false,
+                    Unit::Tail { tail, .. } => tail.damage.is_some() && unit + 1 < reader.units.len(),
+                    Unit::Missing(_) => true,
+                };
+                *reach = (*reach).max(if is_gap { u64::MAX } else { part.last().unwrap_or(0) });
+                Some(*reach)
+            })
+            .collect();
         Ok(reader)
     }
 
@@ -178,7 +211,8 @@ impl Reader {
             }
         };
         self.damage.extend(tail.damage.clone());
-        Ok(Unit::Tail { tail: Arc::new(tail), last })
+        let frames = Frames::new(&tail);
+        Ok(Unit::Tail { tail: Arc::new(tail), frames, last })
     }
 
     /// Reads what is known once: names, tasks, address spaces, where keyframes are.
@@ -186,10 +220,9 @@ impl Reader {
         let mut spaces = FxHashMap::default();
         for unit in 0..self.units.len() {
             let last = match self.units.get(unit) {
-                Some(Unit::Sealed(segment)) => segment.seal.last,
-                Some(Unit::Tail { last, .. }) => *last,
                 // That is told already.
                 Some(Unit::Missing(_)) | None => continue,
+                Some(unit) => unit.last(),
             };
             for table in [&table::NAMES, &table::TASKS, &table::SPACES, &table::KEYFRAMES] {
                 if let Err(error) = self.learn_table(unit, table, &mut spaces) {
@@ -289,7 +322,11 @@ impl Reader {
         match self.units.get(unit) {
             None => Ok(Box::new(std::iter::empty())),
             Some(Unit::Missing(damage)) => Err(RecordError::Damaged(damage.clone())),
-            Some(Unit::Tail { tail, .. }) => Ok(tail_batches(Arc::clone(tail), table, from)),
+            Some(Unit::Tail { tail, frames, .. }) => {
+                let ((frames, left_out), tail) = (frames.of(table.id, from), Arc::clone(tail));
+                let read = move |n: usize| frames.get(n).map(|entry| tail.batch(&entry.frame));
+                Ok(Box::new((left_out..).map_while(read)))
+            }
             Some(Unit::Sealed(segment)) => match self.file(unit, segment, table)? {
                 Some(file) => file.batches(from),
                 None => Ok(Box::new(std::iter::empty())),
@@ -319,11 +356,4 @@ impl Reader {
         }
         Ok(Some(file))
     }
-}
-
-fn tail_batches(tail: Arc<Tail>, table: &'static Table, from: i64) -> Batches {
-    let frames: Vec<_> = tail.frames.iter().filter(|frame| frame.table.id == table.id).copied().collect();
-    // A frame can be left out when the next one still begins before what is wanted.
-    let skip = frames.windows(2).take_while(|pair| matches!(pair, [_, next] if next.key < from)).count();
-    Box::new(frames.into_iter().skip(skip).map(move |frame| tail.batch(&frame)))
 }

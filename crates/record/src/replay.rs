@@ -30,8 +30,8 @@ impl Reader {
         };
         // The keyframe that was taken right after a loss.
         let state = |seq: u64| {
-            let after = self.keyframe_before(Seq(seq)).filter(|keyframe| keyframe.after == seq);
-            after.map(|keyframe| self.load(keyframe)).transpose()
+            let after = self.keyframe_before(Seq(seq)).filter(|(_, keyframe)| keyframe.after == seq);
+            after.map(|(number, keyframe)| self.load(number, keyframe)).transpose()
         };
         let is_end = place.events(from.0, &self.known, &state, previous, found)?;
         if !is_end {
@@ -40,21 +40,24 @@ impl Reader {
         Ok(is_end)
     }
 
-    fn load(&self, wanted: KeyframeRow) -> Result<Keyframe, RecordError> {
-        let mut loading = Loading::new(wanted);
-        loading.read(self, usize::MAX)?;
-        loading.finish()
+    fn load(&self, number: usize, wanted: KeyframeRow) -> Result<Keyframe, RecordError> {
+        let mut loading = self.after_keyframes.begin(number, wanted);
+        let read = loading.read(self, usize::MAX);
+        let keyframe = read.and_then(|_| loading.keyframe());
+        // Also where it cannot be read: the next one is not looked for from the beginning.
+        self.after_keyframes.keep(loading);
+        keyframe
     }
 
-    /// Where the latest keyframe is that contains no event after `at`.
     /// The last event that the latest keyframe contains which contains none after `at`.
     pub fn place_before(&self, at: Seq) -> Option<Seq> {
-        self.keyframe_before(at).map(|keyframe| Seq(keyframe.after))
+        self.keyframe_before(at).map(|(_, keyframe)| Seq(keyframe.after))
     }
 
-    fn keyframe_before(&self, at: Seq) -> Option<KeyframeRow> {
-        let after = self.keyframes.partition_point(|k| k.after <= at.0);
-        after.checked_sub(1).and_then(|index| self.keyframes.get(index)).copied()
+    /// The number and the place of the latest keyframe that contains no event after `at`.
+    fn keyframe_before(&self, at: Seq) -> Option<(usize, KeyframeRow)> {
+        let number = self.keyframes.partition_point(|k| k.after <= at.0).checked_sub(1)?;
+        Some((number, *self.keyframes.get(number)?))
     }
 }
 
@@ -64,7 +67,7 @@ impl EventSource for Reader {
     fn events(&mut self, from: Seq, found: &mut dyn FnMut(Event) -> bool) -> Result<(), RecordError> {
         let mut previous = None;
         let end = self.units.len();
-        for unit in 0..end {
+        for unit in self.reach.partition_point(|reach| *reach < from.0)..end {
             let (last, damage) = match self.units.get(unit) {
                 Some(Unit::Sealed(segment)) => (segment.seal.last, None),
                 Some(Unit::Tail { tail, last, .. }) => (*last, tail.damage.clone()),
@@ -82,15 +85,15 @@ impl EventSource for Reader {
     }
 
     fn keyframe(&mut self, at: Seq) -> Result<Option<Keyframe>, RecordError> {
-        self.keyframe_before(at).map(|wanted| self.load(wanted)).transpose()
+        self.keyframe_before(at).map(|(number, wanted)| self.load(number, wanted)).transpose()
     }
 
     fn keyframe_part(&mut self, at: Seq) -> Result<Option<Option<Keyframe>>, RecordError> {
-        let Some(wanted) = self.keyframe_before(at) else { return Ok(Some(None)) };
+        let Some((number, wanted)) = self.keyframe_before(at) else { return Ok(Some(None)) };
         let begun = self.loading.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut loading = begun.filter(|l| l.is_of(wanted)).unwrap_or_else(|| Loading::new(wanted));
+        let mut loading = begun.filter(|l| l.is_of(wanted)).unwrap_or_else(|| Loading::new(number, wanted));
         if loading.read(self, PART)? {
-            return loading.finish().map(|keyframe| Some(Some(keyframe)));
+            return loading.keyframe().map(|keyframe| Some(Some(keyframe)));
         }
         *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = Some(loading);
         Ok(None)

@@ -4,7 +4,7 @@
 
 mod forge;
 
-use forge::TARGETS;
+use forge::{TARGETS, put_together};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -25,4 +25,11 @@ fn the_corpus_is_read_or_refused() {
             assert!(start.elapsed() < Duration::from_secs(20), "{} takes long", input.display());
         }
     }
+}
+
+/// Checks that a packed file with nothing to put right is the same file after it: the fuzzer makes them as `pack` does.
+#[test]
+fn packed_files_are_made_as_pack_makes_them() {
+    let file = fs::read(vmatlas_testkit::fixtures().join("recordings/v1/packed.zip")).unwrap();
+    assert_eq!(put_together(&file), file);
 }

@@ -78,7 +78,7 @@ impl std::fmt::Debug for PageTraits {
 
 /// `struct page_region`: neighbouring pages of the same traits.
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct PageRun {
     /// The first address.
     pub start: u64,

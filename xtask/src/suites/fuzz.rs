@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const TARGETS: [&str; 5] = ["tail", "segment", "json", "replay", "symbols"];
+const TARGETS: [&str; 6] = ["tail", "segment", "json", "replay", "symbols", "packed"];
 
 pub(super) fn run(args: &[&str]) -> Result<()> {
     let (targets, seconds) = match args {
@@ -40,7 +40,7 @@ fn one(target: &str, seconds: u32, folder: &Path, place: &Path) -> Result<()> {
     command.args(["+nightly", "fuzz", "run", "--dev", "--sanitizer", "none", target]);
     command.arg(&new).arg(&corpus).arg("--");
     // Some seconds for one input would be a hang; 2 GiB are several times what the reader's limits allow.
-    command.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=60000", "-print_final_stats=1"]);
+    command.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=70000", "-print_final_stats=1"]);
     command.arg(format!("-max_total_time={seconds}"));
     // A toolchain that was named for us is not for it.
     command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env("TMPDIR", place);

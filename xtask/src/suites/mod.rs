@@ -44,7 +44,7 @@ usage: cargo xtask suites stress-ng [--backend bpf] [STRESSOR...]   Debian's str
                                                        target/), and the queries of docs/QUERIES.md
        cargo xtask suites damage [--flips N]           recordings with flipped bits, and cut at each byte (100,000 flips)
        cargo xtask suites fuzz [TARGET...] [--seconds N]   cargo-fuzz on the reader (nightly; 60 seconds for each of tail,
-                                                       segment, json, replay, symbols)";
+                                                       segment, json, replay, symbols, packed)";
 
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     match args {

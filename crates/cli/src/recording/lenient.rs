@@ -1,6 +1,7 @@
 //! A recording read as far as it goes: where it is damaged it ends, and what was met is remembered.
 
 use crate::progress::Progress;
+use std::collections::HashSet;
 use std::fmt;
 use vmatlas_event::{Event, EventSource, Keyframe, MonoNs, Seq};
 use vmatlas_record::{Damage, Reader, RecordError};
@@ -13,6 +14,8 @@ pub(crate) struct Lenient {
     reader: Reader,
     /// Met while reading, and not known when it was opened.
     met: Vec<Damage>,
+    /// All damage known so far.
+    known: HashSet<Damage>,
     /// The last event before the damage.
     end: Option<Seq>,
     progress: Progress,
@@ -26,7 +29,8 @@ impl fmt::Debug for Lenient {
 
 impl Lenient {
     pub(crate) fn new(reader: Reader, progress: Progress) -> Lenient {
-        Lenient { reader, met: Vec::new(), end: None, progress }
+        let known = reader.damage().iter().cloned().collect();
+        Lenient { reader, met: Vec::new(), known, end: None, progress }
     }
 
     pub(crate) fn reader(&self) -> &Reader {
@@ -39,7 +43,8 @@ impl Lenient {
     }
 
     fn note(&mut self, damage: Damage) {
-        if !self.damage().any(|known| *known == damage) {
+        // Each of an enemy's million keyframes may be damaged in its own way.
+        if self.known.insert(damage.clone()) {
             self.met.push(damage);
         }
     }
@@ -93,9 +98,20 @@ impl EventSource for Lenient {
                 Err(RecordError::Damaged(damage)) => self.note(damage),
                 result => return result,
             }
-            let tried = self.reader.keyframes().map(|(after, _)| after).filter(|after| *after <= at).last();
+            let tried = self.reader.place_before(at);
             let Some(before) = tried.and_then(|after| after.0.checked_sub(1)) else { break };
             at = Seq(before);
+        }
+        Ok(None)
+    }
+
+    fn keyframe_of(&mut self, after: Seq) -> Result<Option<Keyframe>, RecordError> {
+        if self.end.is_some_and(|end| after > end) {
+            return Ok(None);
+        }
+        match self.reader.keyframe_of(after) {
+            Err(RecordError::Damaged(damage)) => self.note(damage),
+            result => return result,
         }
         Ok(None)
     }

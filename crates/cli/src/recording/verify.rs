@@ -7,10 +7,12 @@ use crate::output;
 use crate::progress::{self, Of, Progress};
 use anyhow::Result;
 use clap::Args;
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use vmatlas_event::{EventSource, MonoNs};
+use vmatlas_record::Damage;
 use vmatlas_view::verify::VerifyView;
 
 #[derive(Args, Debug)]
@@ -57,11 +59,8 @@ pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
     let verified = verified.map_err(|error| broken(error, context))?;
     let source = timeline.source();
     let mut damage = checked.damage;
-    for met in source.damage() {
-        if !damage.contains(met) {
-            damage.push(met.clone());
-        }
-    }
+    let mut known: HashSet<Damage> = damage.iter().cloned().collect();
+    damage.extend(source.damage().filter(|met| known.insert((*met).clone())).cloned());
     let view = VerifyView {
         path: args.recording.as_os_str().as_bytes().to_vec(),
         ended: source.reader().meta().end.is_some(),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use vmatlas_event::{MonoNs, PageRow};
+use vmatlas_proc::read::deadline;
 use vmatlas_proc::read::whole::Identity;
-use vmatlas_proc::read::{backing, deadline, residency};
-use vmatlas_proc::{Budget, ErrorKind, Maps, MapsAgain, Method, ProcError, Process};
+use vmatlas_proc::{Budget, ErrorKind, Maps, MapsAgain, Method, PagesAgain, ProcError, Process};
 
 /// What a look has seen.
 pub(super) struct Seen {
@@ -14,8 +14,8 @@ pub(super) struct Seen {
     pub(super) end: MonoNs,
     /// The one of the last look where the map reads as it did then.
     pub(super) maps: Arc<Maps>,
-    /// One for each row.
-    pub(super) pages: Vec<PageRow>,
+    /// One for each row; that of the last look where nothing of it is another.
+    pub(super) pages: Arc<Vec<PageRow>>,
     pub(super) method: Method,
     /// The longest single call, in nanoseconds.
     pub(super) hold: u64,
@@ -29,13 +29,14 @@ pub(super) struct Seen {
 /// Looks at a process again and again, and remembers between what it read.
 #[derive(Debug, Default)]
 pub(super) struct Looker {
-    reader: MapsAgain,
+    maps: MapsAgain,
+    pages: PagesAgain,
 }
 
 impl Looker {
     /// Forgets it: a process could make new names of files for ever.
     pub(super) fn forget(&mut self) {
-        self.reader = MapsAgain::new();
+        *self = Looker::default();
     }
 
     /// Looks once, and leaves a process that does not answer.
@@ -45,13 +46,13 @@ impl Looker {
         budget: Budget,
         known: Option<&Identity>,
     ) -> Result<Seen, ProcError> {
-        let mut reader = std::mem::take(&mut self.reader);
+        let mut looker = std::mem::take(self);
         let known = known.cloned();
-        let (reader, seen) = deadline::run(process, deadline::LIMIT, move |process| {
-            let seen = read(process, &mut reader, budget, known);
-            Ok((reader, seen))
+        let (looker, seen) = deadline::run(process, deadline::LIMIT, move |process| {
+            let seen = read(process, &mut looker, budget, known);
+            Ok((looker, seen))
         })?;
-        self.reader = reader;
+        *self = looker;
         seen
     }
 }
@@ -59,7 +60,7 @@ impl Looker {
 /// Reads all of one address space; when the process executed another program meanwhile, that one's.
 fn read(
     process: &Process,
-    reader: &mut MapsAgain,
+    looker: &mut Looker,
     budget: Budget,
     known: Option<Identity>,
 ) -> Result<Seen, ProcError> {
@@ -71,7 +72,7 @@ fn read(
             Some(identity) => identity,
             None => Identity::of(process)?,
         };
-        let seen = read_once(process, reader, budget, identity, is_known);
+        let seen = read_once(process, looker, budget, identity, is_known);
         let identity = match &seen {
             Ok(seen) => seen.identity.clone(),
             // What was asked of an address space that is gone says nothing of the next one.
@@ -87,28 +88,24 @@ fn read(
 
 fn read_once(
     process: &Process,
-    reader: &mut MapsAgain,
+    looker: &mut Looker,
     budget: Budget,
     identity: Identity,
     is_known: bool,
 ) -> Result<Seen, ProcError> {
     let at = vmatlas_sys::now();
-    let maps = reader.read(process)?;
+    let maps = looker.maps.read(process)?;
     let left = vmatlas_sys::now();
-    let residency = residency::read(process, &maps.rows, budget)?;
-    let backings = backing::read(process, &maps.rows);
+    let (pages, cost) = looker.pages.read(process, &maps, budget)?;
     let swap_is_empty = process.root().swap_is_empty();
-    let pages = maps.rows.iter().zip(&residency.per_row).zip(backings);
     Ok(Seen {
         at,
         left,
         end: vmatlas_sys::now(),
-        pages: pages
-            .map(|((row, pages), backing)| PageRow { range: row.range, backing, pages: *pages })
-            .collect(),
+        pages,
         maps,
-        method: residency.cost.method,
-        hold: u64::try_from(residency.cost.longest_hold.as_nanos()).unwrap_or(u64::MAX),
+        method: cost.method,
+        hold: u64::try_from(cost.longest_hold.as_nanos()).unwrap_or(u64::MAX),
         swap_is_empty,
         identity,
         is_known,

@@ -99,8 +99,8 @@ pub(crate) fn run(args: &WatchProcessArgs, context: &Context) -> Result<ExitCode
     let wishes = Wishes::begin();
     let recorder = Recorder::create(args.output.clone(), args.force, subject, context)?;
     recorder.root(process.pid());
-    let budget =
-        Budget { method: args.method, threads: usize::from(args.threads), ..Budget::of_hold(args.budget) };
+    let threads = usize::from(args.threads);
+    let budget = Budget { method: args.method, threads, sleeps: true, ..Budget::of_hold(args.budget) };
     let mut watching = Watching::new(process, recorder, budget, args.verbose, context);
     // Where the first look fails there is nothing to keep: the folder goes with the recorder.
     watching.first_look()?;

@@ -13,7 +13,7 @@ use anyhow::Result;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use vmatlas_event::{MmId, MonoNs, Op, PageRow};
+use vmatlas_event::{Bytes, MmId, MonoNs, Op, PageRow};
 use vmatlas_model::Spaces;
 use vmatlas_proc::read::whole::Identity;
 use vmatlas_proc::{Budget, ErrorKind, Maps, Method, ProcError, Process};
@@ -47,7 +47,9 @@ pub(super) struct Watching<'a> {
     identity: Option<Identity>,
     /// The last look.
     maps: Arc<Maps>,
-    pages: Vec<PageRow>,
+    pages: Arc<Vec<PageRow>>,
+    /// What it came to.
+    totals: Totals,
     /// The next event, as a tracer would number it.
     next: u64,
     /// Rows written since all pages were.
@@ -58,6 +60,16 @@ pub(super) struct Watching<'a> {
     lines: Option<Lines>,
     is_verbose: bool,
     sums: Sums,
+}
+
+/// Sums over all VMAs that have pages; `None` where one of them is not known.
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    vmas: u64,
+    size: Bytes,
+    resident: Option<Bytes>,
+    anonymous: Option<Bytes>,
+    swapped: Option<Bytes>,
 }
 
 /// What the end line tells.
@@ -88,7 +100,8 @@ impl<'a> Watching<'a> {
             mm: MmId(1),
             identity: None,
             maps: Arc::default(),
-            pages: Vec::new(),
+            pages: Arc::default(),
+            totals: Totals::default(),
             next: 0,
             since_whole: 0,
             late: 0,

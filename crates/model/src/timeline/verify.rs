@@ -1,9 +1,10 @@
 //! Whether a recording agrees with itself: replay against every snapshot and every keyframe.
 
-use super::{Timeline, TimelineError, events_after};
+use super::{Timeline, TimelineError, checked, events_after};
 use crate::check::Difference;
 use crate::progress::Tally;
-use vmatlas_event::{EventSource, Keyframe, MmId, Op, Seq, SnapshotReason};
+use crate::spaces::Spaces;
+use vmatlas_event::{Event, EventSource, Keyframe, MmId, MonoNs, Op, Seq, SnapshotReason};
 
 /// So many differences are kept; all are counted.
 const KEPT: usize = 16;
@@ -61,56 +62,51 @@ impl<S: EventSource> Timeline<S> {
         mut progress: impl FnMut(Seq) -> bool,
     ) -> Result<Verified, TimelineError<S::Error>> {
         let mut keyframes = self.keyframe_places()?;
-        let mut found = Verified::default();
-        let mut spaces = self.nothing();
-        let mut from = None;
+        let mut replay = Replay { spaces: self.nothing(), at: None, found: Verified::default() };
+        // The event that came after the last keyframe: it is not read again, however many keyframes there are.
+        let mut held: Option<Event> = None;
         let mut goes_on = true;
         // The source can give events or a keyframe, not both at a time: one stretch up to each keyframe.
         while goes_on {
             let stop = keyframes.pop();
-            let mut at = None;
-            events_after(&mut self.source, from, |event| {
-                if stop.is_some_and(|stop| event.seq > stop) {
-                    return false;
-                }
-                let before = spaces.tally();
-                let progressed = spaces.event(&event);
-                found.events += 1;
-                at = Some((event.seq, event.left));
-                if let Op::Lost { count, .. } = event.op {
-                    // One at least, where nobody could count them.
-                    found.lost = found.lost.saturating_add(count.unwrap_or(1));
-                }
-                if let Op::Snapshot { reason, .. } = event.op {
-                    let now = spaces.tally();
-                    let is_wrong = now.drift > before.drift || now.differences > before.differences;
-                    found.compared += u64::from(is_compared(reason));
-                    found.different += u64::from(is_wrong);
-                    if is_wrong && found.first.len() < KEPT {
-                        let difference = progressed.difference;
-                        found.first.push(Wrong::Snapshot { seq: event.seq, mm: event.mm, difference });
-                    }
-                }
+            let is_later = |event: &Event| stop.is_some_and(|stop| event.seq > stop);
+            if held.as_ref().is_some_and(is_later) {
+                // No event of this keyframe's number was there.
+                continue;
+            }
+            if let Some(event) = held.take() {
+                replay.event(&event);
                 goes_on = progress(event.seq);
-                goes_on
-            })?;
-            let Some(stop) = stop else { break };
-            from = at.map(|(seq, _)| seq).or(from);
-            if let Some((seq, left)) = at.filter(|(seq, _)| *seq == stop && goes_on)
-                // In place of a damaged one a source gives the one before it.
-                && let Some(kept) = self.keyframe(stop)?.filter(|kept| kept.after == stop)
-            {
-                found.keyframes += 1;
-                let now = spaces.keyframe(seq, left);
-                if now.as_ref() != Some(&kept) {
-                    found.wrong_keyframes += 1;
-                    if found.first.len() < KEPT {
-                        let mm = now.and_then(|now| first_different(&now, &kept));
-                        found.first.push(Wrong::Keyframe { after: stop, mm });
+            }
+            let mut is_end = false;
+            if goes_on && stop.is_none_or(|stop| replay.at.is_none_or(|(seq, _)| seq < stop)) {
+                is_end = true;
+                events_after(&mut self.source, replay.at.map(|(seq, _)| seq), |event| {
+                    if is_later(&event) {
+                        (held, is_end) = (Some(event), false);
+                        return false;
                     }
+                    replay.event(&event);
+                    goes_on = progress(event.seq);
+                    let is_last = stop == Some(event.seq) || !goes_on;
+                    is_end &= !is_last;
+                    !is_last
+                })?;
+            }
+            let Some(stop) = stop else { break };
+            if goes_on && replay.at.is_some_and(|(seq, _)| seq == stop) {
+                // One that is damaged is none; the source knows of it.
+                let kept = self.source.keyframe_of(stop).map_err(TimelineError::Source)?;
+                if let Some(kept) = checked(kept, stop)? {
+                    replay.keyframe(stop, &kept);
                 }
             }
+            if is_end {
+                // Nothing can be compared with keyframes that come later.
+                break;
+            }
         }
+        let Replay { spaces, mut found, .. } = replay;
         found.tally = spaces.tally();
         Ok(found)
     }
@@ -127,6 +123,54 @@ impl<S: EventSource> Timeline<S> {
             at = place.0.checked_sub(1).map(Seq);
         }
         Ok(places)
+    }
+}
+
+/// The replay that a recording is compared with.
+struct Replay {
+    spaces: Spaces,
+    /// The last event, and when it was left.
+    at: Option<(Seq, MonoNs)>,
+    found: Verified,
+}
+
+impl Replay {
+    /// Replays an event.
+    fn event(&mut self, event: &Event) {
+        let (spaces, found) = (&mut self.spaces, &mut self.found);
+        let before = spaces.tally();
+        let progressed = spaces.event(event);
+        found.events += 1;
+        self.at = Some((event.seq, event.left));
+        if let Op::Lost { count, .. } = event.op {
+            // One at least, where nobody could count them.
+            found.lost = found.lost.saturating_add(count.unwrap_or(1));
+        }
+        if let Op::Snapshot { reason, .. } = event.op {
+            let now = spaces.tally();
+            let is_wrong = now.drift > before.drift || now.differences > before.differences;
+            found.compared += u64::from(is_compared(reason));
+            found.different += u64::from(is_wrong);
+            if is_wrong && found.first.len() < KEPT {
+                let difference = progressed.difference;
+                found.first.push(Wrong::Snapshot { seq: event.seq, mm: event.mm, difference });
+            }
+        }
+    }
+
+    /// Compares a keyframe with the state after its last event.
+    fn keyframe(&mut self, after: Seq, kept: &Keyframe) {
+        let (spaces, found) = (&self.spaces, &mut self.found);
+        let left = self.at.map_or(MonoNs(0), |(_, left)| left);
+        found.keyframes += 1;
+        if (kept.after, kept.at) == (after, left) && spaces.is_state(kept) {
+            return;
+        }
+        found.wrong_keyframes += 1;
+        if found.first.len() < KEPT {
+            let mm = spaces.keyframe(after, left).and_then(|now| first_different(&now, kept));
+            found.first.push(Wrong::Keyframe { after, mm });
+        }
     }
 }
 

@@ -16,8 +16,9 @@ use vmatlas_event::{Name, Pid};
 #[derive(Debug, Default)]
 pub struct MapsAgain {
     names: FxHashSet<Name>,
-    /// Room for the next text.
+    /// Room for the next text, and for a block of it.
     text: Vec<u8>,
+    block: Vec<u8>,
     last: Option<(Vec<u8>, Arc<Maps>)>,
 }
 
@@ -61,12 +62,13 @@ impl MapsAgain {
         let start = Instant::now();
         let mut maps = Maps::default();
         let mut text = take(&mut self.text);
-        let mut filled = 0;
+        text.clear();
+        self.block.resize(ROOM, 0);
+        // Each block is compared while it is near, and kept only from the first other byte on.
+        let last = self.last.as_ref().map_or(&[][..], |(last, _)| last);
+        let (mut same, mut is_same) = (0, true);
         loop {
-            if text.len() - filled < ROOM {
-                text.resize((filled + ROOM).max(text.len() * 2), 0);
-            }
-            let n = match file.read(&mut text[filled..]) {
+            let n = match file.read(&mut self.block) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 answer => answer.map_err(|e| ProcError::io(pid, path, e))?,
             };
@@ -74,22 +76,32 @@ impl MapsAgain {
             if n == 0 {
                 break;
             }
-            filled += n;
+            maps.cost.bytes += n as u64;
+            let block = self.block.get(..n).unwrap_or_default();
+            if is_same && last.get(same..same + n) == Some(block) {
+                same += n;
+                continue;
+            }
+            if is_same {
+                text.extend_from_slice(last.get(..same).unwrap_or_default());
+                is_same = false;
+            }
+            text.extend_from_slice(block);
         }
-        maps.cost.bytes = filled as u64;
-        if let Some((last, known)) = &self.last
-            && last.get(..filled) == text.get(..filled)
-            && last.len() == filled
-        {
-            let known = known.clone();
-            self.text = text;
-            return Ok(known);
+        if is_same {
+            if let Some((last, known)) = &self.last
+                && last.len() == same
+            {
+                let known = known.clone();
+                self.text = text;
+                return Ok(known);
+            }
+            // It ends where the last one went on.
+            text.extend_from_slice(last.get(..same).unwrap_or_default());
         }
-        parse_lines(&text[..filled], &mut self.names, &mut maps)
-            .map_err(|e| ProcError::parse(pid, path, e))?;
+        parse_lines(&text, &mut self.names, &mut maps).map_err(|e| ProcError::parse(pid, path, e))?;
         maps.cost.time = start.elapsed();
         let maps = Arc::new(maps);
-        text.truncate(filled);
         if let Some((last, _)) = self.last.replace((text, maps.clone())) {
             self.text = last;
         }

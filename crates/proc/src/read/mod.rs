@@ -10,6 +10,7 @@ pub mod frames;
 pub mod kernel;
 pub mod memory;
 pub mod pages;
+pub mod pages_again;
 mod parallel;
 pub mod process;
 pub mod processes;

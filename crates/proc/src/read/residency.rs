@@ -107,7 +107,17 @@ pub(super) struct RowCounts<'a> {
 
 impl<'a> RowCounts<'a> {
     pub(super) fn new(process: &'a Process, rows: &'a [VmaRow]) -> RowCounts<'a> {
-        let counts = vec![Some(PageCounts::default()); rows.len()];
+        RowCounts::with_room(process, rows, Vec::new())
+    }
+
+    /// With the memory of a list that is not needed any more.
+    pub(super) fn with_room(
+        process: &'a Process,
+        rows: &'a [VmaRow],
+        mut counts: Vec<Option<PageCounts>>,
+    ) -> RowCounts<'a> {
+        counts.clear();
+        counts.resize(rows.len(), Some(PageCounts::default()));
         RowCounts { rows, process, cursor: 0, counts, hugetlb: None }
     }
 

@@ -32,6 +32,8 @@ pub struct Budget {
     pub method: Option<Method>,
     /// How many threads may read at the same time; more than there are cores are not used.
     pub threads: usize,
+    /// Whether pauses are slept even where they end late by as much: for somebody who looks often and waits for none.
+    pub sleeps: bool,
 }
 
 impl Budget {
@@ -53,7 +55,7 @@ impl Budget {
 impl Default for Budget {
     fn default() -> Budget {
         let (hold, pause) = (Duration::from_millis(1), Duration::from_micros(35));
-        Budget { hold, max_pages: 4096, pause, method: None, threads: 1 }
+        Budget { hold, max_pages: 4096, pause, method: None, threads: 1, sleeps: false }
     }
 }
 
@@ -233,7 +235,7 @@ impl Walker<'_> {
             return;
         }
         let rest = self.budget.pause.saturating_sub(free.elapsed());
-        if rest * 2 > self.budget.pause && ended != Ended::Vmas {
+        if rest * 2 > self.budget.pause && (ended != Ended::Vmas || self.budget.sleeps) {
             vmatlas_sys::sleep(rest);
         }
         while free.elapsed() < self.budget.pause {

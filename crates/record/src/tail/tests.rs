@@ -20,6 +20,13 @@ pub(crate) fn write(path: &Path) {
     tail.append(&EVENTS, &batch, key).unwrap();
 }
 
+/// A tail that has frames with these first keys, and nothing else.
+pub(crate) fn of_keys(table: &'static Table, keys: &[i64]) -> Tail {
+    let file = tempfile::tempfile().unwrap();
+    let frame = |key: &i64| Frame { table, key: *key, rows: 1, at: 0, length: 0 };
+    Tail { file, name: "tail".to_owned(), frames: keys.iter().map(frame).collect(), damage: None }
+}
+
 /// Checks that the payload of a forged frame, whose checksum is right, is an error or rows, and never more: not a
 /// panic, not an allocation of what it claims.
 #[test]

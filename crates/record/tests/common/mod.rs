@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod any;
+pub(crate) mod harm;
 pub(crate) mod ops;
 pub(crate) mod packing;
 pub(crate) mod stacks;

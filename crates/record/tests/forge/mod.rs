@@ -8,11 +8,13 @@ mod drive;
 mod json;
 #[path = "../common/ops.rs"]
 mod ops;
+mod packed;
 mod replay;
 mod segment;
 mod tail;
 
 pub(crate) use json::json;
+pub(crate) use packed::packed;
 pub(crate) use replay::replay;
 pub(crate) use segment::segment;
 pub(crate) use tail::tail;
@@ -25,8 +27,13 @@ use vmatlas_record::VERSION;
 pub(crate) type Target = fn(&[u8]);
 
 /// The targets by their names, which are those of the folders of the corpus.
-pub(crate) const TARGETS: [(&str, Target); 4] =
-    [("tail", tail), ("segment", segment), ("json", json), ("replay", replay)];
+pub(crate) const TARGETS: [(&str, Target); 5] =
+    [("tail", tail), ("segment", segment), ("json", json), ("replay", replay), ("packed", packed)];
+
+/// A packed file put together again as `packed` does it, but for what seal.json says of tables.
+pub(crate) fn put_together(file: &[u8]) -> Vec<u8> {
+    packed::made(file, 1).0
+}
 
 /// Gives a new folder with a good meta.json to `fill`, then reads it in every way.
 fn recording(fill: impl FnOnce(&Path)) {

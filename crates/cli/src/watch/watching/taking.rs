@@ -1,6 +1,6 @@
 //! What a look found, on its way to the model and the recording: events, and rows of pages.
 
-use super::Watching;
+use super::{Totals, Watching};
 use crate::recording::looks::page_source;
 use crate::watch::look::Seen;
 use crate::watch::tell::grew_most;
@@ -55,7 +55,15 @@ impl Watching<'_> {
         if self.lines.is_some() && !is_new {
             found.most = grew_most((&self.maps.rows, &self.pages), (&seen.maps.rows, &seen.pages));
         }
-        let changed = if is_whole { None } else { Some(changed_pages(&self.pages, &seen.pages)) };
+        let is_same = Arc::ptr_eq(&seen.pages, &self.pages);
+        let changed = match () {
+            () if is_whole => None,
+            () if is_same => Some(Vec::new()),
+            () => Some(changed_pages(&self.pages, &seen.pages)),
+        };
+        if !is_same || is_first {
+            self.totals = totals(&seen);
+        }
         let pages = changed.as_deref().unwrap_or(&seen.pages);
         let (first, seq) = numbers.unwrap_or_default();
         let look = self.describe(&seen, (first, seq), pages.len() as u64, is_whole);
@@ -118,12 +126,7 @@ impl Watching<'_> {
     }
 
     fn describe(&self, seen: &Seen, (first, seq): (Seq, Seq), rows: u64, is_whole: bool) -> Look {
-        // What has no page tables has no pages.
-        let known =
-            || seen.maps.rows.iter().zip(&seen.pages).filter(|(row, _)| row.special() != Some(b"vsyscall"));
-        let sum = |figure: fn(&PageCounts) -> Bytes| -> Option<Bytes> {
-            known().map(|(_, page)| page.pages.as_ref().map(figure)).sum()
-        };
+        let Totals { vmas, size, resident, anonymous, swapped } = self.totals;
         Look {
             first,
             seq,
@@ -133,16 +136,32 @@ impl Watching<'_> {
             extent: if is_whole { Extent::Whole } else { Extent::Changed },
             method: page_source(seen.method),
             rows,
-            vmas: known().count() as u64,
-            size: known().map(|(row, _)| row.range.len()).sum(),
-            resident: sum(|pages| pages.resident),
-            anonymous: sum(|pages| pages.anonymous),
-            swapped: sum(|pages| pages.swapped),
+            vmas,
+            size,
+            resident,
+            anonymous,
+            swapped,
             swap_is_empty: seen.swap_is_empty,
             late: self.late,
             hold: seen.hold,
             cpu: vmatlas_sys::cpu_time(),
         }
+    }
+}
+
+fn totals(seen: &Seen) -> Totals {
+    // What has no page tables has no pages.
+    let known =
+        || seen.maps.rows.iter().zip(&*seen.pages).filter(|(row, _)| row.special() != Some(b"vsyscall"));
+    let sum = |figure: fn(&PageCounts) -> Bytes| -> Option<Bytes> {
+        known().map(|(_, page)| page.pages.as_ref().map(figure)).sum()
+    };
+    Totals {
+        vmas: known().count() as u64,
+        size: known().map(|(row, _)| row.range.len()).sum(),
+        resident: sum(|pages| pages.resident),
+        anonymous: sum(|pages| pages.anonymous),
+        swapped: sum(|pages| pages.swapped),
     }
 }
 

@@ -4,6 +4,7 @@ mod compared;
 mod faults;
 mod play;
 mod told;
+mod verified;
 
 use super::window::Effects;
 use super::{Moment, Timeline, Whose};
