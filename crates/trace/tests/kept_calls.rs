@@ -159,7 +159,7 @@ fn kept_calls_do_not_wait_for_the_next() {
     let for_ever = std::thread::spawn(move || {
         // Else a test that fails would never end.
         let is_taken = || input.lock().unwrap().is_none();
-        vmatlas_testkit::wait_until(is_taken, Duration::from_secs(60));
+        let _ = vmatlas_testkit::wait_until(is_taken, Duration::from_secs(60));
         drop(input.lock().unwrap().take());
     });
     let end = run(&subject("a_page_and_a_wait"), &[(reader.as_raw_fd(), 0)], &mut sink);
