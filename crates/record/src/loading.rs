@@ -48,6 +48,9 @@ impl Loading {
                 return Ok(false);
             };
             if self.batch.as_ref().is_none_or(|batch| self.at >= batch.len()) {
+                if rows != usize::MAX && !batches.prepare() {
+                    return Ok(false);
+                }
                 match batches.next() {
                     Some(batch) => (self.batch, self.at) = (Some(batch?), 0),
                     None => {

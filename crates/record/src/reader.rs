@@ -1,7 +1,7 @@
 //! The reader: a recording in, whole or torn, events out.
 
 use crate::batch::Row;
-use crate::cursor::{Batches, MOST_ROWS};
+use crate::cursor::{Batches, MOST_ROWS, plain};
 use crate::error::{Damage, RecordError};
 use crate::known::{Known, MOST, Space, add_space};
 use crate::loading::Loading;
@@ -287,17 +287,24 @@ impl Reader {
         from: i64,
     ) -> Result<Batches, RecordError> {
         match self.units.get(unit) {
-            None => Ok(Box::new(std::iter::empty())),
+            None => Ok(plain(std::iter::empty())),
             Some(Unit::Missing(damage)) => Err(RecordError::Damaged(damage.clone())),
             Some(Unit::Tail { tail, .. }) => Ok(tail_batches(Arc::clone(tail), table, from)),
             Some(Unit::Sealed(segment)) => match self.file(unit, segment, table)? {
-                Some(file) => file.batches(from),
-                None => Ok(Box::new(std::iter::empty())),
+                Some(file) => Ok(file.batches(from)),
+                None => Ok(plain(std::iter::empty())),
             },
         }
     }
 
-    /// A file of a segment, from memory where it was read lately.
+    /// Whether nothing needs to be read to know a file of a segment.
+    pub(crate) fn is_known(&self, unit: usize, segment: &Segment, table: &'static Table) -> bool {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        !segment.seal.tables.contains_key(table.name)
+            || files.iter().any(|(u, id, _)| (*u, *id) == (unit, table.id))
+    }
+
+    /// What is known of a file of a segment, from memory where it was read lately.
     pub(crate) fn file(
         &self,
         unit: usize,
@@ -312,9 +319,9 @@ impl Reader {
             files.push(found);
             return Ok(Some(file));
         }
-        let Some(file) = segment.table(table)?.map(Arc::new) else { return Ok(None) };
+        let Some(file) = segment.table(table)? else { return Ok(None) };
         files.push((unit, table.id, Arc::clone(&file)));
-        while files.len() > 1 && files.iter().map(|(_, _, f)| f.size()).sum::<usize>() > KEPT {
+        while files.len() > 1 && files.iter().map(|(_, _, f)| f.size).sum::<usize>() > KEPT {
             files.remove(0);
         }
         Ok(Some(file))
@@ -325,5 +332,5 @@ fn tail_batches(tail: Arc<Tail>, table: &'static Table, from: i64) -> Batches {
     let frames: Vec<_> = tail.frames.iter().filter(|frame| frame.table.id == table.id).copied().collect();
     // A frame can be left out when the next one still begins before what is wanted.
     let skip = frames.windows(2).take_while(|pair| matches!(pair, [_, next] if next.key < from)).count();
-    Box::new(frames.into_iter().skip(skip).map(move |frame| tail.batch(&frame)))
+    plain(frames.into_iter().skip(skip).map(move |frame| tail.batch(&frame)))
 }

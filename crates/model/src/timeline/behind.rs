@@ -97,6 +97,9 @@ impl<S: EventSource> Timeline<S> {
     fn replay_part(&mut self, mut window: Box<Window>, end: Seq) -> State {
         let mut count = 0;
         let mut at = window.frontier().seq;
+        if !self.source.prepare(Seq(at.map_or(0, |at| at.0.saturating_add(1)))) {
+            return State::Replaying(window);
+        }
         let read = events_after(&mut self.source, at, |event| {
             if event.seq > end {
                 return false;

@@ -33,9 +33,9 @@ impl Effects {
         self.0.push(Effect::Swapped(mm, Some(Box::new(living))));
     }
 
-    pub(crate) fn changed(&mut self, mm: MmId, change: &Change) {
+    pub(crate) fn changed(&mut self, mm: MmId, change: Change) {
         if !change.is_nothing() {
-            self.0.push(Effect::Changed(mm, Box::new(change.clone())));
+            self.0.push(Effect::Changed(mm, Box::new(change)));
         }
     }
 
