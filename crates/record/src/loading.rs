@@ -12,6 +12,9 @@ use vmatlas_event::{Keyframe, MmId, MonoNs, Seq, SpaceState};
 /// What belongs to a keyframe, in the order in which it is read.
 const TABLES: [&Table; 3] = [&table::STATES, &table::STATE_ROWS, &table::STATE_PARTS];
 
+/// So many pages are unpacked at a time, where a keyframe is asked for in parts.
+const PREPARED: usize = 4;
+
 /// A keyframe on its way in.
 pub(crate) struct Loading {
     wanted: KeyframeRow,
@@ -48,7 +51,7 @@ impl Loading {
                 return Ok(false);
             };
             if self.batch.as_ref().is_none_or(|batch| self.at >= batch.len()) {
-                if rows != usize::MAX && !batches.prepare() {
+                if rows != usize::MAX && !(0..PREPARED).any(|_| batches.prepare()) {
                     return Ok(false);
                 }
                 match batches.next() {

@@ -10,7 +10,7 @@ use std::sync::PoisonError;
 use vmatlas_event::{Event, EventSource, Keyframe, Seq};
 
 /// So many rows of a keyframe are read at a time, where it is asked for in parts.
-const PART: usize = 256;
+const PART: usize = 512;
 
 /// So many events before the end of a part the next one is prepared.
 const AHEAD: u64 = 2048;
