@@ -274,13 +274,9 @@ impl Spaces {
 
     /// Gives a change back to be told, or nothing to who keeps effects instead: he has it then.
     fn changed(&mut self, mm: MmId, change: Change) -> Change {
-        match &mut self.effects {
-            None => change,
-            Some(effects) => {
-                effects.changed(mm, change);
-                Change::default()
-            }
-        }
+        let Some(effects) = &mut self.effects else { return change };
+        effects.changed(mm, change);
+        Change::default()
     }
 
     /// Some tasks less use an address space; its last rows when they were the last ones.
