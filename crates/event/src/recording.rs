@@ -53,6 +53,12 @@ pub trait EventSource {
     /// Those of the source; what was given before is good.
     fn events(&mut self, from: Seq, found: &mut dyn FnMut(Event) -> bool) -> Result<(), Self::Error>;
 
+    /// Does a small part of what reading the events from `from` on needs, for somebody who will want them soon and must not
+    /// wait then; whether nothing is left to do now. What fails is told by [`EventSource::events`].
+    fn prepare(&mut self, _from: Seq) -> bool {
+        true
+    }
+
     /// The latest keyframe that contains no event after `at`; `None` when replay must begin with the first event.
     ///
     /// # Errors

@@ -186,6 +186,10 @@ impl<P: Piece> IntervalMap<P> {
 
     /// The first piece that ends above `addr`: the first that can hold it or lie above it.
     fn first_above(&self, addr: Addr) -> Place {
+        // A map that is read comes in order.
+        if self.ends.last().is_none_or(|end| *end <= addr) {
+            return Place { chunk: self.chunks.len(), index: 0 };
+        }
         for place in [self.hint, self.after(self.hint)] {
             if self.is_first_above(place, addr) {
                 return place;
@@ -231,7 +235,9 @@ impl<P: Piece> IntervalMap<P> {
         self.hint = place;
         let pieces = &mut self.chunks[place.chunk];
         if pieces.len() == pieces.capacity() {
-            pieces.reserve_exact(ROOM);
+            // What is put at the end is followed by more.
+            let room = if is_past { pieces.len().clamp(ROOM, MOST / 2) } else { ROOM };
+            pieces.reserve_exact(room);
         }
         pieces.insert(place.index, piece);
         if place.index + 1 == pieces.len() {

@@ -123,13 +123,13 @@ impl Spaces {
             let is_unclear = !self.unclear(event.mm, Some(event.task)).is_empty();
             let living = self.living(event.mm);
             let applied = living.space.apply(event);
-            self.changed(event.mm, &applied.change);
+            let change = self.changed(event.mm, applied.change);
             let pending = &mut self.pending[at];
             // What other tasks are doing at this moment may be in the answer already: that is no contradiction.
             self.tally.drift +=
                 u64::from(applied.drifted && pending.predicted() && in_flight.is_empty() && !is_unclear);
             self.tally.observed += applied.grown.len() as u64 + applied.uncalled;
-            pending.change = std::mem::take(&mut pending.change).then(applied.change);
+            pending.change = std::mem::take(&mut pending.change).then(change);
             pending.awaited -= 1;
             if pending.awaited > 0 {
                 return Progress::default();
@@ -150,8 +150,7 @@ impl Spaces {
         if is_brk && overlapped {
             // Which of two calls came last, and so where the break is now, only the next one that is alone tells.
             let forgotten = self.space(event.mm).forget_break();
-            self.changed(event.mm, &forgotten);
-            change = change.then(forgotten);
+            change = change.then(self.changed(event.mm, forgotten));
         }
         if ask.is_empty() {
             return Progress { unanswered, done: self.done(event, change), ..Progress::default() };
@@ -200,7 +199,6 @@ impl Spaces {
             let before = living.space.before(&applied.change, &applied.grown);
             applied.difference = unclear.difference(before.vmas(), rows).map(Box::new);
         }
-        self.changed(event.mm, &applied.change);
         let mut difference = None;
         let is_known_before = match reason {
             SnapshotReason::Exec | SnapshotReason::Fork | SnapshotReason::Attach | SnapshotReason::Watch => {
@@ -233,7 +231,8 @@ impl Spaces {
             self.tally.snapshots += 1;
         }
         self.tally.observed += applied.grown.len() as u64 + applied.uncalled;
-        let done = self.done(event, applied.change);
+        let change = self.changed(event.mm, applied.change);
+        let done = self.done(event, change);
         Progress { done, difference, ..Progress::default() }
     }
 
@@ -273,8 +272,11 @@ impl Spaces {
         self.effects.is_none().then(|| Box::new(Done::new(event.clone(), change, true)))
     }
 
-    fn changed(&mut self, mm: MmId, change: &Change) {
-        self.effects.iter_mut().for_each(|effects| effects.changed(mm, change));
+    /// Gives a change back to be told, or nothing to who keeps effects instead: he has it then.
+    fn changed(&mut self, mm: MmId, change: Change) -> Change {
+        let Some(effects) = &mut self.effects else { return change };
+        effects.changed(mm, change);
+        Change::default()
     }
 
     /// Some tasks less use an address space; its last rows when they were the last ones.
@@ -337,14 +339,13 @@ impl Spaces {
                     let before = std::mem::replace(&mut space.rules, Rules::new(true));
                     let after = space.rules.clone();
                     let rules = Some(Box::new(Replaced { before, after }));
-                    self.changed(event.mm, &Change { rules, ..Change::default() });
+                    self.changed(event.mm, Change { rules, ..Change::default() });
                 }
                 self.living(event.mm).users.insert(event.task.tid, event.task);
                 (change, Vec::new(), false)
             }
             _ => {
                 let applied = self.space(event.mm).apply(event);
-                self.changed(event.mm, &applied.change);
                 let mut ask = applied.ask.into_vec();
                 if event.source == Source::Bpf && matches!(event.op, Op::Mremap { .. }) {
                     let before = self.unclear(event.mm, None);
@@ -353,7 +354,7 @@ impl Spaces {
                 if event.op.is_call() {
                     self.overlapping(event, &applied.change, &mut ask);
                 }
-                (applied.change, ask, applied.guessed)
+                (self.changed(event.mm, applied.change), ask, applied.guessed)
             }
         }
     }

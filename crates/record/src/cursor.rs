@@ -8,7 +8,33 @@ use crate::flat;
 pub(crate) const MOST_ROWS: u64 = 1 << 24;
 
 /// Some rows of a table after the others.
-pub(crate) type Batches = Box<dyn Iterator<Item = Result<Batch, RecordError>> + Send>;
+pub(crate) type Batches = Box<dyn Ahead>;
+
+/// Some rows of a table after the others, for which work can be done ahead.
+pub(crate) trait Ahead: Iterator<Item = Result<Batch, RecordError>> + Send {
+    /// Does a small part of what the next ones need; whether nothing is left to do now.
+    fn prepare(&mut self) -> bool {
+        true
+    }
+}
+
+/// Rows for which nothing needs to be done ahead.
+struct Plain<I>(I);
+
+impl<I: Iterator> Iterator for Plain<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.0.next()
+    }
+}
+
+impl<I: Iterator<Item = Result<Batch, RecordError>> + Send> Ahead for Plain<I> {}
+
+/// These rows, for which nothing is done ahead.
+pub(crate) fn plain(batches: impl Iterator<Item = Result<Batch, RecordError>> + Send + 'static) -> Batches {
+    Box::new(Plain(batches))
+}
 
 /// Rows that belong to events, read along with them.
 pub(crate) struct Cursor {
@@ -20,6 +46,11 @@ pub(crate) struct Cursor {
 impl Cursor {
     pub(crate) fn new(batches: Batches) -> Cursor {
         Cursor { batches, batch: None, at: 0 }
+    }
+
+    /// Does a small part of what the next rows need; whether nothing is left to do now.
+    pub(crate) fn prepare(&mut self) -> bool {
+        self.batches.prepare()
     }
 
     /// Gives the rows of event `seq`, which must be `count`.

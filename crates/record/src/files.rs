@@ -4,7 +4,8 @@ use crate::error::RecordError;
 use crate::guard::brief;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The end of a JSON file of ours: its own checksum, over everything before this member.
@@ -41,11 +42,24 @@ pub(crate) fn open(path: &Path) -> Result<File, RecordError> {
 /// A whole file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, RecordError> {
     let mut bytes = Vec::new();
-    let read = open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+    read_into(path, limit, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same, added to `bytes`.
+pub(crate) fn read_into(path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<(), RecordError> {
+    let read = open(path)?.take(limit.saturating_add(1)).read_to_end(bytes);
     let length = read.map_err(|e| RecordError::io(path, e))?;
     if length as u64 > limit {
         return Err(RecordError::damaged(&name(path), limit, "larger than any file of its kind"));
     }
+    Ok(())
+}
+
+/// Some bytes of a file, all of which must be there.
+pub(crate) fn read_part(path: &Path, part: Range<u64>) -> Result<Vec<u8>, RecordError> {
+    let mut bytes = vec![0; usize::try_from(part.end.saturating_sub(part.start)).unwrap_or(usize::MAX)];
+    open(path)?.read_exact_at(&mut bytes, part.start).map_err(|e| RecordError::io(path, e))?;
     Ok(bytes)
 }
 

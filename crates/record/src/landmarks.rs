@@ -1,7 +1,7 @@
 //! The few events that are no calls: found by the column `op` alone, so that nothing else of the many is decoded.
 
 use crate::batch::{Batch, Row};
-use crate::cursor::Batches;
+use crate::cursor::{Batches, plain};
 use crate::error::RecordError;
 use crate::flat;
 use crate::reader::{Reader, Unit};
@@ -115,32 +115,33 @@ impl TableFile {
             }
         };
         let mut ended = false;
-        Ok(Box::new(std::iter::from_fn(move || {
+        Ok(plain(std::iter::from_fn(move || {
             let item = if ended { None } else { next() };
             ended = item.as_ref().is_none_or(Result::is_err);
             item
         })))
     }
 
-    fn landmarks_of(&self, group: usize) -> Result<Batches, RecordError> {
+    fn landmarks_of(self: &Arc<Self>, group: usize) -> Result<Batches, RecordError> {
         let metadata = self.metadata.metadata();
         let total = metadata.row_groups().get(group).map_or(0, |group| group.num_rows());
         let total = usize::try_from(total).unwrap_or(0);
         let places = guarded(&self.name, || self.places_of_landmarks(group))?;
         if places.is_empty() {
-            return Ok(Box::new(std::iter::empty()));
+            return Ok(plain(std::iter::empty()));
         }
-        let reader = guarded(&self.name, || {
+        let mut reader = guarded(&self.name, || {
             let selection = RowSelection::from_consecutive_ranges(places.into_iter(), total);
             self.builder().with_row_groups(vec![group]).with_row_selection(selection).build()
         })?;
-        Ok(self.decoded(reader, None))
+        let file = Arc::clone(self);
+        Ok(plain(std::iter::from_fn(move || file.batch(&mut reader))))
     }
 
     /// Which rows of a row group are landmarks.
     fn places_of_landmarks(&self, group: usize) -> parquet::errors::Result<Vec<Range<usize>>> {
         let metadata = op_as_dictionary(&self.metadata)?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes(), metadata);
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.source(), metadata);
         let op = ProjectionMask::columns(builder.parquet_schema(), ["op"]);
         let reader =
             builder.with_row_groups(vec![group]).with_batch_size(8192).with_projection(op).build()?;

@@ -1,7 +1,7 @@
 //! A keyframe on its way in, some rows at a time.
 
 use crate::batch::{Batch, Row};
-use crate::cursor::Batches;
+use crate::cursor::{Batches, plain};
 use crate::error::{Damage, RecordError};
 use crate::keyframe;
 use crate::reader::{KeyframeRow, Reader};
@@ -15,6 +15,8 @@ const TABLES: [&Table; 3] = [&table::STATES, &table::STATE_ROWS, &table::STATE_P
 
 /// The places after so many keyframes are kept: those who replay a loss and those who compare ask for the same ones in turn.
 const KEPT: usize = 2;
+/// So many pages are unpacked at a time, where a keyframe is asked for in parts.
+const PREPARED: usize = 4;
 
 /// A keyframe on its way in.
 pub(crate) struct Loading {
@@ -43,15 +45,20 @@ impl Reading {
         let (batches, failed): (Batches, _) = match reader.batches(unit, table, from) {
             Ok(batches) => (batches, None),
             // What cannot be opened is not opened again for each keyframe of it.
-            Err(RecordError::Damaged(damage)) => (Box::new(std::iter::empty()), Some(damage)),
+            Err(RecordError::Damaged(damage)) => (plain(std::iter::empty()), Some(damage)),
             Err(error) => return Err(error),
         };
         Ok(Reading { batches, batch: None, at: 0, failed })
     }
 
+    /// Whether the next row is one of another batch.
+    fn is_at_end(&self) -> bool {
+        self.batch.as_ref().is_none_or(|batch| self.at >= batch.len())
+    }
+
     /// Whether there is another row; it is at `at` of `batch` then.
     fn advance(&mut self) -> Result<bool, RecordError> {
-        while self.batch.as_ref().is_none_or(|batch| self.at >= batch.len()) {
+        while self.is_at_end() {
             match self.batches.next() {
                 Some(Ok(batch)) => (self.batch, self.at) = (Some(batch), 0),
                 Some(Err(error)) => {
@@ -90,6 +97,11 @@ impl Loading {
                 }
                 return Ok(false);
             };
+            if rows != usize::MAX && reading.is_at_end() && !(0..PREPARED).any(|_| reading.batches.prepare())
+            {
+                *slot = Some(reading);
+                return Ok(false);
+            }
             let ended = self.take(reader, table, &mut reading, &mut left);
             if let Some(slot) = self.readings.get_mut(self.tables) {
                 *slot = Some(reading);
@@ -104,7 +116,7 @@ impl Loading {
         Ok(true)
     }
 
-    /// Takes rows until `left` is used up; whether none is left that belongs to this keyframe.
+    /// Takes rows of a batch until `left` is used up; whether none is left that belongs to this keyframe.
     fn take(
         &mut self,
         reader: &Reader,
@@ -113,10 +125,10 @@ impl Loading {
         left: &mut usize,
     ) -> Result<bool, RecordError> {
         let after = self.wanted.after as i64;
-        while *left > 0 {
-            if !reading.advance()? {
-                return Ok(true);
-            }
+        if !reading.advance()? {
+            return Ok(true);
+        }
+        while *left > 0 && !reading.is_at_end() {
             let Some(batch) = &reading.batch else { return Ok(true) };
             let row = batch.row(reading.at);
             *left -= 1;

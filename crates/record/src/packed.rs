@@ -11,6 +11,7 @@ use crate::zip::{self, HEADER, Member};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -171,17 +172,34 @@ impl Packed {
         places.map(|(number, _)| (number, true)).filter(|(number, _)| *number > 0).collect()
     }
 
-    /// A member of at most `limit` bytes; `NotFound` where there is none.
-    pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, RecordError> {
+    /// A member; `NotFound` where there is none.
+    fn member(&self, name: &str) -> Result<&Member, RecordError> {
         let at = self.members.binary_search_by_key(&place(name), |member| place(&member.name)).ok();
-        let Some(member) = at.and_then(|at| self.members.get(at)) else {
-            return Err(RecordError::io(&self.path, io::ErrorKind::NotFound.into()));
-        };
+        let member = at.and_then(|at| self.members.get(at));
+        member.ok_or_else(|| RecordError::io(&self.path, io::ErrorKind::NotFound.into()))
+    }
+
+    /// Adds a member of at most `limit` bytes to `bytes`.
+    pub(crate) fn read_into(&self, name: &str, limit: u64, bytes: &mut Vec<u8>) -> Result<(), RecordError> {
+        let member = self.member(name)?;
         if u64::from(member.length) > limit {
             return Err(RecordError::damaged(name, limit, "larger than any file of its kind"));
         }
-        let mut bytes = vec![0; member.length as usize];
-        self.file.read_exact_at(&mut bytes, member.content()).map_err(|e| RecordError::io(&self.path, e))?;
+        let start = bytes.len();
+        bytes.resize(start + member.length as usize, 0);
+        let content = bytes.get_mut(start..).unwrap_or_default();
+        self.file.read_exact_at(content, member.content()).map_err(|e| RecordError::io(&self.path, e))
+    }
+
+    /// Some bytes of a member, all of which must be there.
+    pub(crate) fn read_part(&self, name: &str, part: Range<u64>) -> Result<Vec<u8>, RecordError> {
+        let member = self.member(name)?;
+        if part.start > part.end || part.end > u64::from(member.length) {
+            return Err(RecordError::io(&self.path, io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut bytes = vec![0; usize::try_from(part.end - part.start).unwrap_or(usize::MAX)];
+        let at = member.content() + part.start;
+        self.file.read_exact_at(&mut bytes, at).map_err(|e| RecordError::io(&self.path, e))?;
         Ok(bytes)
     }
 

@@ -12,8 +12,8 @@ use vmatlas_event::{Event, Keyframe};
 
 /// An event so near after a place is reached by leaving out those between.
 const NEAR: u64 = 1024;
-/// So many places are kept: where steps go on, and where what came before is read.
-const KEPT: usize = 2;
+/// So many places are kept: where steps go on, and where what came before is read; each in one part and in the next.
+const KEPT: usize = 4;
 
 /// A place in the events of a part.
 pub(crate) struct Place {
@@ -34,6 +34,11 @@ impl Place {
     pub(crate) fn new(unit: usize, from: u64, events: Batches, rows: Batches, in_flight: Batches) -> Place {
         let (rows, in_flight) = (Cursor::new(rows), Cursor::new(in_flight));
         Place { unit, next: from, previous: None, events, batch: None, at: 0, rows, in_flight }
+    }
+
+    /// Does a small part of what the next events need; whether nothing is left to do now.
+    pub(crate) fn prepare(&mut self) -> bool {
+        self.events.prepare() && self.rows.prepare() && self.in_flight.prepare()
     }
 
     /// Gives the events from `from` on, none of which has a number that is not larger than `previous`; whether `found`
@@ -96,10 +101,15 @@ impl Place {
 pub(crate) struct Places(Mutex<Vec<Place>>);
 
 impl Places {
-    /// Takes one that is at `from` or so near before it that reading goes on there.
-    pub(crate) fn take(&self, unit: usize, from: u64) -> Option<Place> {
+    /// Takes one that is at `from` or so near before it that reading goes on there, in a part that begins with event `first`.
+    pub(crate) fn take(&self, unit: usize, from: u64, first: Option<u64>) -> Option<Place> {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_near = |place: &Place| place.unit == unit && place.next <= from && from - place.next < NEAR;
+        let is_near = |place: &Place| {
+            let is_before = place.next <= from && from - place.next < NEAR;
+            // One at the very beginning of the part, where all of it is wanted.
+            let is_begin = place.next == 0 && first.is_some_and(|first| from <= first);
+            place.unit == unit && (is_before || is_begin)
+        };
         let at = places.iter().rposition(is_near)?;
         Some(places.remove(at))
     }

@@ -1,7 +1,7 @@
 //! The reader: a recording in, whole or torn, events out.
 
 use crate::batch::Row;
-use crate::cursor::{Batches, MOST_ROWS};
+use crate::cursor::{Batches, MOST_ROWS, plain};
 use crate::error::{Damage, RecordError};
 use crate::frames::Frames;
 use crate::known::{Known, MOST, Space, add_space};
@@ -320,21 +320,28 @@ impl Reader {
         from: i64,
     ) -> Result<Batches, RecordError> {
         match self.units.get(unit) {
-            None => Ok(Box::new(std::iter::empty())),
+            None => Ok(plain(std::iter::empty())),
             Some(Unit::Missing(damage)) => Err(RecordError::Damaged(damage.clone())),
             Some(Unit::Tail { tail, frames, .. }) => {
                 let ((frames, left_out), tail) = (frames.of(table.id, from), Arc::clone(tail));
                 let read = move |n: usize| frames.get(n).map(|entry| tail.batch(&entry.frame));
-                Ok(Box::new((left_out..).map_while(read)))
+                Ok(plain((left_out..).map_while(read)))
             }
             Some(Unit::Sealed(segment)) => match self.file(unit, segment, table)? {
-                Some(file) => file.batches(from),
-                None => Ok(Box::new(std::iter::empty())),
+                Some(file) => Ok(file.batches(from)),
+                None => Ok(plain(std::iter::empty())),
             },
         }
     }
 
-    /// A file of a segment, from memory where it was read lately.
+    /// Whether nothing needs to be read to know a file of a segment.
+    pub(crate) fn is_known(&self, unit: usize, segment: &Segment, table: &'static Table) -> bool {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        !segment.seal.tables.contains_key(table.name)
+            || files.iter().any(|(u, id, _)| (*u, *id) == (unit, table.id))
+    }
+
+    /// What is known of a file of a segment, from memory where it was read lately.
     pub(crate) fn file(
         &self,
         unit: usize,
@@ -349,9 +356,9 @@ impl Reader {
             files.push(found);
             return Ok(Some(file));
         }
-        let Some(file) = segment.table(table)?.map(Arc::new) else { return Ok(None) };
+        let Some(file) = segment.table(table)? else { return Ok(None) };
         files.push((unit, table.id, Arc::clone(&file)));
-        while files.len() > 1 && files.iter().map(|(_, _, f)| f.size()).sum::<usize>() > KEPT {
+        while files.len() > 1 && files.iter().map(|(_, _, f)| f.size).sum::<usize>() > KEPT {
             files.remove(0);
         }
         Ok(Some(file))

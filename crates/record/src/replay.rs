@@ -4,12 +4,16 @@ use crate::error::RecordError;
 use crate::loading::Loading;
 use crate::place::Place;
 use crate::reader::{KeyframeRow, Reader, Unit};
+use crate::sealed::Segment;
 use crate::table;
 use std::sync::PoisonError;
 use vmatlas_event::{Event, EventSource, Keyframe, Seq};
 
 /// So many rows of a keyframe are read at a time, where it is asked for in parts.
-const PART: usize = 256;
+const PART: usize = 512;
+
+/// So many events before the end of a part the next one is prepared.
+const AHEAD: u64 = 2048;
 
 impl Reader {
     fn events_of(
@@ -19,15 +23,7 @@ impl Reader {
         previous: &mut Option<u64>,
         found: &mut dyn FnMut(Event) -> bool,
     ) -> Result<bool, RecordError> {
-        let mut place = match self.places.take(unit, from.0) {
-            Some(place) => place,
-            None => {
-                let start = i64::try_from(from.0).unwrap_or(i64::MAX);
-                let rows = self.batches(unit, &table::ROWS, start)?;
-                let in_flight = self.batches(unit, &table::IN_FLIGHT, start)?;
-                Place::new(unit, from.0, self.batches(unit, &table::EVENTS, start)?, rows, in_flight)
-            }
-        };
+        let mut place = self.place(unit, from)?;
         // The keyframe that was taken right after a loss.
         let state = |seq: u64| {
             let after = self.keyframe_before(Seq(seq)).filter(|(_, keyframe)| keyframe.after == seq);
@@ -38,6 +34,35 @@ impl Reader {
             self.places.keep(place);
         }
         Ok(is_end)
+    }
+
+    /// A place in a part from which the events from `from` on are read.
+    fn place(&self, unit: usize, from: Seq) -> Result<Place, RecordError> {
+        let first = match self.units.get(unit) {
+            Some(Unit::Sealed(segment)) => segment.seal.first,
+            _ => None,
+        };
+        if let Some(place) = self.places.take(unit, from.0, first) {
+            return Ok(place);
+        }
+        let start = i64::try_from(from.0).unwrap_or(i64::MAX);
+        let rows = self.batches(unit, &table::ROWS, start)?;
+        let in_flight = self.batches(unit, &table::IN_FLIGHT, start)?;
+        Ok(Place::new(unit, from.0, self.batches(unit, &table::EVENTS, start)?, rows, in_flight))
+    }
+
+    /// Does a small part of what reading the events of a part from `from` on needs; whether nothing is left to do now, or
+    /// it failed, which whoever reads is told.
+    fn prepare_unit(&self, unit: usize, segment: &Segment, from: Seq) -> bool {
+        for table in [&table::EVENTS, &table::ROWS, &table::IN_FLIGHT] {
+            if !self.is_known(unit, segment, table) {
+                return self.file(unit, segment, table).is_err();
+            }
+        }
+        let Ok(mut place) = self.place(unit, from) else { return true };
+        let is_ready = place.prepare();
+        self.places.keep(place);
+        is_ready
     }
 
     fn load(&self, number: usize, wanted: KeyframeRow) -> Result<Keyframe, RecordError> {
@@ -97,6 +122,24 @@ impl EventSource for Reader {
         }
         *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = Some(loading);
         Ok(None)
+    }
+
+    fn prepare(&mut self, from: Seq) -> bool {
+        for (number, unit) in self.units.iter().enumerate() {
+            let Unit::Sealed(segment) = unit else { continue };
+            let Some(last) = segment.seal.last.filter(|last| *last >= from.0) else { continue };
+            if !self.prepare_unit(number, segment, from) {
+                return false;
+            }
+            // What follows is near.
+            return match self.units.get(number + 1) {
+                Some(Unit::Sealed(next)) if last - from.0 < AHEAD => {
+                    self.prepare_unit(number + 1, next, Seq(0))
+                }
+                _ => true,
+            };
+        }
+        true
     }
 
     fn keyframe_place(&mut self, at: Seq) -> Result<Option<Seq>, RecordError> {

@@ -1,8 +1,7 @@
 //! Segments: Parquet files of which each block is checked before anything is decoded.
 
-use crate::batch::Batch;
-use crate::cursor::Batches;
-use crate::error::{Damage, RecordError};
+use crate::error::RecordError;
+use crate::groups::Groups;
 use crate::guard::{self, brief};
 use crate::meta::{VERSION, is_known};
 use crate::seal::{BLOCK, Seal, SealedTable};
@@ -10,26 +9,16 @@ use crate::store::Store;
 use crate::table::Table;
 use crate::thrift::is_flat;
 use crate::unpacked;
-use arrow_array::{Array, Int64Array};
-use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-    RowSelection, RowSelector,
-};
-use parquet::file::metadata::RowGroupMetaData;
-use parquet::file::statistics::Statistics;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::file::metadata::{ParquetMetaDataReader, RowGroupMetaData};
+use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// No file of a segment is larger, nor a row group of it when it is unpacked.
 pub(crate) const LARGEST: u64 = 512 << 20;
-/// No row group has more rows.
-const MOST_ROWS: i64 = 1 << 20;
 /// No file has more rows, in all its row groups.
 const MOST_ROWS_OF_ALL: i64 = 1 << 26;
-/// So many rows are decoded at a time: few, because somebody waits for the first of them.
-const BATCH: usize = 1024;
-
 /// A sealed part of a recording.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -38,17 +27,19 @@ pub(crate) struct Segment {
     pub(crate) seal: Seal,
 }
 
-/// A file of a segment, in memory.
+/// What is known of a file of a segment, once all of it was read and checked; its row groups are read again when they are wanted.
 #[derive(Debug)]
 pub(crate) struct TableFile {
-    table: &'static Table,
+    pub(crate) table: &'static Table,
     pub(crate) name: String,
-    bytes: Bytes,
+    pub(crate) groups: Arc<Groups>,
     pub(crate) metadata: ArrowReaderMetadata,
     /// From the first block that is not as it was written to the description of the file.
     pub(crate) bad: Option<Range<u64>>,
     /// The first row group whose pages the decoder must not see, and why.
-    refused: Option<(usize, &'static str)>,
+    pub(crate) refused: Option<(usize, &'static str)>,
+    /// What it takes in memory, nearly.
+    pub(crate) size: usize,
 }
 
 impl Segment {
@@ -62,28 +53,63 @@ impl Segment {
         Ok(Segment { store: store.clone(), name, seal })
     }
 
-    /// Reads a table; `None` where it has no rows.
-    pub(crate) fn table(&self, table: &'static Table) -> Result<Option<TableFile>, RecordError> {
+    /// Reads a table and checks it; `None` where it has no rows.
+    pub(crate) fn table(&self, table: &'static Table) -> Result<Option<Arc<TableFile>>, RecordError> {
         let Some(sealed) = self.seal.tables.get(table.name) else { return Ok(None) };
         let name = format!("{}/{}.parquet", self.name, table.name);
-        let bytes = match self.store.read(&name, LARGEST) {
-            Err(RecordError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                return Err(RecordError::damaged(&name, None, "is missing"));
+        READ.with_borrow_mut(|bytes| {
+            bytes.clear();
+            match self.store.read_into(&name, LARGEST, bytes) {
+                Err(RecordError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    return Err(RecordError::damaged(&name, None, "is missing"));
+                }
+                read => read?,
             }
-            read => read?,
-        };
-        let bad = bad_part(&bytes, sealed)
-            .map_err(|at| RecordError::damaged(&name, at, "is not as it was written"))?;
-        if !is_flat(&bytes) {
-            return Err(RecordError::damaged(&name, None, "is not described as a table is"));
-        }
-        let bytes = Bytes::from(bytes);
-        let metadata = guarded(&name, || {
-            ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new().with_skip_arrow_metadata(false))
-        })?;
-        let refused = first_refused(&bytes, metadata.metadata().row_groups(), bad.as_ref());
-        Ok(Some(TableFile { table, name, bytes, metadata, bad, refused }))
+            let file = self.described(table, name, bytes, sealed);
+            // What most tables are smaller than: memory that is there already costs less than a megabyte's checksum.
+            bytes.shrink_to(4 << 20);
+            file.map(|file| Some(Arc::new(file)))
+        })
     }
+
+    fn described(
+        &self,
+        table: &'static Table,
+        name: String,
+        bytes: &[u8],
+        sealed: &SealedTable,
+    ) -> Result<TableFile, RecordError> {
+        let bad = bad_part(bytes, sealed)
+            .map_err(|at| RecordError::damaged(&name, at, "is not as it was written"))?;
+        let description = is_flat(bytes).then(|| description(bytes)).flatten();
+        let Some(description) = description else {
+            return Err(RecordError::damaged(&name, None, "is not described as a table is"));
+        };
+        let metadata = guarded(&name, || {
+            let metadata = ParquetMetaDataReader::decode_metadata(description)?;
+            let options = ArrowReaderOptions::new().with_skip_arrow_metadata(false);
+            ArrowReaderMetadata::try_new(Arc::new(metadata), options)
+        })?;
+        let described = metadata.metadata().row_groups();
+        let refused = first_refused(bytes, described, bad.as_ref());
+        let (groups, overlap) = Groups::new(&self.store, &name, bytes, described);
+        let overlap = overlap.map(|first| (first, "a row group has bytes of another"));
+        let refused = refused.into_iter().chain(overlap).min_by_key(|(first, _)| *first);
+        let size = size_of::<TableFile>() + groups.size() + metadata.metadata().memory_size();
+        Ok(TableFile { table, name, groups: Arc::new(groups), metadata, bad, refused, size })
+    }
+}
+
+thread_local! {
+    /// A file while it is checked.
+    static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The description at the end of a file.
+fn description(file: &[u8]) -> Option<&[u8]> {
+    let [rest @ .., a, b, c, d, _, _, _, _] = file else { return None };
+    let start = rest.len().checked_sub(u32::from_le_bytes([*a, *b, *c, *d]) as usize)?;
+    rest.get(start..)
 }
 
 /// The first row group that the decoder must not see, and why; one that is not as it was written is not looked at.
@@ -158,175 +184,7 @@ pub(crate) fn guarded<T>(
     }
 }
 
-impl TableFile {
-    /// What it takes in memory.
-    pub(crate) fn size(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// What is not as it was written of it, where no row that was read shows it: bytes, or the number of rows.
-    pub(crate) fn damage(&self, rows: u64, wanted: u64) -> Option<Damage> {
-        let (at, what) = match &self.bad {
-            Some(bad) => (Some(bad.start), "is not as it was written".to_owned()),
-            None if rows != wanted => (None, format!("has {rows} rows where {wanted} were written")),
-            None => return None,
-        };
-        Some(Damage { file: self.name.clone(), at, what })
-    }
-
-    pub(crate) fn builder(&self) -> ParquetRecordBatchReaderBuilder<Bytes> {
-        ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
-            .with_batch_size(BATCH)
-    }
-
-    pub(crate) fn bytes(&self) -> Bytes {
-        self.bytes.clone()
-    }
-
-    fn rows_of(&self, group: usize) -> usize {
-        let group = self.metadata.metadata().row_groups().get(group);
-        group.map_or(0, |group| usize::try_from(group.num_rows()).unwrap_or(0))
-    }
-
-    /// How many rows of a row group come before the first key of at least `from`, by its keys alone; they need not be
-    /// decoded. None where that cannot be told: reading them tells why.
-    fn rows_before(&self, group: usize, from: i64) -> usize {
-        let described = self.metadata.metadata().row_groups().get(group);
-        if described.and_then(smallest_key).is_some_and(|key| key >= from) {
-            return 0;
-        }
-        let keys = |reader: ParquetRecordBatchReader| {
-            let mut before = 0;
-            for batch in reader {
-                let batch = batch?;
-                let Some(keys) =
-                    batch.columns().first().and_then(|c| c.as_any().downcast_ref::<Int64Array>())
-                else {
-                    return Ok(0);
-                };
-                let smaller = keys.iter().take_while(|key| key.is_some_and(|key| key < from)).count();
-                before += smaller;
-                if smaller < batch.num_rows() {
-                    break;
-                }
-            }
-            Ok(before)
-        };
-        let read = guarded(&self.name, || {
-            let builder = self.builder().with_row_groups(vec![group]);
-            let key = ProjectionMask::leaves(builder.parquet_schema(), [0]);
-            keys(builder.with_projection(key).build()?)
-        });
-        read.unwrap_or(0)
-    }
-
-    /// The row groups that may hold a key of at least `from`, up to the first that cannot be read, and why it cannot.
-    pub(crate) fn groups(&self, from: i64) -> (Vec<usize>, Option<Damage>) {
-        let mut groups = Vec::new();
-        let mut damage = None;
-        for (index, group) in self.metadata.metadata().row_groups().iter().enumerate() {
-            if largest_key(group).is_some_and(|key| key < from) {
-                continue;
-            }
-            if !(0..=MOST_ROWS).contains(&group.num_rows())
-                || !(0..=LARGEST as i64).contains(&group.total_byte_size())
-            {
-                damage = Some(Damage {
-                    file: self.name.clone(),
-                    at: None,
-                    what: "a row group is too large".to_owned(),
-                });
-                break;
-            }
-            if let Some(bad) = self.bad.as_ref().filter(|bad| touches(group, bad)) {
-                let what = "is not as it was written".to_owned();
-                damage = Some(Damage { file: self.name.clone(), at: Some(bad.start), what });
-                break;
-            }
-            if let Some((_, what)) = self.refused.filter(|(first, _)| *first <= index) {
-                damage = Some(Damage { file: self.name.clone(), at: None, what: what.to_owned() });
-                break;
-            }
-            groups.push(index);
-        }
-        (groups, damage)
-    }
-
-    /// The columns that hold something in these row groups, the key first. One that holds nothing is as good as not there,
-    /// and to unpack it costs as much as another: of the events of a simple loop it is two columns in three.
-    fn filled_columns(&self, groups: &[usize]) -> Vec<usize> {
-        let described: Vec<&RowGroupMetaData> =
-            groups.iter().filter_map(|group| self.metadata.metadata().row_groups().get(*group)).collect();
-        let is_empty = |column: usize| {
-            described.iter().all(|group| {
-                let nothing =
-                    group.columns().get(column).and_then(|column| column.statistics()?.null_count_opt());
-                nothing.is_some_and(|nothing| i64::try_from(nothing) == Ok(group.num_rows()))
-            })
-        };
-        let columns = described.first().map_or(0, |group| group.num_columns());
-        (0..columns).filter(|column| *column == 0 || !is_empty(*column)).collect()
-    }
-
-    /// The rows from the first row group on that may hold a key of at least `from`.
-    pub(crate) fn batches(&self, from: i64) -> Result<Batches, RecordError> {
-        let (groups, damage) = self.groups(from);
-        let rows: usize = groups.iter().map(|group| self.rows_of(*group)).sum();
-        let skipped = groups.first().map_or(0, |group| self.rows_before(*group, from)).min(rows);
-        let reader = guarded(&self.name, || {
-            let builder = self.builder();
-            let filled = ProjectionMask::leaves(builder.parquet_schema(), self.filled_columns(&groups));
-            let mut builder = builder.with_row_groups(groups).with_projection(filled);
-            if skipped > 0 {
-                let parts = [RowSelector::skip(skipped), RowSelector::select(rows - skipped)];
-                builder = builder.with_row_selection(RowSelection::from(parts.to_vec()));
-            }
-            builder.build()
-        })?;
-        Ok(self.decoded(reader, damage))
-    }
-
-    /// What a reader decodes, and then what ends the file early.
-    pub(crate) fn decoded(
-        &self,
-        mut reader: ParquetRecordBatchReader,
-        mut damage: Option<Damage>,
-    ) -> Batches {
-        let (table, name) = (self.table, self.name.clone());
-        let mut ended = false;
-        Box::new(std::iter::from_fn(move || {
-            if ended {
-                return None;
-            }
-            let next = guarded(&name, || reader.next().transpose().map_err(Into::into));
-            let item = match next {
-                Ok(Some(batch)) => Batch::new(table, &batch, &name),
-                Ok(None) => Err(RecordError::Damaged(damage.take()?)),
-                Err(error) => Err(error),
-            };
-            ended = item.is_err();
-            Some(item)
-        }))
-    }
-}
-
-/// The largest key of a row group, where its statistics tell.
-fn largest_key(group: &RowGroupMetaData) -> Option<i64> {
-    match group.columns().first()?.statistics()? {
-        Statistics::Int64(statistics) => statistics.max_opt().copied(),
-        _ => None,
-    }
-}
-
-/// The smallest one.
-fn smallest_key(group: &RowGroupMetaData) -> Option<i64> {
-    match group.columns().first()?.statistics()? {
-        Statistics::Int64(statistics) => statistics.min_opt().copied(),
-        _ => None,
-    }
-}
-
-fn touches(group: &RowGroupMetaData, bad: &Range<u64>) -> bool {
+pub(crate) fn touches(group: &RowGroupMetaData, bad: &Range<u64>) -> bool {
     group.columns().iter().any(|column| {
         // Offsets that make no sense are an error of decoding later.
         let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset()).max(0) as u64;
@@ -370,7 +228,7 @@ mod tests {
                 forged.tables.get_mut(table.name).unwrap().blocks = crcs;
                 forged.tables.get_mut(table.name).unwrap().parts.clear();
                 let segment = Segment { store: store.clone(), name: "seg-000001".to_owned(), seal: forged };
-                let batches = segment.table(table).and_then(|t| t.unwrap().batches(i64::MIN));
+                let batches = segment.table(table).map(|t| t.unwrap().batches(i64::MIN));
                 match batches {
                     Ok(batches) => batches.for_each(|batch| match batch {
                         Ok(batch) => good += (0..batch.len()).filter_map(|row| batch.row(row).get(0)).count(),
@@ -383,22 +241,5 @@ mod tests {
         }
         assert!(good > 0 && bad > 0, "{good} {bad}");
         assert!(Segment::open(&store, 1).unwrap().table(&EVENTS).unwrap().is_some());
-    }
-
-    /// Checks that a column without a value is not unpacked and reads as nothing, and that one with some values is whole.
-    #[test]
-    fn columns_that_hold_nothing_are_left_out() {
-        let folder = tempfile::tempdir().unwrap();
-        crate::tail::tests::write(&seal::tail(folder.path(), 1));
-        seal::seal(folder.path(), 1, &seal::Sealing::default()).unwrap();
-        let segment = Segment::open(&Store::Folder(folder.path().to_owned()), 1).unwrap();
-        let file = segment.table(&EVENTS).unwrap().unwrap();
-        let column = |name| EVENTS.column(name).unwrap();
-        let filled = ["seq", "entered", "took", "task", "mm", "op"].map(column);
-        assert_eq!(file.filled_columns(&[0]), filled);
-        let batches: Vec<Batch> = file.batches(i64::MIN).unwrap().map(Result::unwrap).collect();
-        let rows = batches.iter().flat_map(|batch| (0..batch.len()).map(|row| batch.row(row)));
-        let read = rows.map(|row| (row.get(0), row.word(column("op")), row.get(column("fd"))));
-        assert!(read.eq((5..25).map(|seq| (Some(seq), Some("brk"), None))));
     }
 }

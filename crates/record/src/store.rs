@@ -8,6 +8,7 @@ use crate::tail::Tail;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,9 +57,24 @@ impl Store {
 
     /// A whole file of at most `limit` bytes.
     pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, RecordError> {
+        let mut bytes = Vec::new();
+        self.read_into(name, limit, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The same, added to `bytes`.
+    pub(crate) fn read_into(&self, name: &str, limit: u64, bytes: &mut Vec<u8>) -> Result<(), RecordError> {
         match self {
-            Store::Folder(folder) => files::read(&folder.join(name), limit),
-            Store::Packed(packed) => packed.read(name, limit),
+            Store::Folder(folder) => files::read_into(&folder.join(name), limit, bytes),
+            Store::Packed(packed) => packed.read_into(name, limit, bytes),
+        }
+    }
+
+    /// Some bytes of a file, all of which must be there.
+    pub(crate) fn read_part(&self, name: &str, part: Range<u64>) -> Result<Vec<u8>, RecordError> {
+        match self {
+            Store::Folder(folder) => files::read_part(&folder.join(name), part),
+            Store::Packed(packed) => packed.read_part(name, part),
         }
     }
 

@@ -86,7 +86,7 @@ impl TableFile {
     fn tally(&self, counts: &mut Counts) -> parquet::errors::Result<()> {
         const BATCH: usize = 8192;
         let metadata = op_as_dictionary(&self.metadata)?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes(), metadata);
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.source(), metadata);
         let columns = ProjectionMask::columns(builder.parquet_schema(), ["task", "op", "errno"]);
         for batch in builder.with_batch_size(BATCH).with_projection(columns).build()? {
             let batch = batch?;

@@ -9,8 +9,8 @@ const MOST_COLUMNS: u64 = 1024;
 const DEEPEST: u8 = 16;
 
 /// Types of the compact protocol of Thrift.
-const TRUE: u8 = 1;
-const FALSE: u8 = 2;
+pub(crate) const TRUE: u8 = 1;
+pub(crate) const FALSE: u8 = 2;
 pub(crate) const I32: u8 = 5;
 const LIST: u8 = 9;
 pub(crate) const STRUCT: u8 = 12;

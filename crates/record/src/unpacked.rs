@@ -5,7 +5,7 @@
 //! may be a milliard of equal rows.
 
 use crate::sealed::LARGEST;
-use crate::thrift::{I32, STRUCT, Walk};
+use crate::thrift::{FALSE, I32, STRUCT, TRUE, Walk};
 use parquet::basic::Type;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
@@ -13,7 +13,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 const DICTIONARIES: u64 = 256 << 10;
 
 /// PageType::DICTIONARY_PAGE.
-const DICTIONARY: u64 = 2;
+pub(crate) const DICTIONARY: u64 = 2;
 /// PLAIN, PLAIN_DICTIONARY and RLE_DICTIONARY: with others a value may begin as the one before, however long that is.
 const ENCODINGS_OF_BYTES: [u64; 3] = [0, 2, 8];
 
@@ -28,7 +28,8 @@ pub(crate) fn fits(file: &[u8], group: &RowGroupMetaData) -> Result<(), &'static
         let mut values = 0;
         let mut walk = Walk(chunk(file, column).ok_or(NO_PAGE)?);
         while !walk.0.is_empty() {
-            let page = page(&mut walk).ok_or(NO_PAGE)?;
+            let page = header(&mut walk).ok_or(NO_PAGE)?;
+            walk.advance(page.packed).ok_or(NO_PAGE)?;
             let is_dictionary = page.kind == DICTIONARY;
             // The decoder makes room for as many values as a dictionary says it has.
             if is_dictionary && page.values > page.unpacked / shortest(column.column_type()) {
@@ -72,50 +73,81 @@ fn chunk<'a>(file: &'a [u8], column: &ColumnChunkMetaData) -> Option<&'a [u8]> {
 }
 
 /// What the header of a page says.
-struct Page {
-    kind: u64,
-    unpacked: u64,
-    values: u64,
-    encoding: u64,
+#[derive(Debug)]
+pub(crate) struct Header {
+    pub(crate) kind: u64,
+    /// How many bytes follow, and how many they become.
+    pub(crate) packed: u64,
+    pub(crate) unpacked: u64,
+    pub(crate) crc: Option<u32>,
+    pub(crate) values: u64,
+    pub(crate) encoding: u64,
+    /// The field that is there of those for each kind of pages, and the numbers in it by their fields.
+    pub(crate) field: i16,
+    pub(crate) numbers: [Option<u64>; NUMBERS],
+    /// Whether it says that it is not packed, which only pages of version 2 do.
+    pub(crate) is_plain: bool,
 }
 
-/// Walks over a page. Whatever two readers might read differently is refused.
-fn page(walk: &mut Walk<'_>) -> Option<Page> {
-    let (mut kind, mut unpacked, mut packed, mut of_kind) = (None, None, None, None);
+/// Fields of what is said of one kind of pages, and one more.
+const NUMBERS: usize = 8;
+
+/// Walks over the header of a page. Whatever two readers might read differently is refused.
+pub(crate) fn header(walk: &mut Walk<'_>) -> Option<Header> {
+    let (mut kind, mut unpacked, mut packed, mut crc, mut of_kind) = (None, None, None, None, None);
     walk.fields(&mut |walk, id, field| {
         match (id, field) {
             (1, I32) => kind = Some(walk.natural()?),
             (2, I32) => unpacked = Some(walk.natural()?),
             (3, I32) => packed = Some(walk.natural()?),
-            // A checksum.
-            (4, I32) => drop(walk.number()?),
+            (4, I32) => {
+                let number = walk.number()?;
+                crc = Some((number >> 1) as u32 ^ (number & 1).wrapping_neg() as u32);
+            }
             // A data page, a dictionary, a data page of version 2.
-            (5 | 7, STRUCT) if of_kind.is_none() => of_kind = Some(values(walk, 2)?),
-            (8, STRUCT) if of_kind.is_none() => of_kind = Some(values(walk, 4)?),
+            (5 | 7, STRUCT) if of_kind.is_none() => of_kind = Some((id, of_one_kind(walk, 2)?)),
+            (8, STRUCT) if of_kind.is_none() => of_kind = Some((id, of_one_kind(walk, 4)?)),
             _ => return None,
         }
         Some(())
     })?;
-    walk.advance(packed?)?;
-    let (values, encoding) = of_kind?;
-    Some(Page { kind: kind?, unpacked: unpacked?, values, encoding })
+    let (field, OfKind { values, encoding, numbers, is_plain }) = of_kind?;
+    let (kind, packed, unpacked) = (kind?, packed?, unpacked?);
+    Some(Header { kind, packed, unpacked, crc, values, encoding, field, numbers, is_plain })
 }
 
-/// How many values there are by what is said of one kind of pages, and their encoding, which is the field `encoding_at`.
-fn values(walk: &mut Walk<'_>, encoding_at: i16) -> Option<(u64, u64)> {
+struct OfKind {
+    values: u64,
+    encoding: u64,
+    numbers: [Option<u64>; NUMBERS],
+    is_plain: bool,
+}
+
+/// What is said of one kind of pages: how many values there are, their encoding, which is the field `encoding_at`, and the rest.
+fn of_one_kind(walk: &mut Walk<'_>, encoding_at: i16) -> Option<OfKind> {
     // Statistics are the deepest: a structure of plain values.
     const DEEPEST: u8 = 2;
-    let (mut values, mut encoding) = (None, None);
+    // Of version 2: whether it is packed.
+    const PACKED: i16 = 7;
+    let (mut values, mut encoding, mut is_plain) = (None, None, false);
+    let mut numbers = [None; NUMBERS];
     walk.fields(&mut |walk, id, field| {
         match (id, field) {
             (1, I32) => values = Some(walk.natural()?),
             (id, I32) if id == encoding_at => encoding = Some(walk.natural()?),
             (id, _) if id == 1 || id == encoding_at => return None,
+            (id, I32) => {
+                let number = walk.natural()?;
+                if let Some(place) = usize::try_from(id).ok().and_then(|id| numbers.get_mut(id)) {
+                    *place = Some(number);
+                }
+            }
+            (PACKED, TRUE | FALSE) => is_plain = field == FALSE,
             _ => walk.skip(field, DEEPEST)?,
         }
         Some(())
     })?;
-    Some((values?, encoding?))
+    Some(OfKind { values: values?, encoding: encoding?, numbers, is_plain })
 }
 
 #[cfg(test)]

@@ -119,3 +119,57 @@ fn parts_and_places_make_no_difference() {
         assert_eq!(part, Some(reader.keyframe(Seq(from)).unwrap()), "keyframe for {from}");
     }
 }
+
+/// Checks that reading gives the same events, in pieces and from anywhere, however much of it was prepared before: over the
+/// ends of pages, row groups and parts.
+#[test]
+fn what_was_prepared_is_read_as_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = small(70_000);
+    for (name, rotate_at) in [("one", Options::default().rotate_at), ("many", 600_000)] {
+        let path = folder.path().join(name);
+        let mut writer = create(&path, Options { rotate_at, ..Options::default() });
+        write(&mut writer, &events, 9_001);
+        writer.finish(End::default()).unwrap();
+        for parts in [0, 1, 3, 40] {
+            let mut reader = Reader::open(&path).unwrap();
+            for (start, steps) in [(0, 90), (8_100, 3), (32_700, 2), (65_400, 90)] {
+                let mut next = start;
+                for _ in 0..steps {
+                    (0..parts).any(|_| reader.prepare(Seq(next)));
+                    let mut found = Vec::new();
+                    reader
+                        .events(Seq(next), &mut |event| {
+                            found.push(event);
+                            found.len() < 900
+                        })
+                        .unwrap();
+                    let begin = usize::try_from(next).unwrap().min(events.len());
+                    let end = (begin + 900).min(events.len());
+                    assert!(found == events[begin..end], "{name}, {parts} parts, from {next}");
+                    next += 900;
+                }
+            }
+            // It ends, and then nothing is left to do.
+            assert!((0..1000).any(|_| reader.prepare(Seq(40_000))) && reader.prepare(Seq(40_000)));
+            assert!(reader.prepare(Seq(u64::MAX)));
+        }
+    }
+}
+
+/// Checks that a keyframe read in parts is the one that is read at once.
+#[test]
+fn a_keyframe_in_parts_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("parts");
+    let mut writer = create(&path, Options { rotate_at: 40_000, ..Options::default() });
+    write(&mut writer, &small(3_000), 97);
+    writer.finish(End::default()).unwrap();
+    let mut reader = Reader::open(&path).unwrap();
+    let places: Vec<Seq> = reader.keyframes().map(|(after, _)| after).collect();
+    assert!(places.len() > 20);
+    for after in places {
+        let parts = (0..1000).find_map(|_| reader.keyframe_part(after).unwrap());
+        assert_eq!(parts.unwrap(), Reader::open(&path).unwrap().keyframe(after).unwrap());
+    }
+}

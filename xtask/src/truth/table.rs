@@ -21,7 +21,8 @@ pub(super) fn table(sums: &Summary, took: Duration) -> String {
     };
     let failed: u64 = sums.calls.values().map(|(_, failed)| failed).sum();
     let _ = writeln!(text, "calls      {total}, of which {failed} failed");
-    let compared = sums.compared.map_or("none: not asked for, or this vmatlas cannot".to_owned(), |n| n.to_string());
+    let compared =
+        sums.compared.map_or("none: not asked for, or this vmatlas cannot".to_owned(), |n| n.to_string());
     let _ = writeln!(text, "compared   {compared} (skipped {})", sums.skipped);
     let _ = writeln!(text, "different  {}", sums.differences);
     let _ = writeln!(text, "asked      {share}");

@@ -9,6 +9,9 @@ use vmatlas_event::{EventSource, Seq};
 /// It is begun when so few entries can still be taken back.
 const NEAR: usize = if cfg!(test) { 4 } else { 4096 };
 
+/// So many parts are prepared with a step: there are some dozens, and all must be done when the window ends.
+const PREPARED: usize = 4;
+
 /// So many rows of a keyframe are taken in with a step, and so many events replayed.
 const ROWS: usize = if cfg!(test) { 3 } else { 2048 };
 const EVENTS: usize = if cfg!(test) { 2 } else { 128 };
@@ -97,6 +100,10 @@ impl<S: EventSource> Timeline<S> {
     fn replay_part(&mut self, mut window: Box<Window>, end: Seq) -> State {
         let mut count = 0;
         let mut at = window.frontier().seq;
+        let next = Seq(at.map_or(0, |at| at.0.saturating_add(1)));
+        if !(0..PREPARED).any(|_| self.source.prepare(next)) {
+            return State::Replaying(window);
+        }
         let read = events_after(&mut self.source, at, |event| {
             if event.seq > end {
                 return false;

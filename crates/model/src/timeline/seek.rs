@@ -87,7 +87,7 @@ impl<S: EventSource> Timeline<S> {
     fn begin_with(&mut self, keyframe: Option<Keyframe>) {
         self.behind = None;
         let (spaces, place) = self.state_of(keyframe);
-        self.window = Window::new(spaces, place);
+        self.left = Some(std::mem::replace(&mut self.window, Window::new(spaces, place)));
         self.ahead.clear();
     }
 
@@ -107,6 +107,9 @@ impl<S: EventSource> Timeline<S> {
                     }
                     let Some(event) = self.ahead.pop_front() else { return Ok(is_visible) };
                     is_visible |= self.window.apply(&event, of);
+                    if let Some(last) = self.ahead.back() {
+                        self.source.prepare(Seq(last.seq.0.saturating_add(1)));
+                    }
                 }
             }
             if is_visible && (self.window.is_settled() || self.is_settled_here()?) {

@@ -9,6 +9,9 @@ use vmatlas_event::{Event, MmId, MonoNs, Op, Seq};
 /// How much memory what the window remembers may take, nearly: some 30,000 calls.
 const BUDGET: usize = 16 << 20;
 
+/// So many entries the budget allows, nearly.
+const MOST_ENTRIES: usize = 1 << 16;
+
 /// So many events may belong together because one waits for its answer while others go on.
 const LONGEST_GROUP: u32 = 1024;
 
@@ -33,9 +36,9 @@ impl Effects {
         self.0.push(Effect::Swapped(mm, Some(Box::new(living))));
     }
 
-    pub(crate) fn changed(&mut self, mm: MmId, change: &Change) {
+    pub(crate) fn changed(&mut self, mm: MmId, change: Change) {
         if !change.is_nothing() {
-            self.0.push(Effect::Changed(mm, Box::new(change.clone())));
+            self.0.push(Effect::Changed(mm, Box::new(change)));
         }
     }
 
@@ -123,7 +126,9 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(spaces: Spaces, base: Place) -> Window {
-        Window { spaces, base, entries: VecDeque::new(), made: 0, bytes: 0, group: 0 }
+        // Room for all of them at once: it takes no memory until it is used, and to move them later takes a millisecond.
+        let entries = VecDeque::with_capacity(if cfg!(test) { 0 } else { MOST_ENTRIES });
+        Window { spaces, base, entries, made: 0, bytes: 0, group: 0 }
     }
 
     pub(crate) fn spaces(&self) -> &Spaces {

@@ -39,6 +39,11 @@ impl EventSource for Memory {
         if self.parts.is_multiple_of(3) { self.keyframe(at).map(Some) } else { Ok(None) }
     }
 
+    fn prepare(&mut self, _from: Seq) -> bool {
+        self.parts += 1;
+        self.parts.is_multiple_of(3)
+    }
+
     fn last(&self) -> Option<Seq> {
         self.events.last().map(|event| event.seq)
     }
