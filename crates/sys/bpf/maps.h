@@ -36,7 +36,8 @@ struct slot {
 	u32 started;
 };
 
-enum { SLOT_FREE, SLOT_CALL, SLOT_FORK };
+/* NEW: nothing is known of its calls, for none of them was entered since it has the place. */
+enum { SLOT_FREE, SLOT_CALL, SLOT_FORK, SLOT_NEW };
 enum { SLOTS = 1 << 16, SPACES = 1 << 12 };
 
 /* Which of the address spaces with this number, modulo SPACES, was changed last, and by which call. */
@@ -251,6 +252,11 @@ INLINE struct process *process_of(struct task_struct *task)
 	return process->started == started ? process : 0;
 }
 
+INLINE int is_in_call(struct slot *slot)
+{
+	return slot->state == SLOT_CALL || slot->state == SLOT_FORK;
+}
+
 /* Whether it is the place of a task that is known to be watched: to look for its process takes longer than all else. */
 INLINE int is_known(struct slot *slot, struct task_struct *task)
 {
@@ -266,8 +272,9 @@ INLINE int note(struct slot *slot, struct task_struct *task, struct process *pro
 	u64 *choices = count(COUNT_CHOICES);
 
 	if (slot->tid != (u32)task->pid) {
-		if (slot->state != SLOT_FREE)
+		if (is_in_call(slot))
 			return 1;
+		slot->state = SLOT_NEW;
 		slot->order = 0;
 		slot->grown = 0;
 		slot->tid = task->pid;

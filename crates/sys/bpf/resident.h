@@ -311,7 +311,12 @@ int on_resident(u64 *context)
 	pages = change_of(resident, mm, kind);
 	if (!pages)
 		return 0;
-	if (!is_placed || slot->state != SLOT_FREE) {
+	/* One that has no place cannot wait for the word of a fault. */
+	if (!is_placed) {
+		grown_by(resident, BY_KERNEL, pages);
+		return 0;
+	}
+	if (is_in_call(slot)) {
 		grown_by(resident, pages > 0 ? BY_CALL : GONE, pages);
 		return 0;
 	}

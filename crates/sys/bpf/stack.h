@@ -2,7 +2,7 @@
 /*
  * The call stack of a thread whose call returns, behind the record of the call: src/bpf/stack.rs reads the same layouts.
  *
- * Either the kernel follows frame pointers, or the stack is copied and user space unwinds the copy later. Nothing is waited
+ * Either frame pointers are followed here, or the stack is copied and user space unwinds the copy later. Nothing is waited
  * for: pages that are not there are left out, and that is told.
  */
 #ifndef VMATLAS_STACK_H

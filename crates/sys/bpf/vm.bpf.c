@@ -91,7 +91,7 @@ int on_exit(u64 *context)
 	slot = slot_of(task->pid);
 	if (!slot)
 		return 0;
-	is_ours = slot->tid == task->pid;
+	is_ours = slot->tid == task->pid && slot->state != SLOT_NEW;
 	if (is_ours && slot->state == SLOT_FREE)
 		return 0;
 	order = is_ours ? slot->order : 0;
@@ -262,7 +262,7 @@ int on_exec(u64 *context)
 	/* It had a number since it took the lock of its new map, and needs no other one. */
 	slot = slot_of(task->pid);
 	if (slot && slot->tid == (u32)task->pid) {
-		if (slot->state != SLOT_FREE)
+		if (is_in_call(slot))
 			order = slot->order;
 		slot->order = 0;
 		slot->state = SLOT_FREE;
@@ -298,7 +298,7 @@ int on_end(u64 *context)
 	if (!process)
 		return 0;
 	if (slot && slot->tid == task->pid) {
-		if (slot->state != SLOT_FREE && slot->order)
+		if (is_in_call(slot) && slot->order)
 			tell_nothing(task, slot->order);
 		slot->state = SLOT_FREE;
 		slot->known = 0;

@@ -305,6 +305,7 @@ impl Probe {
         let slot = self.slots.get(&(tid.0 as u32 & (SLOTS - 1)), 0);
         // The number of the task, its state, its address space, since when, the number of the call, what grew.
         let [first, _, _, order, ..] = slot.ok()?;
-        (first as u32 == tid.0 as u32 && first >> 32 != 0).then_some((first >> 32, order))
+        let (number, state) = (first as u32, first >> 32);
+        (number == tid.0 as u32 && matches!(state, SLOT_CALL | SLOT_FORK)).then_some((state, order))
     }
 }
