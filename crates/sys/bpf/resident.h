@@ -94,7 +94,8 @@ INLINE struct resident *resident_of(u32 space)
 	u32 at = space & (SPACES - 1);
 	struct resident *resident = bpf_map_lookup_elem(&residents, &at);
 
-	return resident && resident->space == space ? resident : 0;
+	/* A place that nobody has used yet would be that of the address space with the number 0. */
+	return resident && resident->mm && resident->space == space ? resident : 0;
 }
 
 INLINE void grown_by(struct resident *resident, u32 cause, s64 pages)
@@ -277,7 +278,7 @@ int on_resident(u64 *context)
 	struct process *process;
 	struct resident *resident;
 	struct slot *slot;
-	u32 kind = (u32)context[1];
+	u32 kind = (u32)context[1], space;
 	int is_placed = 1;
 	u64 faults;
 	s64 pages;
@@ -293,20 +294,21 @@ int on_resident(u64 *context)
 	if (!slot)
 		return 0;
 	if (is_known(slot, task)) {
-		resident = resident_of(slot->space);
+		space = slot->space;
 	} else {
 		process = process_of(task);
 		if (!process)
 			return 0;
 		is_placed = !note(slot, task, process);
-		resident = resident_of(process->space);
-		if (!resident) {
-			begin_resident(process->space, mm);
-			return 0;
-		}
+		space = process->space;
 	}
-	/* Otherwise a new program is being put together in it: it has no number yet. */
-	if (!resident || resident->mm != (u64)mm)
+	resident = resident_of(space);
+	if (!resident) {
+		begin_resident(space, mm);
+		return 0;
+	}
+	/* A new program is being put together in it: it has no number yet. */
+	if (resident->mm != (u64)mm)
 		return 0;
 	pages = change_of(resident, mm, kind);
 	if (!pages)
