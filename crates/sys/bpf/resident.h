@@ -197,7 +197,7 @@ INLINE s64 change_of(struct resident *resident, struct mm_struct *mm, u32 kind)
 }
 
 /* Begins to follow the resident size of an address space: `mm` is new, or was not known. */
-INLINE void begin_resident(u32 space, struct mm_struct *mm)
+static __attribute__((noinline)) void begin_resident(u32 space, struct mm_struct *mm)
 {
 	u32 at = space & (SPACES - 1);
 	u64 key = (u64)mm;
@@ -248,7 +248,7 @@ INLINE s32 grown_at_fault(struct task_struct *task, struct slot *slot)
 }
 
 /* Somebody else changes an address space, or it is taken apart. */
-INLINE void changed_by_others(struct mm_struct *mm, u32 kind)
+static __attribute__((noinline)) void changed_by_others(struct mm_struct *mm, u32 kind)
 {
 	struct resident *resident;
 	u64 key = (u64)mm;
