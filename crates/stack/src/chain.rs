@@ -14,7 +14,7 @@ use vmatlas_event::{Addr, FoundBy, StackEnd, StackFrom, Stopped};
 /// The innermost functions are looked for in so much of a stack: what the programs in the kernel copy beside a chain
 /// (`TOP_BYTES` there), so that both backends tell the same.
 const TOP: u64 = 128;
-/// The kernel follows so many frames, unless kernel.perf_event_max_stack says otherwise.
+/// A chain has so many addresses at most: of our programs (`CHAIN` there), and of the kernel unless kernel.perf_event_max_stack says otherwise.
 const KERNEL_DEPTH: usize = 127;
 
 /// A place of the chain: one to return to, found by its frame pointer.

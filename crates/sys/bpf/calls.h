@@ -83,14 +83,20 @@ INLINE int meets(u32 which, struct pt_regs *regs, u32 is_32)
 	return 0;
 }
 
-/* The shape of a call. What is of memory on neither architecture costs one look. */
+/* Whether a call is none of memory on either architecture: most are not, and this is all that they cost. */
+INLINE int is_none(u64 nr)
+{
+	return nr < NUMBERS && !(shapes[0][nr] | shapes[1][nr]);
+}
+
+/* The shape of a call. */
 INLINE u32 shape_of(struct task_struct *task, struct pt_regs *regs, u64 nr, u32 *is_32)
 {
 	u32 shape;
 
 	if (nr & X32_BIT)
 		return SHAPE_NOTHING;
-	if (nr >= NUMBERS || !(shapes[0][nr] | shapes[1][nr]))
+	if (nr >= NUMBERS)
 		return SHAPE_NOT_OF_MEMORY;
 	*is_32 = !!(task->thread_info.status & TS_COMPAT);
 	shape = shapes[*is_32 & 1][nr];

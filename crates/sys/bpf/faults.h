@@ -49,15 +49,13 @@ struct {
 const volatile u32 follow_faults = 0;
 const volatile u64 wake_faults_above = ~0ULL;
 
-INLINE u64 wake_for_faults(void)
-{
-	return bpf_ringbuf_query(&fault_ring, RB_AVAIL_DATA) > wake_faults_above ? RB_FORCE_WAKEUP : RB_NO_WAKEUP;
-}
-
 /* `lost` is what counts it where there is no room for it. */
 INLINE void emit_fault(void *record, u64 size, u32 lost)
 {
-	if (bpf_ringbuf_output(&fault_ring, record, size, wake_for_faults()))
+	struct head *head = record;
+	u64 flags = wakeup(&fault_ring, head->order, wake_faults_above);
+
+	if (bpf_ringbuf_output(&fault_ring, record, size, flags))
 		next_fault(lost);
 }
 
@@ -74,54 +72,47 @@ INLINE void tell_accounted(struct task_struct *task, u32 space, u64 is_exec)
 }
 
 /* Tells a fault with its stack, as emit_with_stack() does a call; not 0 where there is no room for it. */
-INLINE long emit_fault_with_stack(void *context, struct task_struct *task, struct fault *record)
+INLINE long emit_fault_with_stack(struct task_struct *task, struct fault *record)
 {
-	struct pt_regs *regs = bpf_task_pt_regs(task);
 	struct stack_room *room = stack_room();
-	struct stack *stack;
-	u64 size;
-	long got;
+	u64 size, flags = wakeup(&fault_ring, record->head.order, wake_faults_above);
 
 	if (!room)
 		return 1;
 	__builtin_memcpy(room->bytes, record, sizeof(*record));
-	stack = (void *)&room->bytes[sizeof(*record)];
-	stack->how = stack_how;
-	take_registers(stack, regs);
-	stack->holes = 0;
-	if (stack_how == STACK_CHAIN) {
-		u8 *at = &room->bytes[sizeof(*record) + sizeof(*stack)];
-
-		got = bpf_probe_read_user(at, TOP_BYTES, (void *)(regs->sp & ~7ULL));
-		stack->copied = got ? 0 : TOP_BYTES;
-		got = bpf_get_stack(context, at + TOP_BYTES, CHAIN_BYTES, F_USER_STACK);
-		size = TOP_BYTES + (got > 0 ? got : 0);
-	} else {
-		size = stack->is_32 ? 0 : copy_stack(room, sizeof(*record) + sizeof(*stack), task, regs->sp);
-		stack->copied = size;
-		stack->holes = room->holes;
-	}
-	size += sizeof(*record) + sizeof(*stack);
+	size = put_stack(room, sizeof(*record), task, bpf_task_pt_regs(task));
 	BOUNDED(size, sizeof(room->bytes));
-	return bpf_ringbuf_output(&fault_ring, room->bytes, size, wake_for_faults());
+	return bpf_ringbuf_output(&fault_ring, room->bytes, size, flags);
 }
 
 INLINE int fault(struct fault_context *context, u32 bits)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct process *process = process_of(task);
+	struct slot *slot = slot_of(task->pid);
+	struct process *process;
 	struct fault record;
+	u32 space;
 
-	if (!process)
+	if (!slot)
 		return 0;
-	begin(&record.head, KIND_FAULT, task, process->space, next_fault(FAULTS_TOLD));
+	if (is_known(slot, task)) {
+		space = slot->space;
+	} else {
+		process = process_of(task);
+		if (!process)
+			return 0;
+		space = process->space;
+		if (note(slot, task, process))
+			slot = 0;
+	}
+	begin(&record.head, KIND_FAULT, task, space, next_fault(FAULTS_TOLD));
 	record.addr = context->addr;
 	record.ip = (context->cs & USER_MODE) == USER_MODE ? context->ip : 0;
 	record.mm = (u64)task->mm;
 	record.bits = bits;
-	record.grown = grown_at_fault(task, process->space);
+	record.grown = slot ? grown_at_fault(task, slot) : 0;
 	/* Where the ring is nearly full stacks are lost first. */
-	if (stack_how == STACK_NONE || emit_fault_with_stack(context, task, &record))
+	if (stack_how == STACK_NONE || emit_fault_with_stack(task, &record))
 		emit_fault(&record, sizeof(record), FAULTS_LOST);
 	return 0;
 }

@@ -63,7 +63,7 @@ int on_lock(u64 *context)
 		return 0;
 	task = bpf_get_current_task_btf();
 	slot = slot_of(task->pid);
-	if (!slot || slot->state == SLOT_FREE || slot->tid != task->pid || task->mm != mm) {
+	if (!slot || !is_in_call(slot) || slot->tid != task->pid || task->mm != mm) {
 		other(task, mm);
 		return 0;
 	}

@@ -18,20 +18,26 @@ struct process {
 /* Children with a map of their own are watched too. */
 enum { PROCESS_FOLLOW = 1 };
 
-/* A task between the entry and the exit of a call: there is one for each number of a task, modulo SLOTS. */
+/* What is known of a task, and whether it is in a call: there is one for each number of a task, modulo SLOTS. */
 struct slot {
 	u32 tid;
 	/* SLOT_*. */
 	u32 state;
-	/* Its address space, so that its process is looked for once. */
+	/* Its address space, so that its process is looked for once; it holds as long as nobody was taken in or left out since. */
 	u32 space;
-	u32 unused;
+	u32 known;
 	u64 entered;
 	/* The number it got under the lock; 0 where it did not take it for writing (yet). */
 	u64 order;
+	/* By so many pages its address space has grown, outside of calls, since its last fault; and how many it had had then. */
+	u64 faults;
+	s32 grown;
+	/* When it started, the lower half: a later task with its number is another one. */
+	u32 started;
 };
 
-enum { SLOT_FREE, SLOT_CALL, SLOT_FORK };
+/* NEW: nothing is known of its calls, for none of them was entered since it has the place. */
+enum { SLOT_FREE, SLOT_CALL, SLOT_FORK, SLOT_NEW };
 enum { SLOTS = 1 << 16, SPACES = 1 << 12 };
 
 /* Which of the address spaces with this number, modulo SPACES, was changed last, and by which call. */
@@ -41,7 +47,8 @@ struct space {
 	u64 last;
 };
 
-enum { COUNT_ORDER, COUNT_LOST, COUNT_SPACES, COUNT_UNTRACKED, COUNTS };
+/* User space counts how often it has changed who is watched. */
+enum { COUNT_ORDER, COUNT_LOST, COUNT_SPACES, COUNT_UNTRACKED, COUNT_CHOICES, COUNTS };
 
 struct file_key {
 	u64 name;
@@ -205,12 +212,14 @@ INLINE void emit(void *record, u64 size, u64 wakeup)
 }
 
 /*
- * Whether to wake the reader: it looks by itself many times a second, and waking it costs more than the record. Only
- * a ring that fills up does.
+ * Whether to wake the reader with the record of this number: it looks by itself many times a second, and waking it costs more
+ * than the record. Only a ring that fills up does, and it is asked with every sixteenth record how full it is.
  */
-INLINE u64 wakeup(void)
+INLINE u64 wakeup(void *ring, u64 order, u64 above)
 {
-	return bpf_ringbuf_query(&ring, RB_AVAIL_DATA) > wake_above ? RB_FORCE_WAKEUP : RB_NO_WAKEUP;
+	if (order & 15)
+		return RB_NO_WAKEUP;
+	return bpf_ringbuf_query(ring, RB_AVAIL_DATA) > above ? RB_FORCE_WAKEUP : RB_NO_WAKEUP;
 }
 
 INLINE struct slot *slot_of(u32 tid)
@@ -241,6 +250,39 @@ INLINE struct process *process_of(struct task_struct *task)
 		process->started = started;
 	/* An earlier one with its number has ended, and user space has not heard of it yet. */
 	return process->started == started ? process : 0;
+}
+
+INLINE int is_in_call(struct slot *slot)
+{
+	return slot->state == SLOT_CALL || slot->state == SLOT_FORK;
+}
+
+/* Whether it is the place of a task that is known to be watched: to look for its process takes longer than all else. */
+INLINE int is_known(struct slot *slot, struct task_struct *task)
+{
+	u64 *choices = count(COUNT_CHOICES);
+
+	return choices && slot->tid == (u32)task->pid && slot->known == (u32)*choices + 1
+	       && slot->started == (u32)task->start_boottime;
+}
+
+/* Notes what is known of a task of a watched process; not 0 where one that is in a call has its place. */
+INLINE int note(struct slot *slot, struct task_struct *task, struct process *process)
+{
+	u64 *choices = count(COUNT_CHOICES);
+
+	if (slot->tid != (u32)task->pid) {
+		if (is_in_call(slot))
+			return 1;
+		slot->state = SLOT_NEW;
+		slot->order = 0;
+		slot->grown = 0;
+		slot->tid = task->pid;
+	}
+	slot->started = task->start_boottime;
+	slot->space = process->space;
+	slot->known = choices ? (u32)*choices + 1 : 0;
+	return 0;
 }
 
 INLINE void begin(struct head *head, u32 kind, struct task_struct *task, u32 space, u64 order)

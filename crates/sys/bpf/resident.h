@@ -44,15 +44,17 @@ struct resident {
 	u64 mm;
 	s64 now[KINDS];
 	s64 by[CAUSES];
+	/* Which processor has changed a counter last, plus one. */
+	u32 last[KINDS];
 };
 
-/* What a task's address space has grown by since its last fault. */
-struct growth {
-	u32 tid;
-	s32 pages;
-	/* How many faults it had when that happened. */
-	u64 faults;
+/* What all other processors had of the counters when this one began to be the last to change them. */
+struct others {
+	u32 space[KINDS];
+	s64 pages[KINDS];
 };
+
+enum { OTHERS = 256 };
 
 struct {
 	uint(type, MAP_ARRAY);
@@ -62,11 +64,11 @@ struct {
 } residents SEC(".maps");
 
 struct {
-	uint(type, MAP_ARRAY);
+	uint(type, MAP_PERCPU_ARRAY);
 	type(key, u32);
-	type(value, struct growth);
-	uint(max_entries, SLOTS);
-} growths SEC(".maps");
+	type(value, struct others);
+	uint(max_entries, OTHERS);
+} others SEC(".maps");
 
 /* Which address space a memory map of the kernel is. */
 struct {
@@ -87,19 +89,13 @@ INLINE u64 accounted_of(struct task_struct *task)
 	return counts->min_flt + counts->maj_flt;
 }
 
-INLINE struct growth *growth_of(struct task_struct *task)
-{
-	u32 at = task->pid & (SLOTS - 1);
-
-	return bpf_map_lookup_elem(&growths, &at);
-}
-
 INLINE struct resident *resident_of(u32 space)
 {
 	u32 at = space & (SPACES - 1);
 	struct resident *resident = bpf_map_lookup_elem(&residents, &at);
 
-	return resident && resident->space == space ? resident : 0;
+	/* A place that nobody has used yet would be that of the address space with the number 0. */
+	return resident && resident->mm && resident->space == space ? resident : 0;
 }
 
 INLINE void grown_by(struct resident *resident, u32 cause, s64 pages)
@@ -117,46 +113,91 @@ INLINE int has_counters(void)
 	       == KINDS * __builtin_preserve_type_info(*(struct percpu_counter *)0, 1);
 }
 
-/* A counter of resident pages: exact, but for what other processors are adding at this moment. */
-static __attribute__((noinline)) s64 pages_of(struct mm_struct *mm, u32 kind)
+/* A counter of resident pages, where its parts of each processor lie and the part that all share. */
+INLINE u64 parts_of(struct mm_struct *mm, u32 kind, s64 *shared)
 {
 	struct mm_struct___rss *of = (void *)mm;
-	u64 counters, base;
-	s64 sum;
-	s32 part;
 
 	/* A load each, where a computed place would cost a helper. */
 	switch (kind) {
 	case 0:
-		sum = of->rss_stat[0].count;
-		counters = (u64)of->rss_stat[0].counters;
-		break;
+		*shared = of->rss_stat[0].count;
+		return (u64)of->rss_stat[0].counters;
 	case 1:
-		sum = of->rss_stat[1].count;
-		counters = (u64)of->rss_stat[1].counters;
-		break;
+		*shared = of->rss_stat[1].count;
+		return (u64)of->rss_stat[1].counters;
 	case 2:
-		sum = of->rss_stat[2].count;
-		counters = (u64)of->rss_stat[2].counters;
-		break;
+		*shared = of->rss_stat[2].count;
+		return (u64)of->rss_stat[2].counters;
 	default:
-		sum = of->rss_stat[3].count;
-		counters = (u64)of->rss_stat[3].counters;
-		break;
+		*shared = of->rss_stat[3].count;
+		return (u64)of->rss_stat[3].counters;
 	}
-	for (u32 cpu = 0; cpu < MOST_CPUS && cpu < cpus; cpu++) {
-		base = base_of(cpu);
-		if (!base)
-			continue;
-		part = 0;
-		bpf_probe_read_kernel(&part, sizeof(part), (void *)(counters + base));
-		sum += part;
+}
+
+/* The part of one processor. */
+INLINE s64 part_of(u64 parts, u32 cpu)
+{
+	u64 base = base_of(cpu);
+	s32 part = 0;
+
+	if (base)
+		bpf_probe_read_kernel(&part, sizeof(part), (void *)(parts + base));
+	return part;
+}
+
+/* The parts of all processors but one. */
+static __attribute__((noinline)) s64 parts_but(u64 parts, u32 but)
+{
+	s64 sum = 0;
+
+	for (u32 cpu = 0; cpu < MOST_CPUS && cpu < cpus; cpu++)
+		if (cpu != but)
+			sum += part_of(parts, cpu);
+	return sum;
+}
+
+/*
+ * So many pages there are of a kind: exact, but for what other processors are adding at this moment. A change is told on the
+ * processor that makes it. So where the same one changes a counter again, the parts of the others are what they were, and are
+ * not read: there may be hundreds. (Both sides have a full barrier between a part and `last`.)
+ */
+INLINE s64 pages_of(struct resident *resident, struct mm_struct *mm, u32 kind)
+{
+	u32 cpu = bpf_get_smp_processor_id(), at = resident->space & (OTHERS - 1), last;
+	struct others *others_of = bpf_map_lookup_elem(&others, &at);
+	s64 shared, rest, sum;
+	u64 parts;
+
+	asm volatile("" : "+r"(kind));
+	if (kind >= KINDS || !others_of)
+		return 0;
+	last = __sync_lock_test_and_set(&resident->last[kind], cpu + 1);
+	parts = parts_of(mm, kind, &shared);
+	if (last == cpu + 1 && others_of->space[kind] == resident->space) {
+		rest = others_of->pages[kind];
+	} else {
+		rest = parts_but(parts, cpu);
+		others_of->space[kind] = resident->space;
+		others_of->pages[kind] = rest;
 	}
+	sum = shared + rest + part_of(parts, cpu);
 	return sum > 0 ? sum : 0;
 }
 
+/* By how much a counter has changed since it was read last. */
+INLINE s64 change_of(struct resident *resident, struct mm_struct *mm, u32 kind)
+{
+	s64 pages = pages_of(resident, mm, kind);
+
+	asm volatile("" : "+r"(kind));
+	if (kind >= KINDS)
+		return 0;
+	return pages - __sync_lock_test_and_set(&resident->now[kind], pages);
+}
+
 /* Begins to follow the resident size of an address space: `mm` is new, or was not known. */
-INLINE void begin_resident(u32 space, struct mm_struct *mm)
+static __attribute__((noinline)) void begin_resident(u32 space, struct mm_struct *mm)
 {
 	u32 at = space & (SPACES - 1);
 	u64 key = (u64)mm;
@@ -180,7 +221,7 @@ INLINE void begin_resident(u32 space, struct mm_struct *mm)
 	resident->space = space;
 	resident->mm = key;
 	for (u32 kind = 0; kind < KINDS; kind++) {
-		s64 pages = pages_of(mm, kind);
+		s64 pages = pages_of(resident, mm, kind);
 
 		resident->now[kind] = pages;
 		resident->by[BY_START] += pages;
@@ -189,25 +230,44 @@ INLINE void begin_resident(u32 space, struct mm_struct *mm)
 }
 
 /* By so many pages a fault that is counted just now has grown an address space. */
-INLINE s32 grown_at_fault(struct task_struct *task, u32 space)
+INLINE s32 grown_at_fault(struct task_struct *task, struct slot *slot)
 {
 	struct resident *resident;
-	struct growth *growth;
 	s32 grown = 0;
 
-	if (!follow_resident)
-		return 0;
-	growth = growth_of(task);
-	if (!growth || growth->tid != (u32)task->pid || !growth->pages)
+	if (!follow_resident || !slot->grown)
 		return 0;
 	/* It was counted when the kernel had mapped the page, and the fault just now. */
-	if (growth->faults + 1 == accounted_of(task))
-		grown = growth->pages;
-	resident = resident_of(space);
+	if (slot->faults + 1 == accounted_of(task))
+		grown = slot->grown;
+	resident = resident_of(slot->space);
 	if (resident)
-		grown_by(resident, grown ? BY_FAULT : BY_KERNEL, growth->pages);
-	growth->pages = 0;
+		grown_by(resident, grown ? BY_FAULT : BY_KERNEL, slot->grown);
+	slot->grown = 0;
 	return grown;
+}
+
+/* Somebody else changes an address space, or it is taken apart. */
+static __attribute__((noinline)) void changed_by_others(struct mm_struct *mm, u32 kind)
+{
+	struct resident *resident;
+	u64 key = (u64)mm;
+	s64 pages;
+	u32 *known = bpf_map_lookup_elem(&mm_spaces, &key);
+
+	if (!known)
+		return;
+	resident = resident_of(*known);
+	if (!((struct mm_struct___rss *)mm)->mm_users.counter) {
+		/* Its last user has left: its size at the end stays. */
+		bpf_map_delete_elem(&mm_spaces, &key);
+		return;
+	}
+	if (!resident || resident->mm != key)
+		return;
+	pages = change_of(resident, mm, kind);
+	if (pages)
+		grown_by(resident, pages < 0 ? GONE : BY_REMOTE, pages);
 }
 
 SEC("tp_btf/rss_stat")
@@ -217,74 +277,60 @@ int on_resident(u64 *context)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct process *process;
 	struct resident *resident;
-	struct growth *growth;
 	struct slot *slot;
-	u32 kind = (u32)context[1], cause = BY_REMOTE, *known;
-	u64 key = (u64)mm, faults;
-	s64 pages, before;
+	u32 kind = (u32)context[1], space;
+	int is_placed = 1;
+	u64 faults;
+	s64 pages;
+	s32 before;
 
 	if (!follow_resident || kind >= KINDS)
 		return 0;
-	if (task->mm == mm) {
+	if (task->mm != mm) {
+		changed_by_others(mm, kind);
+		return 0;
+	}
+	slot = slot_of(task->pid);
+	if (!slot)
+		return 0;
+	if (is_known(slot, task)) {
+		space = slot->space;
+	} else {
 		process = process_of(task);
 		if (!process)
 			return 0;
-		resident = resident_of(process->space);
-		if (!resident || resident->mm != key) {
-			/* A new program is being put together in it: it has no number yet. */
-			if (resident)
-				return 0;
-			begin_resident(process->space, mm);
-			return 0;
-		}
-	} else {
-		known = bpf_map_lookup_elem(&mm_spaces, &key);
-		if (!known)
-			return 0;
-		resident = resident_of(*known);
-		if (!((struct mm_struct___rss *)mm)->mm_users.counter) {
-			/* Its last user has left: it is taken apart, and its size at the end stays. */
-			bpf_map_delete_elem(&mm_spaces, &key);
-			return 0;
-		}
-		if (!resident || resident->mm != key)
-			return 0;
+		is_placed = !note(slot, task, process);
+		space = process->space;
 	}
-	pages = pages_of(mm, kind);
-	asm volatile("" : "+r"(kind));
-	if (kind >= KINDS)
+	resident = resident_of(space);
+	if (!resident) {
+		begin_resident(space, mm);
 		return 0;
-	before = __sync_lock_test_and_set(&resident->now[kind], pages);
-	pages -= before;
+	}
+	/* A new program is being put together in it: it has no number yet. */
+	if (resident->mm != (u64)mm)
+		return 0;
+	pages = change_of(resident, mm, kind);
 	if (!pages)
 		return 0;
-	if (task->mm == mm) {
-		slot = slot_of(task->pid);
-		growth = growth_of(task);
-		if (!growth)
-			return 0;
-		if (slot && slot->tid == (u32)task->pid && slot->state != SLOT_FREE) {
-			cause = pages > 0 ? BY_CALL : GONE;
-		} else {
-			/* Whether a fault did that, its own record tells, which comes now; if not, the kernel did. */
-			faults = accounted_of(task);
-			if (growth->tid == (u32)task->pid && growth->faults == faults) {
-				growth->pages += (s32)pages;
-				return 0;
-			}
-			before = growth->tid == (u32)task->pid ? growth->pages : 0;
-			growth->tid = task->pid;
-			growth->faults = faults;
-			growth->pages = (s32)pages;
-			if (!before)
-				return 0;
-			pages = before;
-			cause = BY_KERNEL;
-		}
-	} else if (pages < 0) {
-		cause = GONE;
+	/* One that has no place cannot wait for the word of a fault. */
+	if (!is_placed) {
+		grown_by(resident, BY_KERNEL, pages);
+		return 0;
 	}
-	grown_by(resident, cause, pages);
+	if (is_in_call(slot)) {
+		grown_by(resident, pages > 0 ? BY_CALL : GONE, pages);
+		return 0;
+	}
+	/* Whether a fault did that, its own record tells, which comes now; if not, the kernel did. */
+	faults = accounted_of(task);
+	before = slot->grown;
+	if (before && slot->faults != faults) {
+		grown_by(resident, BY_KERNEL, before);
+		before = 0;
+	}
+	slot->faults = faults;
+	slot->grown = before + (s32)pages;
 	return 0;
 }
 

@@ -2,7 +2,7 @@
 /*
  * The call stack of a thread whose call returns, behind the record of the call: src/bpf/stack.rs reads the same layouts.
  *
- * Either the kernel follows frame pointers, or the stack is copied and user space unwinds the copy later. Nothing is waited
+ * Either frame pointers are followed here, or the stack is copied and user space unwinds the copy later. Nothing is waited
  * for: pages that are not there are left out, and that is told.
  */
 #ifndef VMATLAS_STACK_H
@@ -20,11 +20,12 @@ enum {
 	 * pointer. */
 	COPY_BYTES = 1 << 16,
 	TOP_BYTES = 128,
-	/* The kernel follows 127, unless kernel.perf_event_max_stack is another number. */
-	CHAIN_BYTES = 256 * 8,
+	/* So many addresses has a chain at most, as one that the kernel itself follows. */
+	CHAIN = 127,
+	/* So much of a stack is read at once while frame pointers are followed. */
+	WINDOW = 1024,
 	/* The next page, when all that may be copied was. */
 	SLACK = 4096,
-	F_USER_STACK = 1 << 8,
 	USER32_CS = 0x23,
 };
 
@@ -47,6 +48,9 @@ struct stack_room {
 	/* Where the next page is copied to, from where to where, and those that were not there. */
 	u64 at, pos, end;
 	u32 holes;
+	/* The next frame pointer; what was read last of the stack, where it lies there, and so many bytes. */
+	u64 frame, window_at, window_size;
+	u8 window[WINDOW];
 };
 
 struct {
@@ -86,6 +90,83 @@ INLINE u64 stack_end(struct task_struct *task, u64 sp)
 	if (!bpf_find_vma(task, sp, end_of, &at, 0) && at > sp && at < far)
 		return at;
 	return far;
+}
+
+/* Reads the stack from an address on to the end of the page, but not more than the window holds; not 0 where that is not there. */
+INLINE long read_window(struct stack_room *room, u64 at)
+{
+	u64 size = 4096 - (at & 4095);
+
+	if (size > WINDOW)
+		size = WINDOW;
+	/* Words are aligned, a pair of them is not. */
+	if (size < 16)
+		size = 16;
+	room->window_at = at;
+	room->window_size = size;
+	asm volatile("" : "+r"(size));
+	if (size > WINDOW)
+		return 1;
+	return bpf_probe_read_user(room->window, size, (void *)at);
+}
+
+/*
+ * One step outwards. A frame lies above the one it has called, as user space has it where it follows them itself; so the zero
+ * or the left-over at which most chains end is not read at all: reading what is not there is dearer than all the rest.
+ */
+static long follow(u32 index, void *unused)
+{
+	struct stack_room *room = stack_room();
+	u64 frame, at, to, next;
+
+	if (!room)
+		return 1;
+	frame = room->frame;
+	at = frame - room->window_at;
+	if (at > WINDOW - 16 || at + 16 > room->window_size) {
+		if (read_window(room, frame))
+			return 1;
+		at = 0;
+	}
+	BOUNDED(at, WINDOW - 15);
+	to = room->at;
+	BOUNDED(to, sizeof(room->bytes) - 8);
+	*(u64 *)&room->bytes[to] = *(u64 *)&room->window[at + 8];
+	room->at = to + 8;
+	next = *(u64 *)&room->window[at];
+	room->frame = next;
+	return next < frame + 16 || next & 7;
+}
+
+/*
+ * Follows frame pointers into the room, behind the top of the stack; where both end there. The kernel's own walk
+ * (bpf_get_stack()) reads each frame by itself, until a read fails: that costs more than all of this.
+ */
+INLINE u64 copy_chain(struct stack_room *room, u64 at, struct pt_regs *regs, struct stack *stack)
+{
+	u64 sp = regs->sp & ~7ULL, frame = regs->bp, unused = 0;
+	u64 *top;
+
+	if (at > sizeof(struct call) + sizeof(struct stack))
+		return 0;
+	top = (void *)&room->bytes[at];
+	stack->copied = TOP_BYTES;
+	if (read_window(room, sp)) {
+		room->window_size = 0;
+		stack->copied = 0;
+	} else if (room->window_size >= TOP_BYTES) {
+#pragma unroll
+		for (u32 i = 0; i < TOP_BYTES / 8; i++)
+			top[i] = ((u64 *)room->window)[i];
+	} else if (bpf_probe_read_user(top, TOP_BYTES, (void *)sp)) {
+		stack->copied = 0;
+	}
+	top[TOP_BYTES / 8] = regs->ip;
+	room->at = at + TOP_BYTES + 8;
+	room->frame = frame;
+	if (!stack->is_32 && frame >= sp && !(frame & 7))
+		bpf_loop(CHAIN - 1, follow, &unused, 0);
+	return room->at;
 }
 
 /* One page, or what of it is wanted. */
@@ -153,43 +234,44 @@ INLINE void take_registers(struct stack *stack, struct pt_regs *regs)
 	stack->registers[16] = regs->ip;
 }
 
-/*
- * Tells a call with its stack; not 0 when that was not possible. Then the call is told alone: a ring that is nearly full
- * loses stacks first.
- */
-INLINE long emit_with_stack(void *context, struct task_struct *task, struct pt_regs *regs, struct call *call,
-			    u64 call_size)
+/* Puts a stack behind a record that lies in the room; where it ends. */
+INLINE u64 put_stack(struct stack_room *room, u64 at, struct task_struct *task, struct pt_regs *regs)
 {
-	struct stack_room *room = stack_room();
 	struct stack *stack;
-	u64 at, size;
-	long got;
+	u64 size;
 
-	if (!room)
-		return 1;
-	BOUNDED(call_size, sizeof(struct call) + 1);
-	bpf_probe_read_kernel(room->bytes, call_size, call);
-	BOUNDED(call_size, sizeof(struct call) + 1);
-	stack = (void *)&room->bytes[call_size];
+	asm volatile("" : "+r"(at));
+	if (at > sizeof(struct call))
+		return 0;
+	stack = (void *)&room->bytes[at];
 	stack->how = stack_how;
 	stack->holes = 0;
 	take_registers(stack, regs);
-	at = call_size + sizeof(*stack);
-	BOUNDED(at, sizeof(struct call) + sizeof(struct stack) + 1);
-	if (stack_how == STACK_CHAIN) {
-		got = bpf_probe_read_user(&room->bytes[at], TOP_BYTES, (void *)(regs->sp & ~7ULL));
-		stack->copied = got ? 0 : TOP_BYTES;
-		at += TOP_BYTES;
-		got = bpf_get_stack(context, &room->bytes[at], CHAIN_BYTES, F_USER_STACK);
-		size = got > 0 ? got : 0;
-	} else {
-		size = stack->is_32 ? 0 : copy_stack(room, at, task, regs->sp);
-		stack->copied = size;
-		stack->holes = room->holes;
-	}
-	size += at;
+	at += sizeof(*stack);
+	if (stack_how == STACK_CHAIN)
+		return copy_chain(room, at, regs, stack);
+	size = stack->is_32 ? 0 : copy_stack(room, at, task, regs->sp);
+	stack->copied = size;
+	stack->holes = room->holes;
+	return at + size;
+}
+
+/*
+ * Tells a call, which lies in the room, with its stack; not 0 when that was not possible. Then the call is told alone: a ring
+ * that is nearly full loses stacks first.
+ */
+INLINE long emit_with_stack(struct task_struct *task, struct pt_regs *regs, u64 call_size)
+{
+	struct stack_room *room = stack_room();
+	struct head *head;
+	u64 size;
+
+	if (!room)
+		return 1;
+	size = put_stack(room, call_size, task, regs);
 	BOUNDED(size, sizeof(room->bytes));
-	return bpf_ringbuf_output(&ring, room->bytes, size, wakeup());
+	head = (void *)room->bytes;
+	return bpf_ringbuf_output(&ring, room->bytes, size, wakeup(&ring, head->order, wake_above));
 }
 
 #endif

@@ -8,6 +8,7 @@
  *
  * Helpers that are GPL only are used, and so the programs are, for the kernel, of a licence that is compatible with it.
  */
+#include "answer.h"
 #include "calls.h"
 #include "cgroup.h"
 #include "faults.h"
@@ -19,16 +20,6 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-enum { ENOENT = 2, STEPS = 24 };
-#define PAGE 4096ULL
-
-INLINE struct call_room *call_room(void)
-{
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&call_rooms, &zero);
-}
-
 INLINE struct exec_room *exec_room(void)
 {
 	u32 zero = 0;
@@ -36,114 +27,33 @@ INLINE struct exec_room *exec_room(void)
 	return bpf_map_lookup_elem(&exec_rooms, &zero);
 }
 
-/* The row at an address, and on to where it ends. */
-static long step(u32 index, void *unused)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct call_room *room = call_room();
-	struct row row = {};
-	long ret;
-	u32 at;
-
-	if (!room || room->pos >= room->end)
-		return 1;
-	if (room->count >= CALL_ROWS) {
-		room->call.answer |= ANSWER_CUT;
-		return 1;
-	}
-	ret = bpf_find_vma(task, room->pos, found, &row, 0);
-	if (ret == -ENOENT) {
-		/* A hole; how far it goes, only looking tells. Above the last page there is nothing. */
-		if (room->pos + PAGE < room->pos)
-			return 1;
-		room->pos += PAGE;
-		return 0;
-	}
-	if (ret) {
-		room->call.answer |= ANSWER_BUSY;
-		return 1;
-	}
-	if (row.end <= room->pos)
-		return 1;
-	at = room->count;
-	BOUNDED(at, CALL_ROWS);
-	room->call.rows[at] = row;
-	room->count = at + 1;
-	room->pos = row.end;
-	return 0;
-}
-
-/* Looks at what a call did. */
-INLINE void answer(struct call_room *room, u32 shape)
-{
-	struct call *call = &room->call;
-	int failed = call->result < 0 && call->result >= -4095;
-	u64 pos = call->args[0], len = call->args[1], unused = 0;
-
-	switch (shape) {
-	case SHAPE_RANGE_FAILED:
-		if (!failed)
-			return;
-		break;
-	case SHAPE_ADVICE:
-		if (call->args[2] < 64 && !(advice_of_vmas >> call->args[2] & 1))
-			return;
-		break;
-	case SHAPE_MOVED:
-		if (failed)
-			break;
-		pos = call->result;
-		len = call->args[2];
-		break;
-	case SHAPE_RESULT:
-		if (failed)
-			return;
-		pos = call->result;
-		break;
-	case SHAPE_BREAK:
-		pos = call->result - 1;
-		len = 1;
-		break;
-	case SHAPE_ATTACHED:
-		if (failed)
-			return;
-		pos = call->result;
-		len = 1;
-		break;
-	case SHAPE_RANGE:
-		break;
-	default:
-		return;
-	}
-	pos &= ~(PAGE - 1);
-	if (pos + len < pos)
-		return;
-	call->from = room->pos = pos;
-	room->end = pos + len;
-	room->count = 0;
-	bpf_loop(STEPS, step, &unused, 0);
-	call->to = room->pos;
-	call->row_count = room->count;
-}
-
 SEC("tp_btf/sys_enter")
 int on_enter(u64 *context)
 {
 	struct pt_regs *regs = (void *)context[0];
 	u64 nr = context[1];
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task;
 	struct process *process;
 	struct slot *slot;
-	u32 is_32 = 0, shape = shape_of(task, regs, nr, &is_32);
+	u32 is_32 = 0, shape;
 
+	if (is_none(nr))
+		return 0;
+	task = bpf_get_current_task_btf();
+	shape = shape_of(task, regs, nr, &is_32);
 	if (!shape)
 		return 0;
-	process = process_of(task);
 	slot = slot_of(task->pid);
-	if (!process || !slot)
+	if (!slot)
 		return 0;
-	slot->tid = task->pid;
-	slot->space = process->space;
+	if (!is_known(slot, task)) {
+		process = process_of(task);
+		if (!process)
+			return 0;
+		/* Whoever else is in a call there has no place any more. */
+		slot->state = SLOT_FREE;
+		note(slot, task, process);
+	}
 	slot->order = 0;
 	slot->entered = bpf_ktime_get_ns();
 	slot->state = shape == SHAPE_FORK ? SLOT_FORK : SLOT_CALL;
@@ -164,20 +74,24 @@ int on_exit(u64 *context)
 {
 	struct pt_regs *regs = (void *)context[0];
 	s64 result = context[1];
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task;
 	u64 nr = regs->orig_ax, order, size;
 	struct process *process;
 	struct slot *slot;
 	struct call_room *room;
 	struct call *call;
-	u32 number, is_32 = 0, is_ours, rows, shape = shape_of(task, regs, nr, &is_32);
+	u32 number, is_32 = 0, is_ours, rows, shape;
 
+	if (is_none(nr))
+		return 0;
+	task = bpf_get_current_task_btf();
+	shape = shape_of(task, regs, nr, &is_32);
 	if (!shape)
 		return 0;
 	slot = slot_of(task->pid);
 	if (!slot)
 		return 0;
-	is_ours = slot->tid == task->pid;
+	is_ours = slot->tid == task->pid && slot->state != SLOT_NEW;
 	if (is_ours && slot->state == SLOT_FREE)
 		return 0;
 	order = is_ours ? slot->order : 0;
@@ -201,7 +115,7 @@ int on_exit(u64 *context)
 	room = call_room();
 	if (!room)
 		return 0;
-	call = &room->call;
+	call = call_place(room);
 	begin(&call->head, KIND_CALL, task, number, order);
 	call->entered = is_ours ? slot->entered : 0;
 	call->result = is_32 ? (s64)(s32)result : result;
@@ -214,7 +128,7 @@ int on_exit(u64 *context)
 		call->args[i] = argument(regs, i, is_32);
 	/* While it is looked at nobody holds the lock for writing; so what is the same before and after is so all the time. */
 	call->version = version(number);
-	answer(room, shape);
+	answer(room, call, shape);
 	if (version(number) != call->version)
 		call->version = 0;
 	if (order)
@@ -223,8 +137,8 @@ int on_exit(u64 *context)
 		call->head.order = next_order();
 	rows = call->row_count;
 	size = sizeof(*call) - sizeof(call->rows) + (rows <= CALL_ROWS ? rows : CALL_ROWS) * sizeof(struct row);
-	if (stack_how == STACK_NONE || emit_with_stack(context, task, regs, call, size))
-		emit(call, size, wakeup());
+	if (stack_how == STACK_NONE || emit_with_stack(task, regs, size))
+		emit(call, size, wakeup(&ring, call->head.order, wake_above));
 	/* Only now: who sees it free finds the record in the ring. */
 	if (is_ours)
 		slot->state = SLOT_FREE;
@@ -275,7 +189,7 @@ int on_fork(u64 *context)
 	if (fork.how == FORK_PROCESS)
 		begin_resident(fork.child_space, child->mm);
 	begin(&fork.head, KIND_FORK, parent, process->space, order ? order : next_order());
-	emit(&fork, sizeof(fork), wakeup());
+	emit(&fork, sizeof(fork), wakeup(&ring, fork.head.order, wake_above));
 	return 0;
 }
 
@@ -334,6 +248,7 @@ int on_exec(u64 *context)
 	/* A thread that takes over the number of its process is at its old number no more. */
 	if ((u32)context[1] != (u32)task->pid && former && former->tid == (u32)context[1]) {
 		former->state = SLOT_FREE;
+		former->known = 0;
 		if (former->order)
 			tell_nothing(task, former->order);
 	}
@@ -346,10 +261,13 @@ int on_exec(u64 *context)
 	tell_accounted(task, process->space, 1);
 	/* It had a number since it took the lock of its new map, and needs no other one. */
 	slot = slot_of(task->pid);
-	if (slot && slot->tid == (u32)task->pid && slot->state != SLOT_FREE) {
-		order = slot->order;
+	if (slot && slot->tid == (u32)task->pid) {
+		if (is_in_call(slot))
+			order = slot->order;
 		slot->order = 0;
 		slot->state = SLOT_FREE;
+		slot->known = 0;
+		slot->grown = 0;
 	}
 	begin(&exec->head, KIND_EXEC, task, process->space, order ? order : next_order());
 	regs = bpf_task_pt_regs(task);
@@ -365,7 +283,7 @@ int on_exec(u64 *context)
 	bpf_loop(EXEC_ROWS + 3 * PLACES, gather, &unused, 0);
 	exec->row_count = rows = room->count;
 	size = sizeof(*exec) - sizeof(exec->rows) + (rows <= EXEC_ROWS ? rows : EXEC_ROWS) * sizeof(struct row);
-	emit(exec, size, wakeup());
+	emit(exec, size, wakeup(&ring, exec->head.order, wake_above));
 	return 0;
 }
 
@@ -379,10 +297,11 @@ int on_end(u64 *context)
 
 	if (!process)
 		return 0;
-	if (slot && slot->tid == task->pid && slot->state != SLOT_FREE) {
-		slot->state = SLOT_FREE;
-		if (slot->order)
+	if (slot && slot->tid == task->pid) {
+		if (is_in_call(slot) && slot->order)
 			tell_nothing(task, slot->order);
+		slot->state = SLOT_FREE;
+		slot->known = 0;
 	}
 	tell_accounted(task, process->space, 0);
 	exit.status = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code : task->exit_code;

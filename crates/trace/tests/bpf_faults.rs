@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test binary")]
 
 use std::ffi::OsString;
-use vmatlas_event::{Addr, Bytes, Event, FaultCounts, Next, Op, OpKind, Outcome, Sink, Source};
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use vmatlas_event::{Addr, Bytes, Event, FaultCounts, Next, Op, OpKind, Outcome, Pid, Sink, Source};
 use vmatlas_model::{Spaces, fault_place};
 use vmatlas_proc::{ProcKernel, ProcRoot};
 use vmatlas_testkit::{Capability, left_off, need, need_root, without_bpf};
-use vmatlas_trace::{Bpf, BpfOptions, End, FaultWatch, Launch, TraceError};
+use vmatlas_trace::{Attach, Bpf, BpfOptions, End, FaultWatch, Launch, TraceError};
 
 struct Keeper {
     spaces: Spaces,
@@ -179,6 +181,38 @@ fn the_resident_size_is_that_of_the_kernel() {
     let page = 4096;
     assert!(grown.by_fault >= 3300 * page && grown.by_call >= 500 * page, "{grown:?}");
     assert!(grown.gone <= -1000 * page, "{grown:?}");
+}
+
+/// Checks that the size of a program that ran already is followed, also where the first that it does is a call.
+#[test]
+fn a_running_program_is_followed_from_its_first_call_on() {
+    let Some((_, of_started)) = watched(None, "pass") else { return };
+    if of_started.grown.is_none() {
+        left_off("resident sizes");
+        return;
+    }
+    let script = format!(
+        "{TOUCH}m = fresh(10); touch(m); m.close()\nos.write(1, b'.'); os.read(0, 1)\nm = fresh(2000); touch(m)"
+    );
+    let mut program = Command::new("python3")
+        .args(["-Sc", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    program.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let (mut keeper, mut kernel) = (Keeper::new(), ProcKernel::new(ProcRoot::system()));
+    let pid = Pid(i32::try_from(program.id()).unwrap());
+    let attach = Attach { pid, follow: false, duration: None, check: false, stacks: false, faults: None };
+    let attached = bpf(None).unwrap().attach(attach, &mut kernel).unwrap();
+    program.stdin.take().unwrap().write_all(b".").unwrap();
+    attached.run(&mut kernel, &mut keeper).unwrap();
+    assert!(program.wait().unwrap().success());
+    let counts = keeper.counts.unwrap();
+    assert!(counts.told() >= 2000 && counts.lost == 0, "{counts:?}");
+    let grown = counts.grown.unwrap();
+    // The first page may be what it began with.
+    assert!(grown.by_fault >= 1990 * 4096, "{grown:?}");
 }
 
 /// Checks that what a tiny ring loses is counted: as much as was produced and not told.

@@ -17,8 +17,9 @@ const UNACCOUNTED: u32 = 2;
 const OVERWRITTEN: u32 = 3;
 /// `percpu.h`: so many processors are summed up at most.
 const MOST_CPUS: u32 = 256;
-/// `resident.h`, `struct resident`: the number of the address space, the kernel's map, four kinds, six causes.
-const RESIDENT_WORDS: usize = 12;
+/// `resident.h`, `struct resident`: the number of the address space, the kernel's map, four kinds, six causes, and what only the
+/// programs need.
+const RESIDENT_WORDS: usize = 14;
 
 /// How the programs are to be loaded.
 pub(super) struct Plan {
@@ -108,7 +109,7 @@ impl FaultProbe {
     /// What the resident size of an address space has come to; `None` where it is not known (any more).
     pub(super) fn resident(&self, space: MmId, page: PageSize) -> Option<Grown> {
         let words = self.residents.get(&(space.0 % SPACES), 0).ok().filter(|_| self.follows_resident)?;
-        let [first, mm, file, anon, swap, shmem, start, fault, call, kernel, remote, gone] = words;
+        let [first, mm, file, anon, swap, shmem, start, fault, call, kernel, remote, gone, ..] = words;
         if mm == 0 || first as u32 != space.0 {
             return None;
         }

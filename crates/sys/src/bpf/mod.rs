@@ -67,6 +67,8 @@ const COUNT_ORDER: u32 = 0;
 const COUNT_LOST: u32 = 1;
 const COUNT_SPACES: u32 = 2;
 const COUNT_UNTRACKED: u32 = 3;
+/// How often we have changed who is watched: what the programs know of tasks holds only as long as that is the same.
+const COUNT_CHOICES: u32 = 4;
 /// `maps.h`: what a task is inside of.
 const SLOT_CALL: u64 = 1;
 const SLOT_FORK: u64 = 2;
@@ -77,7 +79,7 @@ pub struct Probe {
     _programs: Ebpf,
     ring: RingBuf<MapData>,
     processes: HashMap<MapData, u32, [u32; 4]>,
-    slots: Array<MapData, [u64; 4]>,
+    slots: Array<MapData, [u64; 6]>,
     counts: Array<MapData, u64>,
     /// Where page faults are watched.
     faults: Option<FaultProbe>,
@@ -191,13 +193,23 @@ impl Probe {
     /// [`BpfError::Other`] when too many are watched already.
     pub fn watch(&mut self, pid: Pid, space: MmId, follow: bool) -> Result<(), BpfError> {
         let value = [space.0, u32::from(follow), 0, 0];
-        self.processes.insert(pid.0 as u32, value, 0).map_err(|error| BpfError::of(&error.into()))
+        self.processes.insert(pid.0 as u32, value, 0).map_err(|error| BpfError::of(&error.into()))?;
+        self.choose();
+        Ok(())
     }
 
     /// Watches a process no more.
     pub fn forget(&mut self, pid: Pid) {
         // One that is not there is forgotten already.
         let _ = self.processes.remove(&(pid.0 as u32));
+        self.choose();
+    }
+
+    /// Has the programs look anew for the processes of tasks they know.
+    fn choose(&mut self) {
+        let choices = self.counts.get(&COUNT_CHOICES, 0).unwrap_or(0);
+        // What can be read can be written.
+        let _ = self.counts.set(COUNT_CHOICES, choices.wrapping_add(1), 0);
     }
 
     /// Takes what was told since, but at most `most` records: more may come faster than they are taken. Whether that was all.
@@ -291,8 +303,9 @@ impl Probe {
     fn slot(&self, tid: Tid) -> Option<(u64, u64)> {
         const SLOTS: u32 = 1 << 16;
         let slot = self.slots.get(&(tid.0 as u32 & (SLOTS - 1)), 0);
-        // The number of the task, its state, its address space, since when, the number of the call.
-        let [first, _, _, order] = slot.ok()?;
-        (first as u32 == tid.0 as u32 && first >> 32 != 0).then_some((first >> 32, order))
+        // The number of the task, its state, its address space, since when, the number of the call, what grew.
+        let [first, _, _, order, ..] = slot.ok()?;
+        let (number, state) = (first as u32, first >> 32);
+        (number == tid.0 as u32 && matches!(state, SLOT_CALL | SLOT_FORK)).then_some((state, order))
     }
 }
