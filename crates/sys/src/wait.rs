@@ -1,6 +1,6 @@
 //! Waiting for children and tracees, ending them, ending ourselves.
 
-use crate::errno::{check, last_errno};
+use crate::errno::check;
 use vmatlas_event::{Errno, Pid, Tid};
 
 /// What waitpid(2) reported of one task.
@@ -34,12 +34,14 @@ fn decode(status: i32) -> WaitStatus {
 }
 
 fn wait_once(pid: i32, flags: i32) -> Result<Option<(Tid, WaitStatus)>, Errno> {
-    let mut status = 0;
-    // SAFETY: `status` is a valid place for the answer.
-    match unsafe { libc::waitpid(pid, &mut status, flags) } {
+    let mut status = 0i32;
+    let nothing = std::ptr::null_mut::<libc::rusage>();
+    // Past libc, where waiting is a cancellation point: two atomic changes of state for each stop that nobody needs.
+    // SAFETY: `status` is a valid place for the answer, and no usage is asked for.
+    let tid = unsafe { libc::syscall(libc::SYS_wait4, pid, &raw mut status, flags, nothing) };
+    match check(tid)? {
         0 => Ok(None),
-        tid if tid > 0 => Ok(Some((Tid(tid), decode(status)))),
-        _ => Err(last_errno()),
+        tid => Ok(Some((Tid(tid as i32), decode(status)))),
     }
 }
 

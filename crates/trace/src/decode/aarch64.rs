@@ -3,7 +3,7 @@
 //! Only decoding: nothing here runs on ARM yet. Addresses may carry a tag in their top byte (Documentation/arch/arm64/
 //! tagged-address-abi.rst): munmap, mprotect, madvise and mlock take it off, mmap, mremap and brk refuse it.
 
-use super::call::{Call, find};
+use super::call::{self, Call, find};
 use vmatlas_event::{Addr, Op};
 use vmatlas_sys::ptrace::Entry;
 
@@ -38,6 +38,8 @@ const TABLE: &[(u32, Call)] = &[
     (453, Call::MapShadowStack),
     (462, Call::Mseal),
 ];
+
+const _: () = assert!(call::is_sorted(TABLE));
 
 pub(super) fn decode(call: &Entry) -> Option<Op> {
     Some(untagged(find(TABLE, call.nr)?.op(call.args)?))

@@ -177,7 +177,20 @@ pub(super) fn numbers(table: &[(u32, Call)]) -> impl Iterator<Item = Number> {
     table.iter().map(|(nr, call)| Number { nr: *nr, only: call.only() })
 }
 
-/// The call of a number in a table.
+/// The call of a number in a table, which is in the order of its numbers.
 pub(super) fn find(table: &[(u32, Call)], nr: u64) -> Option<Call> {
-    table.iter().find(|(n, _)| u64::from(*n) == nr).map(|(_, call)| *call)
+    let at = table.binary_search_by_key(&nr, |(n, _)| u64::from(*n)).ok()?;
+    table.get(at).map(|(_, call)| *call)
+}
+
+/// Whether a table is in the order of its numbers.
+pub(super) const fn is_sorted(table: &[(u32, Call)]) -> bool {
+    let mut at = 1;
+    while at < table.len() {
+        if table[at - 1].0 >= table[at].0 {
+            return false;
+        }
+        at += 1;
+    }
+    true
 }

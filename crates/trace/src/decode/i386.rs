@@ -50,6 +50,13 @@ const IPC_OF_MEMORY: Only = Only::When { arg: 0, mask: 0xffff, values: &[21, 22]
 const HIDDEN: [Number; 2] =
     [Number { nr: OLD_MMAP, only: None }, Number { nr: IPC, only: Some(IPC_OF_MEMORY) }];
 
+const _: () = assert!(call::is_sorted(TABLE));
+
+/// Whether the filter marks calls of this number.
+pub(super) fn marks(nr: u64) -> bool {
+    find(TABLE, nr).is_some() || HIDDEN.iter().any(|hidden| u64::from(hidden.nr) == nr)
+}
+
 /// The calls the filter marks.
 pub(crate) fn numbers() -> impl Iterator<Item = Number> {
     call::numbers(TABLE).chain(HIDDEN)

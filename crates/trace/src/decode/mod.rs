@@ -45,8 +45,7 @@ pub(crate) fn decode_returned(
     call: &Returned,
     arch_of: impl FnOnce() -> Option<u32>,
 ) -> Option<(Op, Outcome)> {
-    let is_number = |number: Number| u64::from(number.nr) == call.nr;
-    let is_32 = match (numbers_x86_64().any(is_number), numbers_i386().any(is_number)) {
+    let is_32 = match (x86_64::marks(call.nr), i386::marks(call.nr)) {
         (true, true) => arch_of()? == ARCH_I386,
         (_, is_32) => is_32,
     };

@@ -38,6 +38,13 @@ const TABLE: &[(u32, Call)] = &[
     (462, Call::Mseal),
 ];
 
+const _: () = assert!(call::is_sorted(TABLE));
+
+/// Whether the filter marks calls of this number.
+pub(super) fn marks(nr: u64) -> bool {
+    find(TABLE, nr).is_some()
+}
+
 /// The calls the filter marks.
 pub(crate) fn numbers() -> impl Iterator<Item = Number> {
     call::numbers(TABLE)

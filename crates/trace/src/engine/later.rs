@@ -9,7 +9,9 @@
 
 use super::{Engine, Wiring};
 use std::time::Duration;
-use vmatlas_event::{Addr, AddrRange, Errno, MmId, MonoNs, Next, Op, Outcome, Sink, TaskId, Tid, VmaRow};
+use vmatlas_event::{
+    Addr, AddrRange, Errno, MmId, MonoNs, Next, Op, Outcome, PageSize, Sink, TaskId, Tid, VmaRow,
+};
 use vmatlas_sys::{Alarm, WaitStatus, page_size, wait_my_children, wait_my_children_or_alarm};
 
 /// So many are kept at most: their room and the model's shall both stay in the caches.
@@ -26,6 +28,7 @@ const HUGETLB: u64 = 0x4_0000;
 pub(super) struct Later {
     kept: Vec<Kept>,
     alarm: Alarm,
+    page: PageSize,
 }
 
 /// A call that returned.
@@ -58,14 +61,16 @@ impl Engine {
     pub(crate) fn keep_calls(&mut self) {
         if self.filtered && !self.check && !self.stacks && self.touches.is_none() {
             let alarm = Alarm::new(LONGEST).ok();
-            self.later = alarm.map(|alarm| Box::new(Later { kept: Vec::with_capacity(MOST), alarm }));
+            self.later = alarm
+                .map(|alarm| Box::new(Later { kept: Vec::with_capacity(MOST), alarm, page: page_size() }));
         }
     }
 
     /// Keeps a call that has just returned; gives it back where it is to be told now.
     pub(super) fn keep(&mut self, call: Call, wiring: &mut Wiring<'_>) -> Option<Call> {
-        let is_alone = self.later.is_some() && self.is_alone(&call);
-        let seen = match question(&call.op, call.outcome) {
+        let Some(page) = self.later.as_ref().map(|later| later.page) else { return Some(call) };
+        let is_alone = self.is_alone(&call);
+        let seen = match question(&call.op, call.outcome, page) {
             Some(Question::Nothing) if is_alone => None,
             Some(Question::Range(range)) if is_alone && wiring.kernel.reads_ranges() => {
                 // Where it was killed nobody answers, and its end follows.
@@ -154,10 +159,10 @@ impl Engine {
 
 /// What the model may want to know of a call that can be told later: of a mapping the pages, for it knows neither the file nor
 /// whether neighbours that look alike became one.
-fn question(op: &Op, outcome: Outcome) -> Option<Question> {
+fn question(op: &Op, outcome: Outcome, page: PageSize) -> Option<Question> {
     match (op, outcome) {
         (Op::Mmap { len, flags, .. }, Outcome::Done(at)) if !flags.has(HUGETLB) => {
-            let range = AddrRange::from_len(Addr(at), page_size().round_up(*len)?)?;
+            let range = AddrRange::from_len(Addr(at), page.round_up(*len)?)?;
             Some(Question::Range(range))
         }
         (Op::Munmap { .. }, Outcome::Done(_)) => Some(Question::Nothing),
