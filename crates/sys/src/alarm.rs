@@ -1,6 +1,7 @@
 //! A clock that ends a wait for children now and then.
 
 use crate::errno::{check, last_errno};
+use crate::signal::{change_mask, set_of};
 use std::mem::MaybeUninit;
 use std::time::Duration;
 use vmatlas_event::Errno;
@@ -22,7 +23,8 @@ pub struct Alarm {
 extern "C" fn wake(_signal: i32) {}
 
 impl Alarm {
-    /// Makes one for the calling thread; it belongs to this thread.
+    /// Makes one for the calling thread, to which it belongs, and unblocks its signal (SIGURG) there: a program that shall have
+    /// the mask we were started with is to be started before, or with [`Inherited`](crate::signal::Inherited).
     ///
     /// # Errors
     /// EAGAIN where there is no room for a timer (timer_create(2)).
@@ -33,6 +35,8 @@ impl Alarm {
         action.sa_sigaction = wake as extern "C" fn(i32) as usize;
         // SAFETY: the handler does nothing; the old action is not wanted.
         check(unsafe { libc::sigaction(SIGNAL, action, std::ptr::null_mut()) }.into())?;
+        // Whoever started us may have blocked it; a program that we start has got our first mask by now.
+        change_mask(libc::SIG_UNBLOCK, &set_of(&[SIGNAL]));
         let mut event = MaybeUninit::<libc::sigevent>::zeroed();
         // SAFETY: zeroed plain data; the fields that matter are set below.
         let event = unsafe { event.assume_init_mut() };
@@ -77,5 +81,26 @@ impl Drop for Alarm {
     fn drop(&mut self) {
         // SAFETY: our own timer, and nobody uses it any more.
         unsafe { libc::timer_delete(self.timer) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait_my_children_or_alarm;
+    use std::process::Command;
+
+    /// Checks that a wait for a child that goes on ends without it while the alarm is on, also where the signal was blocked.
+    #[test]
+    fn an_alarm_ends_a_wait() {
+        change_mask(libc::SIG_BLOCK, &set_of(&[SIGNAL]));
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let mut alarm = Alarm::new(Duration::from_millis(1)).unwrap();
+        alarm.on();
+        let heard = wait_my_children_or_alarm();
+        alarm.off();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(heard, Ok(None));
     }
 }

@@ -106,7 +106,7 @@ fn empty_set() -> libc::sigset_t {
     unsafe { set.assume_init() }
 }
 
-fn set_of(signals: &[i32]) -> libc::sigset_t {
+pub(crate) fn set_of(signals: &[i32]) -> libc::sigset_t {
     let mut set = empty_set();
     for signal in signals {
         // SAFETY: an initialised set and a valid signal number.
@@ -115,7 +115,7 @@ fn set_of(signals: &[i32]) -> libc::sigset_t {
     set
 }
 
-fn change_mask(how: i32, set: &libc::sigset_t) -> libc::sigset_t {
+pub(crate) fn change_mask(how: i32, set: &libc::sigset_t) -> libc::sigset_t {
     let mut old = empty_set();
     // SAFETY: two initialised sets.
     unsafe { libc::pthread_sigmask(how, set, &mut old) };
