@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use vmatlas_event::{Addr, Bytes, Event, FaultCounts, Next, Op, OpKind, Outcome, Pid, Sink, Source};
 use vmatlas_model::{Spaces, fault_place};
 use vmatlas_proc::{ProcKernel, ProcRoot};
@@ -16,11 +16,18 @@ struct Keeper {
     /// With whether the page was in a VMA, where it is a fault.
     events: Vec<(Event, bool)>,
     counts: Option<FaultCounts>,
+    /// A program that waits for a word on its input until its map was read: what ends before has no map to be read.
+    waits: Option<ChildStdin>,
 }
 
 impl Keeper {
     fn new() -> Keeper {
-        Keeper { spaces: Spaces::new(vmatlas_sys::page_size()), events: Vec::new(), counts: None }
+        Keeper {
+            spaces: Spaces::new(vmatlas_sys::page_size()),
+            events: Vec::new(),
+            counts: None,
+            waits: None,
+        }
     }
 
     fn faults(&self) -> impl Iterator<Item = (Addr, bool)> {
@@ -34,6 +41,11 @@ impl Keeper {
 impl Sink for Keeper {
     fn event(&mut self, event: &Event) -> Next {
         let progress = self.spaces.event(event);
+        if matches!(event.op, Op::Snapshot { .. })
+            && let Some(mut program) = self.waits.take()
+        {
+            program.write_all(b".").unwrap();
+        }
         let place = match (&event.op, self.spaces.get(event.mm)) {
             (Op::Fault { addr, .. }, Some(space)) => fault_place(space, *addr).row.is_some(),
             _ => false,
@@ -205,7 +217,7 @@ fn a_running_program_is_followed_from_its_first_call_on() {
     let pid = Pid(i32::try_from(program.id()).unwrap());
     let attach = Attach { pid, follow: false, duration: None, check: false, stacks: false, faults: None };
     let attached = bpf(None).unwrap().attach(attach, &mut kernel).unwrap();
-    program.stdin.take().unwrap().write_all(b".").unwrap();
+    keeper.waits = program.stdin.take();
     attached.run(&mut kernel, &mut keeper).unwrap();
     assert!(program.wait().unwrap().success());
     let counts = keeper.counts.unwrap();
