@@ -8,19 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use vmatlas_testkit::{fixtures, vmatlas_command, wait_until};
-
-/// Numbers that look random and are the same in each run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
-    }
-}
+use vmatlas_testkit::{Dice, fixtures, vmatlas_command, wait_until};
 
 /// What the program said, and how it ended.
 struct Said {

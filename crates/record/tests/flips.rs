@@ -10,6 +10,7 @@ use common::{create, small, write};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use vmatlas_record::{Options, Reader};
+use vmatlas_testkit::Dice;
 
 /// Checks that a tail cut at each of its bytes gives every event whose frame is whole, and says where it was cut.
 #[test]
@@ -42,18 +43,6 @@ fn cut_at_each_byte() {
     }
     assert_eq!(before, events.len());
     assert_eq!(Reader::open(&path).unwrap().damage(), []);
-}
-
-/// Numbers that look random and are the same in each run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
-    }
 }
 
 /// How many bits shall be flipped, where more than usual.

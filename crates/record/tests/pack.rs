@@ -4,25 +4,15 @@
 
 mod common;
 
-use common::packing::{pack, sealed};
+use common::packing::{pack, sealed, torn};
 use common::{create, read, read_from, small, write};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use vmatlas_event::{Event, EventSource, Seq};
+use vmatlas_event::{EventSource, Seq};
 use vmatlas_record::{Existing, Options, Reader, RecordError, is_packed};
 use vmatlas_testkit::{Capability, need, need_root};
-
-/// A recording that was never ended.
-fn torn(folder: &Path, calls: u64) -> (PathBuf, Vec<Event>) {
-    let path = folder.join("torn");
-    let events = small(calls);
-    let mut writer = create(&path, Options { flush_after: 0, ..Options::default() });
-    write(&mut writer, &events, 7);
-    drop(writer);
-    (path, events)
-}
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =

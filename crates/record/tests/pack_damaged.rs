@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use vmatlas_event::{Event, EventSource, Seq};
 use vmatlas_record::{End, Existing, Options, Reader, RecordError};
-use vmatlas_testkit::{Capability, need};
+use vmatlas_testkit::{Capability, Dice, need};
 
 /// Reads all there is; whatever is given must be the beginning of what was written. Whether something was said.
 fn prefix(path: &Path, events: &[Event]) -> (usize, bool) {
@@ -58,18 +58,6 @@ fn cut_at_each_byte() {
             }
         }
         assert_eq!(before, events.len());
-    }
-}
-
-/// Numbers that look random and are the same in each run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
     }
 }
 

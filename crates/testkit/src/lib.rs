@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod cgroup;
+mod dice;
 mod fake_proc;
 mod gate;
 mod places;
@@ -17,6 +18,7 @@ pub mod oracle;
 pub mod truth;
 
 pub use cgroup::OwnCgroup;
+pub use dice::Dice;
 pub use fake_proc::{FakeProc, FakeProcess, FakeThread};
 pub use gate::{Capability, left_off, need, need_bpf, need_root, without_bpf};
 pub use places::{fixtures, program, vmatlas_binary, vmatlas_command};
