@@ -1,7 +1,7 @@
 //! Which processors a task may use.
 
 use crate::errno::check;
-use vmatlas_event::Errno;
+use vmatlas_event::{Errno, Pid};
 
 /// Binds the calling thread, and what it starts from now on, to the processor it runs on; returns which one.
 ///
@@ -19,12 +19,26 @@ pub fn stay_on_this_cpu() -> Result<usize, Errno> {
 /// # Errors
 /// EINVAL when there is no such processor or a cpuset forbids it.
 pub fn bind(cpu: usize) -> Result<(), Errno> {
+    bind_task(0, cpu)
+}
+
+/// Binds a process of one thread to the processor that the caller runs on, and so what it starts later.
+///
+/// # Errors
+/// ESRCH when it is gone, EPERM when it is another user's, EINVAL where a cpuset forbids it.
+pub fn bring_to_this_cpu(pid: Pid) -> Result<(), Errno> {
+    // SAFETY: takes nothing, returns a number.
+    let cpu = check(i64::from(unsafe { libc::sched_getcpu() }))? as usize;
+    bind_task(pid.0, cpu)
+}
+
+fn bind_task(tid: i32, cpu: usize) -> Result<(), Errno> {
     const WORDS: usize = 128;
     let mut mask = [0u64; WORDS];
     let Some(word) = mask.get_mut(cpu / 64) else { return Err(Errno(libc::EINVAL)) };
     *word = 1 << (cpu % 64);
     // SAFETY: the mask is read only, and its size in bytes is given; 0 is the calling thread.
-    let ret = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&mask), mask.as_ptr()) };
+    let ret = unsafe { libc::syscall(libc::SYS_sched_setaffinity, tid, size_of_val(&mask), mask.as_ptr()) };
     check(ret).map(|_| ())
 }
 
