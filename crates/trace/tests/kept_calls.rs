@@ -8,12 +8,13 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use vmatlas_event::{
-    AddrRange, Bytes, Event, MapFlags, MonoNs, Next, Op, Outcome, ProtArg, Sink, SnapshotReason,
+    Addr, AddrRange, Bytes, Event, Kernel, KernelError, MapFlags, MonoNs, Next, Op, Outcome, Pid, ProtArg,
+    Sink, SnapshotReason, StartTime, TaskId, Tid, VmaRow,
 };
 use vmatlas_model::Spaces;
 use vmatlas_proc::{ProcKernel, ProcRoot};
-use vmatlas_sys::mem::Arena;
-use vmatlas_testkit::{Capability, left_off, need};
+use vmatlas_sys::mem::{Arena, MmapArgs, Touch, map, touch};
+use vmatlas_testkit::{Capability, Dice, left_off, need};
 use vmatlas_trace::{End, Launch, TraceError, Tracer};
 
 /// A model, and all that it was told, with the moment of telling.
@@ -41,8 +42,52 @@ impl Sink for Heard {
     }
 }
 
+/// A kernel, and how often it was asked about a range.
+struct Counting {
+    inner: ProcKernel,
+    asked: u64,
+}
+
+impl Kernel for Counting {
+    fn vmas_in(&mut self, task: TaskId, range: AddrRange) -> Result<Vec<VmaRow>, KernelError> {
+        self.asked += 1;
+        self.inner.vmas_in(task, range)
+    }
+    fn reads_ranges(&self) -> bool {
+        self.inner.reads_ranges()
+    }
+    fn all_vmas(&mut self, task: TaskId) -> Result<Vec<VmaRow>, KernelError> {
+        self.inner.all_vmas(task)
+    }
+    fn start_time(&mut self, tid: Tid) -> Option<StartTime> {
+        self.inner.start_time(tid)
+    }
+    fn process_of(&mut self, tid: Tid) -> Option<Pid> {
+        self.inner.process_of(tid)
+    }
+    fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>, KernelError> {
+        self.inner.threads(pid)
+    }
+    fn children(&mut self, pid: Pid) -> Vec<Pid> {
+        self.inner.children(pid)
+    }
+    fn forget(&mut self, task: TaskId) {
+        self.inner.forget(task)
+    }
+}
+
 /// Runs a command; `None` where tracing is not possible at all.
 fn run(command: &[String], fds: &[(i32, i32)], sink: &mut dyn Sink) -> Option<End> {
+    run_by(&mut ProcKernel::new(ProcRoot::system()), command, fds, sink)
+}
+
+/// The same, by a kernel.
+fn run_by(
+    kernel: &mut dyn Kernel,
+    command: &[String],
+    fds: &[(i32, i32)],
+    sink: &mut dyn Sink,
+) -> Option<End> {
     let command: Vec<OsString> = command.iter().map(OsString::from).collect();
     let mut launch = Launch::new(&command, Some("/usr/bin:/bin".as_ref())).unwrap();
     launch.fds = fds.to_vec();
@@ -53,7 +98,7 @@ fn run(command: &[String], fds: &[(i32, i32)], sink: &mut dyn Sink) -> Option<En
         }
         tracer => tracer.unwrap(),
     };
-    Some(tracer.run(&mut ProcKernel::new(ProcRoot::system()), sink).unwrap())
+    Some(tracer.run(kernel, sink).unwrap())
 }
 
 /// This very binary with one of its tests, as the program that is traced.
@@ -86,6 +131,67 @@ fn a_page_and_a_wait() {
     }
 }
 
+/// Checks that memory can be mapped between neighbours, touched and unmapped again, mostly what was mapped last; it is also the
+/// subject of other tests.
+#[test]
+fn mappings_between_neighbours() {
+    const SLOTS: usize = 12;
+    let page = vmatlas_sys::page_size().bytes();
+    let arena = Arena::new(Bytes(SLOTS as u64 * page), ProtArg(3), MapFlags(2)).unwrap();
+    arena.unmap(arena.range().start(), arena.range().len()).unwrap();
+    let slot = |at: usize, pages: usize| {
+        AddrRange::from_len(Addr(arena.range().start().0 + at as u64 * page), Bytes(pages as u64 * page))
+            .unwrap()
+    };
+    let make = |range: AddrRange| {
+        let (addr, len, prot) = (range.start(), range.len(), ProtArg(3));
+        let args = MmapArgs { addr, len, prot, flags: MapFlags(0x22), fd: -1, offset: 0 };
+        assert_eq!(map(args).unwrap(), addr);
+    };
+    let end = |range: AddrRange| arena.unmap(range.start(), range.len()).unwrap();
+    // What joins its neighbours the first time does not when each of them was touched alone.
+    let three = [slot(1, 1), slot(3, 1), slot(2, 1)];
+    three.into_iter().for_each(make);
+    end(three[2]);
+    touch(three[0], 0, 1, Touch::Write).unwrap();
+    touch(three[1], 0, 1, Touch::Write).unwrap();
+    make(three[2]);
+    three.into_iter().for_each(end);
+    let mut dice = Dice(7);
+    let mut made: Vec<AddrRange> = Vec::new();
+    for _ in 0..if is_subject() { 2000 } else { 100 } {
+        let wanted = slot(1 + dice.below(SLOTS - 3), 1 + dice.below(2));
+        let is_free = !made.iter().any(|range| range.intersects(wanted));
+        match (dice.below(8), made.last().copied()) {
+            (0..3, _) if is_free => {
+                make(wanted);
+                made.push(wanted);
+            }
+            (3, Some(_)) => end(made.swap_remove(dice.below(made.len()))),
+            (4, Some(_)) => {
+                touch(made[dice.below(made.len())], 0, 1, Touch::Write).unwrap();
+            }
+            (5, Some(last)) => {
+                made.pop();
+                end(last);
+            }
+            // Again and again, and perhaps with pages touched beside it while it is not there, or in it.
+            (_, Some(last)) => {
+                for _ in 0..4 {
+                    end(last);
+                    for beside in made.iter().filter(|range| **range != last) {
+                        touch(*beside, 0, u64::from(dice.below(3) == 0), Touch::Write).unwrap();
+                    }
+                    make(last);
+                    touch(last, 0, dice.below(2) as u64, Touch::Write).unwrap();
+                }
+            }
+            _ => {}
+        }
+    }
+    made.into_iter().for_each(end);
+}
+
 /// The calls of the last program and what the kernel answered.
 fn told(heard: &Heard) -> Vec<(Op, Outcome)> {
     let exec = heard.events.iter().rposition(|(event, _)| matches!(event.op, Op::Exec { .. })).unwrap();
@@ -95,35 +201,50 @@ fn told(heard: &Heard) -> Vec<(Op, Outcome)> {
 }
 
 /// Checks that calls told later are those told at once, in the same order and with the same answers, that they were
-/// indeed told later, and that neither way the model differs from the last map.
+/// indeed told later, that of mappings which are made again and again not each was asked about, and that neither way
+/// the model differs from the last map.
 #[test]
 fn kept_calls_are_the_same_calls() {
     if !need(Capability::Tool("setarch")) {
         return;
     }
-    // Without random addresses two runs can be compared.
-    let command: Vec<String> =
-        ["setarch", "-R"].map(str::to_owned).into_iter().chain(subject("pairs_of_calls")).collect();
-    let (mut at_once, mut later) = (Heard::new(false), Heard::new(true));
-    if run(&command, &[], &mut at_once).is_none() {
-        return;
-    }
-    run(&command, &[], &mut later).unwrap();
-    let is_late = |heard: &Heard| {
-        let calls: Vec<_> = heard.events.iter().filter(|(event, _)| event.op.is_call()).collect();
-        calls.windows(2).filter(|pair| pair[0].1 > pair[1].0.entered).count()
-    };
-    assert_eq!(is_late(&at_once), 0);
-    assert!(is_late(&later) > 800, "{} of 1,000 calls were told after the next was made", is_late(&later));
-    let (at_once, later) = ((told(&at_once), at_once), (told(&later), later));
-    let differs = at_once.0.iter().zip(&later.0).position(|(a, b)| a != b);
-    assert_eq!(differs.map(|at| (&at_once.0[at], &later.0[at])), None);
-    assert_eq!(at_once.0.len(), later.0.len());
-    for heard in [&at_once.1, &later.1] {
-        let numbers: Vec<u64> = heard.events.iter().map(|(event, _)| event.seq.0).collect();
-        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
-        let tally = heard.spaces.tally();
-        assert_eq!((tally.drift, tally.observed), (0, 0));
+    for test in ["pairs_of_calls", "mappings_between_neighbours"] {
+        // Without random addresses two runs can be compared.
+        let command: Vec<String> =
+            ["setarch", "-R"].map(str::to_owned).into_iter().chain(subject(test)).collect();
+        let (mut at_once, mut later) = (Heard::new(false), Heard::new(true));
+        let mut kernels = [(); 2].map(|()| Counting { inner: ProcKernel::new(ProcRoot::system()), asked: 0 });
+        if run_by(&mut kernels[0], &command, &[], &mut at_once).is_none() {
+            return;
+        }
+        run_by(&mut kernels[1], &command, &[], &mut later).unwrap();
+        let is_late = |heard: &Heard| {
+            let calls: Vec<_> = heard.events.iter().filter(|(event, _)| event.op.is_call()).collect();
+            calls.windows(2).filter(|pair| pair[0].1 > pair[1].0.entered).count()
+        };
+        assert_eq!(is_late(&at_once), 0);
+        assert!(is_late(&later) > 800, "{test}: {} calls were told after the next was made", is_late(&later));
+        let (at_once, later) = ((told(&at_once), at_once), (told(&later), later));
+        let answers = |told: &[(Op, Outcome)]| {
+            let mappings = told.iter().filter(|(op, _)| matches!(op, Op::Observed { .. }));
+            mappings.cloned().collect::<Vec<_>>()
+        };
+        let calls =
+            |told: &[(Op, Outcome)]| told.iter().filter(|(op, _)| op.is_call()).cloned().collect::<Vec<_>>();
+        assert_eq!(calls(&at_once.0), calls(&later.0), "{test}");
+        let (asked_at_once, asked_later) = (answers(&at_once.0), answers(&later.0));
+        let differs = asked_at_once.iter().zip(&asked_later).position(|(a, b)| a != b);
+        assert_eq!(differs.map(|at| (&asked_at_once[at], &asked_later[at])), None, "{test}");
+        assert_eq!(asked_at_once.len(), asked_later.len(), "{test}");
+        for heard in [&at_once.1, &later.1] {
+            let numbers: Vec<u64> = heard.events.iter().map(|(event, _)| event.seq.0).collect();
+            assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
+            let tally = heard.spaces.tally();
+            assert_eq!((tally.drift, tally.observed), (0, 0), "{test}");
+        }
+        let mappings = later.0.iter().filter(|(op, _)| matches!(op, Op::Mmap { .. })).count() as u64;
+        let asked = kernels[1].asked;
+        assert!(asked < mappings / 4 * 3, "{test}: {asked} of {mappings} were asked about");
     }
 }
 

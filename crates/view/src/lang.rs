@@ -76,8 +76,10 @@ impl Text {
     pub fn fill_into(&self, out: &mut String, lang: Lang, push: &mut dyn FnMut(&mut String, &str)) {
         let mut rest = self.get(lang);
         // One pass: a value may itself hold braces.
-        while let Some(open) = rest.find('{') {
-            let Some(close) = rest[open..].find('}').map(|at| open + at) else { break };
+        // Byte by byte: a text is so short that the search of `str::find` costs more to begin than to do.
+        let find = |text: &str, brace: u8| text.bytes().position(|byte| byte == brace);
+        while let Some(open) = find(rest, b'{') {
+            let Some(close) = find(&rest[open..], b'}').map(|at| open + at) else { break };
             out.push_str(&rest[..open]);
             push(out, &rest[open + 1..close]);
             rest = &rest[close + 1..];

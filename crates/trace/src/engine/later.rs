@@ -7,6 +7,7 @@
 //!
 //! Every other event has the kept ones told before it, and an [`Alarm`] those of a program that makes no more calls.
 
+use super::again::Answers;
 use super::{Engine, Wiring};
 use std::time::Duration;
 use vmatlas_event::{
@@ -15,7 +16,7 @@ use vmatlas_event::{
 use vmatlas_sys::{Alarm, WaitStatus, page_size, wait_my_children, wait_my_children_or_alarm};
 
 /// So many are kept at most: their room and the model's shall both stay in the caches.
-const MOST: usize = 64;
+const MOST: usize = 256;
 /// Kept calls are told after one or two of these: a line is written within a tenth of a second anyway.
 const LONGEST: Duration = Duration::from_millis(20);
 /// Of more tasks nobody looks after each call who is inside of one.
@@ -27,6 +28,8 @@ const HUGETLB: u64 = 0x4_0000;
 #[derive(Debug)]
 pub(super) struct Later {
     kept: Vec<Kept>,
+    /// What the kernel has said of them.
+    answers: Answers,
     alarm: Alarm,
     page: PageSize,
 }
@@ -44,9 +47,10 @@ pub(super) struct Call {
 
 /// What a model may want to know of a call.
 enum Question {
-    Nothing,
+    /// Nothing: this was unmapped.
+    Unmapped(AddrRange),
     /// What is mapped there.
-    Range(AddrRange),
+    Mapped(AddrRange),
 }
 
 #[derive(Debug)]
@@ -61,24 +65,34 @@ impl Engine {
     pub(crate) fn keep_calls(&mut self) {
         if self.filtered && !self.check && !self.stacks && self.touches.is_none() {
             let alarm = Alarm::new(LONGEST).ok();
-            self.later = alarm
-                .map(|alarm| Box::new(Later { kept: Vec::with_capacity(MOST), alarm, page: page_size() }));
+            self.later = alarm.map(|alarm| {
+                let (kept, answers) = (Vec::with_capacity(MOST), Answers::default());
+                Box::new(Later { kept, answers, alarm, page: page_size() })
+            });
         }
     }
 
     /// Keeps a call that has just returned; gives it back where it is to be told now.
     pub(super) fn keep(&mut self, call: Call, wiring: &mut Wiring<'_>) -> Option<Call> {
-        let Some(page) = self.later.as_ref().map(|later| later.page) else { return Some(call) };
         let is_alone = self.is_alone(&call);
-        let seen = match question(&call.op, call.outcome, page) {
-            Some(Question::Nothing) if is_alone => None,
-            Some(Question::Range(range)) if is_alone && wiring.kernel.reads_ranges() => {
-                // Where it was killed nobody answers, and its end follows.
-                wiring.kernel.vmas_in(call.id, range).ok().map(|rows| (range, rows))
+        let Some(later) = &mut self.later else { return Some(call) };
+        let seen = match question(&call.op, call.outcome, later.page) {
+            Some(Question::Unmapped(range)) if is_alone => {
+                later.answers.unmapped(call.mm, range);
+                None
+            }
+            Some(Question::Mapped(range)) if is_alone && wiring.kernel.reads_ranges() => {
+                match later.answers.mapped_again(call.mm, &call.op, range) {
+                    Some(row) => Some((range, vec![row])),
+                    // Where it was killed nobody answers, and its end follows.
+                    None => wiring.kernel.vmas_in(call.id, range).ok().map(|rows| {
+                        later.answers.mapped(&call.op, range, &rows);
+                        (range, rows)
+                    }),
+                }
             }
             _ => return Some(call),
         };
-        let Some(later) = &mut self.later else { return Some(call) };
         later.kept.push(Kept { call, seen });
         later.alarm.on();
         None
@@ -109,6 +123,8 @@ impl Engine {
     pub(crate) fn tell_kept(&mut self, sink: &mut dyn Sink) {
         let Some(later) = self.later.as_mut().filter(|later| !later.kept.is_empty()) else { return };
         let mut kept = std::mem::take(&mut later.kept);
+        // Whatever happens next, they know nothing of it.
+        later.answers.forget();
         for Kept { call, seen } in kept.drain(..) {
             self.tell_one(call, seen, sink);
         }
@@ -162,10 +178,11 @@ impl Engine {
 fn question(op: &Op, outcome: Outcome, page: PageSize) -> Option<Question> {
     match (op, outcome) {
         (Op::Mmap { len, flags, .. }, Outcome::Done(at)) if !flags.has(HUGETLB) => {
-            let range = AddrRange::from_len(Addr(at), page.round_up(*len)?)?;
-            Some(Question::Range(range))
+            AddrRange::from_len(Addr(at), page.round_up(*len)?).map(Question::Mapped)
         }
-        (Op::Munmap { .. }, Outcome::Done(_)) => Some(Question::Nothing),
+        (Op::Munmap { addr, len }, Outcome::Done(_)) => {
+            AddrRange::from_len(*addr, page.round_up(*len)?).map(Question::Unmapped)
+        }
         _ => None,
     }
 }

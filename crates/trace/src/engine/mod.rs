@@ -1,8 +1,9 @@
 //! The tracer's state and its loop: one stop after the other, events out, answers in.
 //!
 //! `faults` puts page faults between the other events, `stops` says what each stop means, `lifecycle` how tasks and address spaces come and go, `ask` what the kernel is
-//! asked, `later` which calls are told many at once, `hold` how all tasks of an address space are kept still, `leave` how a running program is let go.
+//! asked, `later` which calls are told many at once, `again` which of them need not be asked about, `hold` how all tasks of an address space are kept still, `leave` how a running program is let go.
 
+mod again;
 mod ask;
 mod faults;
 pub(crate) use faults::takes_away;
