@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use vmatlas_event::{
     Addr, AddrRange, Bytes, Event, Kernel, KernelError, MapFlags, MonoNs, Next, Op, Outcome, Pid, ProtArg,
-    Sink, SnapshotReason, StartTime, TaskId, Tid, VmaRow,
+    Sink, SnapshotReason, StackId, StartTime, Stopped, TaskId, Tid, VmaRow,
 };
 use vmatlas_model::Spaces;
 use vmatlas_proc::{ProcKernel, ProcRoot};
@@ -22,11 +22,18 @@ struct Heard {
     is_patient: bool,
     spaces: Spaces,
     events: Vec<(Event, MonoNs)>,
+    /// When each stack was to be walked, and what the model had then.
+    walked: Vec<(MonoNs, Vec<AddrRange>)>,
 }
 
 impl Heard {
     fn new(is_patient: bool) -> Heard {
-        Heard { is_patient, spaces: Spaces::new(vmatlas_sys::page_size()), events: Vec::new() }
+        Heard {
+            is_patient,
+            spaces: Spaces::new(vmatlas_sys::page_size()),
+            events: Vec::new(),
+            walked: Vec::new(),
+        }
     }
 }
 
@@ -35,6 +42,13 @@ impl Sink for Heard {
         self.events.push((event.clone(), vmatlas_sys::now()));
         let progress = self.spaces.event(event);
         if progress.ask.is_empty() { Next::Go } else { Next::Ask(progress.ask) }
+    }
+
+    fn stack(&mut self, at: &Stopped<'_>) -> Option<StackId> {
+        let rows = self.spaces.get(at.mm).into_iter().flat_map(|space| space.vmas());
+        let id = StackId(self.walked.len() as u32);
+        self.walked.push((at.at, rows.map(|row| row.range).collect()));
+        Some(id)
     }
 
     fn is_patient(&self) -> bool {
@@ -78,19 +92,20 @@ impl Kernel for Counting {
 
 /// Runs a command; `None` where tracing is not possible at all.
 fn run(command: &[String], fds: &[(i32, i32)], sink: &mut dyn Sink) -> Option<End> {
-    run_by(&mut ProcKernel::new(ProcRoot::system()), command, fds, sink)
+    run_by(&mut ProcKernel::new(ProcRoot::system()), command, (fds, false), sink)
 }
 
-/// The same, by a kernel.
+/// The same, by a kernel, and perhaps with the stack of each call.
 fn run_by(
     kernel: &mut dyn Kernel,
     command: &[String],
-    fds: &[(i32, i32)],
+    (fds, stacks): (&[(i32, i32)], bool),
     sink: &mut dyn Sink,
 ) -> Option<End> {
     let command: Vec<OsString> = command.iter().map(OsString::from).collect();
     let mut launch = Launch::new(&command, Some("/usr/bin:/bin".as_ref())).unwrap();
     launch.fds = fds.to_vec();
+    launch.stacks = stacks;
     let tracer = match Tracer::start(&launch) {
         Err(TraceError::NotPermitted { .. }) => {
             left_off("permission to trace");
@@ -214,10 +229,10 @@ fn kept_calls_are_the_same_calls() {
             ["setarch", "-R"].map(str::to_owned).into_iter().chain(subject(test)).collect();
         let (mut at_once, mut later) = (Heard::new(false), Heard::new(true));
         let mut kernels = [(); 2].map(|()| Counting { inner: ProcKernel::new(ProcRoot::system()), asked: 0 });
-        if run_by(&mut kernels[0], &command, &[], &mut at_once).is_none() {
+        if run_by(&mut kernels[0], &command, (&[], false), &mut at_once).is_none() {
             return;
         }
-        run_by(&mut kernels[1], &command, &[], &mut later).unwrap();
+        run_by(&mut kernels[1], &command, (&[], false), &mut later).unwrap();
         let is_late = |heard: &Heard| {
             let calls: Vec<_> = heard.events.iter().filter(|(event, _)| event.op.is_call()).collect();
             calls.windows(2).filter(|pair| pair[0].1 > pair[1].0.entered).count()
@@ -246,6 +261,59 @@ fn kept_calls_are_the_same_calls() {
         let asked = kernels[1].asked;
         assert!(asked < mappings / 4 * 3, "{test}: {asked} of {mappings} were asked about");
     }
+}
+
+/// Checks that each call that is told later has the stack which was walked at its return, and that it was walked by a map that
+/// lacked nothing of the one at that moment.
+#[test]
+fn stacks_of_kept_calls_are_walked_at_their_returns() {
+    if !need(Capability::Tool("setarch")) {
+        return;
+    }
+    for test in ["pairs_of_calls", "mappings_between_neighbours"] {
+        let command: Vec<String> =
+            ["setarch", "-R"].map(str::to_owned).into_iter().chain(subject(test)).collect();
+        let [at_once, later] = [false, true].map(|is_patient| {
+            let mut heard = Heard::new(is_patient);
+            let kernel = &mut ProcKernel::new(ProcRoot::system());
+            run_by(kernel, &command, (&[], true), &mut heard).map(|_| heard)
+        });
+        let (Some(at_once), Some(later)) = (at_once, later) else { return };
+        let calls = |heard: &Heard| -> Vec<(Event, MonoNs)> {
+            heard.events.iter().filter(|(event, _)| event.op.is_call()).cloned().collect()
+        };
+        let late = calls(&later).windows(2).filter(|pair| pair[0].1 > pair[1].0.entered).count();
+        assert!(late > 400, "{test}: {late} calls were told after the next was made");
+        for (event, _) in calls(&later) {
+            let walked = event.stack.map(|id| later.walked[id.0 as usize].0);
+            assert_eq!(walked, Some(event.left), "{event:?}");
+        }
+        // What setarch itself maps need not be the same in both, so from the last backwards.
+        let of_program = told(&at_once).iter().filter(|(op, _)| op.is_call()).count();
+        let both = at_once.walked.iter().rev().zip(later.walked.iter().rev());
+        for (((_, then), (_, now)), (call, _)) in both.zip(calls(&at_once).iter().rev()).take(of_program) {
+            // What it has just unmapped itself is there no more.
+            let gone = match call.op {
+                Op::Munmap { addr, len } => AddrRange::from_len(addr, len),
+                _ => None,
+            };
+            let mut there: Vec<AddrRange> = now.iter().copied().chain(gone).collect();
+            there.sort();
+            let lacks: Vec<_> = then.iter().filter(|range| !covers(&there, **range)).collect();
+            assert!(lacks.is_empty(), "{test}: {lacks:?} lack in {now:?} after {call:?}");
+        }
+    }
+}
+
+/// Whether all of a range is in these, which are in order.
+fn covers(ranges: &[AddrRange], range: AddrRange) -> bool {
+    let mut at = range.start();
+    for one in ranges {
+        if one.contains(at) {
+            at = one.end();
+        }
+    }
+    at >= range.end()
 }
 
 /// Ends the program's input when its mapping is told.

@@ -11,7 +11,8 @@ use super::again::Answers;
 use super::{Engine, Wiring};
 use std::time::Duration;
 use vmatlas_event::{
-    Addr, AddrRange, Errno, MmId, MonoNs, Next, Op, Outcome, PageSize, Sink, TaskId, Tid, VmaRow,
+    Addr, AddrRange, Errno, MapFlags, MmId, MonoNs, Next, Op, Outcome, PageSize, Registers, Sink, Source,
+    StackId, TaskId, Tid, VmaRow,
 };
 use vmatlas_sys::{Alarm, WaitStatus, page_size, wait_my_children, wait_my_children_or_alarm};
 
@@ -30,6 +31,8 @@ pub(super) struct Later {
     kept: Vec<Kept>,
     /// What the kernel has said of them.
     answers: Answers,
+    /// Of those whose stacks are walked, the one mapping that is still there and not told.
+    news: Option<(MmId, AddrRange)>,
     alarm: Alarm,
     page: PageSize,
 }
@@ -58,25 +61,35 @@ struct Kept {
     call: Call,
     /// What the kernel said of a range when the call returned.
     seen: Option<(AddrRange, Vec<VmaRow>)>,
+    stack: Option<StackId>,
 }
 
 impl Engine {
     /// Keeps calls from now on, where that can be done without being noticed.
     pub(crate) fn keep_calls(&mut self) {
-        if self.filtered && !self.check && !self.stacks && self.touches.is_none() {
+        if self.filtered && !self.check && self.touches.is_none() {
             let alarm = Alarm::new(LONGEST).ok();
             self.later = alarm.map(|alarm| {
                 let (kept, answers) = (Vec::with_capacity(MOST), Answers::default());
-                Box::new(Later { kept, answers, alarm, page: page_size() })
+                Box::new(Later { kept, answers, news: None, alarm, page: page_size() })
             });
         }
     }
 
     /// Keeps a call that has just returned; gives it back where it is to be told now.
-    pub(super) fn keep(&mut self, call: Call, wiring: &mut Wiring<'_>) -> Option<Call> {
-        let is_alone = self.is_alone(&call);
+    pub(super) fn keep(
+        &mut self,
+        call: Call,
+        registers: Option<&Registers>,
+        wiring: &mut Wiring<'_>,
+    ) -> Option<Call> {
+        let (is_alone, has_stack) = (self.is_alone(&call), self.stacks);
         let Some(later) = &mut self.later else { return Some(call) };
-        let seen = match question(&call.op, call.outcome, later.page) {
+        let question = question(&call.op, call.outcome, later.page);
+        if has_stack && !later.is_walked_as_told(&call, question.as_ref()) {
+            return Some(call);
+        }
+        let seen = match question {
             Some(Question::Unmapped(range)) if is_alone => {
                 later.answers.unmapped(call.mm, range);
                 None
@@ -93,8 +106,13 @@ impl Engine {
             }
             _ => return Some(call),
         };
-        later.kept.push(Kept { call, seen });
-        later.alarm.on();
+        let news = seen.as_ref().filter(|_| has_stack).map(|(range, _)| (call.mm, *range));
+        let stack = self.walk(&call, registers, wiring);
+        if let Some(later) = &mut self.later {
+            later.news = news;
+            later.kept.push(Kept { call, seen, stack });
+            later.alarm.on();
+        }
         None
     }
 
@@ -125,17 +143,19 @@ impl Engine {
         let mut kept = std::mem::take(&mut later.kept);
         // Whatever happens next, they know nothing of it.
         later.answers.forget();
-        for Kept { call, seen } in kept.drain(..) {
-            self.tell_one(call, seen, sink);
+        later.news = None;
+        for one in kept.drain(..) {
+            self.tell_one(one, sink);
         }
         if let Some(later) = &mut self.later {
             later.kept = kept;
         }
     }
 
-    fn tell_one(&mut self, call: Call, seen: Option<(AddrRange, Vec<VmaRow>)>, sink: &mut dyn Sink) {
+    fn tell_one(&mut self, Kept { call, seen, stack }: Kept, sink: &mut dyn Sink) {
         let Call { id, mm, times, op, outcome } = call;
-        let Next::Ask(ranges) = self.send(sink, id, mm, times, op, outcome) else { return };
+        let next = self.send_from(sink, (Source::Ptrace, stack), (id, mm), times, (op, outcome));
+        let Next::Ask(ranges) = next else { return };
         let at = times.1;
         match (ranges.as_slice(), seen) {
             ([asked], Some((range, rows))) if range.covers(*asked) => {
@@ -169,6 +189,23 @@ impl Engine {
                 later.alarm.off();
             }
             self.tell_kept(wiring.sink);
+        }
+    }
+}
+
+impl Later {
+    /// Whether the stack of a call can be walked by the map that was told last, and this call be kept then: what lacks there
+    /// is this call alone. (Coroutines run on what was mapped a moment ago.) Where code lies changes in no call that is kept.
+    fn is_walked_as_told(&self, call: &Call, question: Option<&Question>) -> bool {
+        const EXEC: u64 = 4;
+        match (&call.op, question) {
+            (Op::Mmap { prot, flags, .. }, Some(Question::Mapped(_))) => {
+                self.news.is_none() && flags.has(MapFlags::ANONYMOUS) && prot.0 & EXEC == 0
+            }
+            (_, Some(Question::Unmapped(range))) => {
+                self.news.is_none_or(|(mm, news)| mm == call.mm && news == *range)
+            }
+            _ => false,
         }
     }
 }

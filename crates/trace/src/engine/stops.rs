@@ -4,7 +4,9 @@ use super::{EIO, Engine, Wiring, later};
 use crate::decode::{ARCH_X86_64, decode, decode_returned};
 use crate::error::TraceError;
 use crate::task::Call;
-use vmatlas_event::{MonoNs, Op, Outcome, Registers, SnapshotReason, Source, StackFrom, Stopped, Tid};
+use vmatlas_event::{
+    MonoNs, Op, Outcome, Registers, SnapshotReason, Source, StackFrom, StackId, Stopped, Tid,
+};
 use vmatlas_sys::now;
 use vmatlas_sys::ptrace::{self, Resume, SYSCALL_STOP, SyscallStop, event};
 
@@ -144,18 +146,16 @@ impl Engine {
         {
             let (id, mm) = (task.id, task.mm);
             let returned = later::Call { id, mm, times: (call.entered, left), op, outcome };
-            let returned = self.keep(returned, wiring);
+            let returned = self.keep(returned, registers.as_ref(), wiring);
             if let Some(shared) = self.spaces.get_mut(&mm) {
                 shared.left(tid, left);
             }
-            let Some(later::Call { times, op, .. }) = returned else { return };
-            self.tell_faults_before((tid, mm), &op, outcome, wiring);
+            let Some(call) = returned else { return };
+            self.tell_faults_before((tid, mm), &call.op, outcome, wiring);
             // Before the event: the map that the sink knows then is the one the stack was made in.
-            let registers = registers.filter(|_| self.stacks && !self.muted);
-            let stack = registers.and_then(|registers| {
-                let at = Stopped { task: id, mm, registers: &registers, stack: StackFrom::Thread, at: left };
-                wiring.sink.stack(&at)
-            });
+            self.tell_kept(wiring.sink);
+            let stack = self.walk(&call, registers.as_ref(), wiring);
+            let later::Call { times, op, .. } = call;
             let from = (Source::Ptrace, stack);
             let next = self.send_from(wiring.sink, from, (id, mm), times, (op, outcome));
             self.answer(next, id, mm, wiring);
@@ -164,6 +164,18 @@ impl Engine {
             self.reconcile(id, mm, left, wiring);
             self.unpark();
         }
+    }
+
+    /// Has the sink walk the stack of a call that has just returned, where that is wanted.
+    pub(super) fn walk(
+        &self,
+        call: &later::Call,
+        registers: Option<&Registers>,
+        wiring: &mut Wiring<'_>,
+    ) -> Option<StackId> {
+        let registers = registers.filter(|_| self.stacks && !self.muted)?;
+        let (task, mm, at) = (call.id, call.mm, call.times.1);
+        wiring.sink.stack(&Stopped { task, mm, registers, stack: StackFrom::Thread, at })
     }
 
     /// A forked map is a copy but for what fork leaves out (MADV_DONTFORK) and merges differently: read it once.
