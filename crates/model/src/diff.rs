@@ -86,15 +86,19 @@ fn same_pages(a: &VmaRow, b: &VmaRow) -> bool {
     a.sharing == b.sharing && a.dev == b.dev && a.inode == b.inode && a.offset == b.offset
 }
 
+/// Whether two rows follow each other as parts of one that was cut.
+pub(crate) fn goes_on(last: &VmaRow, next: &VmaRow) -> bool {
+    let offset_goes_on = !last.has_file() || last.offset.wrapping_add(last.range.len().0) == next.offset;
+    last.range.end() == next.range.start()
+        && last.same_attributes(next)
+        && last.name == next.name
+        && offset_goes_on
+}
+
 /// Adds a change, joined to an earlier one that it continues (an address step can cut what happened in one go).
 fn add(out: &mut Vec<PageChange>, change: PageChange) {
     let join = |last: &VmaRow, next: &VmaRow| -> Option<VmaRow> {
-        let offset_goes_on = !last.has_file() || last.offset.wrapping_add(last.range.len().0) == next.offset;
-        let goes_on = last.range.end() == next.range.start()
-            && last.same_attributes(next)
-            && last.name == next.name
-            && offset_goes_on;
-        goes_on.then(|| VmaRow { range: last.range.hull(next.range), ..last.clone() })
+        goes_on(last, next).then(|| VmaRow { range: last.range.hull(next.range), ..last.clone() })
     };
     for earlier in out.iter_mut().rev().take(2) {
         let joined = match (&*earlier, &change) {

@@ -311,5 +311,6 @@ impl<P: Piece> IntervalMap<P> {
     }
 }
 
+mod bulk;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use crate::overlap::REMEMBERED;
 use crate::rules::Rules;
 use crate::space::{AddressSpace, Origin};
 use crate::spaces::{Living, Spaces};
+use crate::undo::MANY;
 use vmatlas_event::{AddrRange, Bytes, Keyframe, MmId, MonoNs, PageSize, Seq, SpaceState, TaskId, VmaRow};
 
 impl Spaces {
@@ -113,6 +114,18 @@ impl Half {
     /// Whether nothing is still to come.
     fn go_on(&mut self, left: &mut usize) -> bool {
         let space = &mut self.living.space;
+        let count = self.rows.len().min(*left);
+        if space.replace_many(&[], self.rows.as_slice().get(..count).unwrap_or_default()) {
+            *left -= count;
+            self.rows.by_ref().take(count).for_each(drop);
+        }
+        let count = if self.rows.len() == 0 { self.origins.len().min(*left) } else { 0 };
+        let origins = self.origins.as_slice().iter().take(count);
+        let origins: Vec<Origin> = origins.map(|(range, seq)| Origin { range: *range, seq: *seq }).collect();
+        if count >= MANY && space.origins.exchange(&[], &origins) {
+            *left -= count;
+            self.origins.by_ref().take(count).for_each(drop);
+        }
         while *left > 0 {
             *left -= 1;
             if let Some(row) = self.rows.next() {

@@ -4,6 +4,7 @@ use crate::change::{Change, Replaced};
 use crate::check::Difference;
 use crate::interval::{IntervalMap, Piece};
 use crate::rules::Rules;
+use crate::undo::MANY;
 use smallvec::SmallVec;
 use vmatlas_event::{Addr, AddrRange, Bytes, Event, PageSize, Seq, VmaRow};
 
@@ -214,6 +215,16 @@ impl AddressSpace {
         let mut gone = 0;
         self.vmas.remove(range, |row| gone += counted(row));
         self.size = Bytes(self.size.0.saturating_sub(gone));
+    }
+
+    /// Puts many rows in place of many that are there, at once; `false` where that cannot be done, and nothing happened.
+    pub(crate) fn replace_many(&mut self, old: &[VmaRow], new: &[VmaRow]) -> bool {
+        let done = old.len() + new.len() >= MANY && self.vmas.exchange(old, new);
+        if done {
+            let sum = |rows: &[VmaRow]| rows.iter().map(counted).fold(0, u64::saturating_add);
+            self.size = Bytes(self.size.0.saturating_sub(sum(old)).saturating_add(sum(new)));
+        }
+        done
     }
 
     pub(crate) fn put(&mut self, row: VmaRow) {

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use vmatlas_event::{
     AddrRange, Event, ForkKind, MapFlags, MapType, MmId, MonoNs, Op, PageSize, Pid, SnapshotReason, Source,
-    TaskId, Tid, VmaRow,
+    TaskId, Tid,
 };
 
 /// The models of all address spaces, by [`MmId`].
@@ -362,8 +362,8 @@ impl Spaces {
 
 /// Whether a boundary is elsewhere; that a label is another one says nothing.
 fn has_moved(change: &Change) -> bool {
-    let ranges = |rows: &[VmaRow]| rows.iter().map(|row| row.range).collect::<Vec<_>>();
-    ranges(&change.before) != ranges(&change.after)
+    let (before, after) = (&change.before, &change.after);
+    before.iter().map(|row| row.range).ne(after.iter().map(|row| row.range))
 }
 
 impl Pending {

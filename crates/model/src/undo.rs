@@ -6,6 +6,9 @@ use crate::rules::Rules;
 use crate::space::AddressSpace;
 use vmatlas_event::{Bytes, VmaRow};
 
+/// So many pieces are worth a look at whether they can be exchanged at once.
+pub(crate) const MANY: usize = if cfg!(test) { 4 } else { 256 };
+
 impl AddressSpace {
     /// Takes back the latest change: everything is as it was before it.
     pub fn undo(&mut self, change: &Change) {
@@ -54,7 +57,11 @@ impl AddressSpace {
         }
     }
 
-    fn replace_rows(&mut self, old: &[VmaRow], new: &[VmaRow]) {
+    /// Puts rows in place of rows that are there.
+    pub(crate) fn replace_rows(&mut self, old: &[VmaRow], new: &[VmaRow]) {
+        if self.replace_many(old, new) {
+            return;
+        }
         for row in old {
             self.clear(row.range);
         }
@@ -65,6 +72,9 @@ impl AddressSpace {
 }
 
 fn replace<P: Piece>(map: &mut IntervalMap<P>, old: &[P], new: &[P]) {
+    if old.len() + new.len() >= MANY && map.exchange(old, new) {
+        return;
+    }
     for piece in old {
         map.remove(piece.range(), |_| ());
     }

@@ -41,11 +41,13 @@ pub(crate) struct Cursor {
     batches: Batches,
     batch: Option<Batch>,
     at: usize,
+    /// What was met ahead of time: the next rows cannot be read.
+    failed: Option<RecordError>,
 }
 
 impl Cursor {
     pub(crate) fn new(batches: Batches) -> Cursor {
-        Cursor { batches, batch: None, at: 0 }
+        Cursor { batches, batch: None, at: 0, failed: None }
     }
 
     /// Does a small part of what the next rows need; whether nothing is left to do now.
@@ -67,7 +69,9 @@ impl Cursor {
         let mut left = count;
         while left > 0 {
             let Some(batch) = self.batch.as_ref().filter(|batch| self.at < batch.len()) else {
-                self.batch = Some(self.batches.next().ok_or_else(|| event.wrong(flat::COUNT))??);
+                let failed = self.failed.take().map(Err);
+                let next = failed.or_else(|| self.batches.next());
+                self.batch = Some(next.ok_or_else(|| event.wrong(flat::COUNT))??);
                 self.at = 0;
                 continue;
             };
@@ -83,5 +87,28 @@ impl Cursor {
             }
         }
         Ok(())
+    }
+    /// Gives rows of event `seq` ahead of time, `most` of them at most, until `found` answers `false`: that one stays. How many
+    /// there were; what is wrong with the next one is told by [`take`](Cursor::take).
+    pub(crate) fn ahead(&mut self, seq: u64, most: usize, found: &mut dyn FnMut(Row<'_>) -> bool) -> usize {
+        let mut count = 0;
+        while count < most && self.failed.is_none() {
+            let Some(batch) = self.batch.as_ref().filter(|batch| self.at < batch.len()) else {
+                match self.batches.next() {
+                    Some(Ok(batch)) => (self.batch, self.at) = (Some(batch), 0),
+                    Some(Err(error)) => self.failed = Some(error),
+                    None => break,
+                }
+                continue;
+            };
+            let row = batch.row(self.at);
+            match row.bits(0) {
+                Ok(key) if key < seq => {}
+                Ok(key) if key == seq && found(row) => count += 1,
+                _ => break,
+            }
+            self.at += 1;
+        }
+        count
     }
 }

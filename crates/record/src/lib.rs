@@ -24,6 +24,8 @@ mod known;
 mod landmarks;
 mod loading;
 mod looks;
+mod losses;
+mod maps;
 mod marks;
 mod meta;
 mod open;

@@ -4,8 +4,8 @@ use crate::batch::Batch;
 use crate::cursor::{Batches, Cursor};
 use crate::error::RecordError;
 use crate::flat::{self, Lookup as _};
-use crate::keyframe;
 use crate::known::Known;
+use crate::maps::{Maps, Prepared};
 use crate::unflat::{self, Attached};
 use std::sync::{Mutex, PoisonError};
 use vmatlas_event::{Event, Keyframe};
@@ -14,6 +14,11 @@ use vmatlas_event::{Event, Keyframe};
 const NEAR: u64 = 1024;
 /// So many places are kept: where steps go on, and where what came before is read; each in one part and in the next.
 const KEPT: usize = 4;
+
+/// So many events after a place are looked at ahead of time: more than are read at a time for steps and for replay.
+const LOOKED_AT: usize = 256;
+/// So many rows of maps are decoded at a time then.
+const PART: usize = 512;
 
 /// A place in the events of a part.
 pub(crate) struct Place {
@@ -25,20 +30,78 @@ pub(crate) struct Place {
     events: Batches,
     batch: Option<Batch>,
     at: usize,
-    rows: Cursor,
+    /// The batch after it, where that was read already; nothing inside where there is none.
+    following: Option<Option<Result<Batch, RecordError>>>,
+    /// How many rows of these two were looked at, so that what belongs to them can be decoded ahead.
+    looked: usize,
+    rows: Maps,
     in_flight: Cursor,
 }
 
 impl Place {
     /// Before the first event whose number is at least `from`; the three tables begin no later than there.
     pub(crate) fn new(unit: usize, from: u64, events: Batches, rows: Batches, in_flight: Batches) -> Place {
-        let (rows, in_flight) = (Cursor::new(rows), Cursor::new(in_flight));
-        Place { unit, next: from, previous: None, events, batch: None, at: 0, rows, in_flight }
+        Place {
+            unit,
+            next: from,
+            previous: None,
+            events,
+            batch: None,
+            at: 0,
+            following: None,
+            looked: 0,
+            rows: Maps::new(rows),
+            in_flight: Cursor::new(in_flight),
+        }
     }
 
-    /// Does a small part of what the next events need; whether nothing is left to do now.
-    pub(crate) fn prepare(&mut self) -> bool {
-        self.events.prepare() && self.rows.prepare() && self.in_flight.prepare()
+    /// Does a small part of what the next events need; whether nothing is left to do now. `state` does so for the keyframe
+    /// that was taken right after a loss.
+    pub(crate) fn prepare(&mut self, known: &Known, state: &dyn Fn(u64) -> bool) -> bool {
+        self.events.prepare()
+            && self.rows.prepare()
+            && self.in_flight.prepare()
+            && self.look_ahead(known, state)
+    }
+
+    /// Decodes some of what belongs to events that are near; whether nothing is left to do now, or something is wrong, which
+    /// whoever reads is told.
+    fn look_ahead(&mut self, known: &Known, state: &dyn Fn(u64) -> bool) -> bool {
+        let mut left = PART;
+        let length = self.batch.as_ref().map_or(0, Batch::len);
+        self.looked = self.looked.max(self.at);
+        while self.looked < self.at + LOOKED_AT {
+            let batch = match self.looked.checked_sub(length) {
+                None => self.batch.as_ref().map(|batch| (batch, self.looked)),
+                Some(index) => {
+                    if self.following.is_none() {
+                        self.following = Some(self.events.next());
+                        return false;
+                    }
+                    let following =
+                        self.following.as_ref().and_then(|following| following.as_ref()?.as_ref().ok());
+                    following.filter(|batch| index < batch.len()).map(|batch| (batch, index))
+                }
+            };
+            let Some(row) = batch.map(|(batch, index)| batch.row(index)) else { break };
+            let (Ok(seq), Ok((count, _))) = (row.bits(flat::SEQ), unflat::attached(row)) else { break };
+            // What belongs to those before may not have been read.
+            if seq >= self.next {
+                if count > 0 {
+                    match self.rows.prepare_rows(seq, count, known, &mut left) {
+                        Prepared::Whole => {}
+                        Prepared::Part => return false,
+                        Prepared::Stuck => break,
+                    }
+                }
+                if unflat::is_loss(row) && !state(seq) {
+                    return false;
+                }
+            }
+            self.looked += 1;
+        }
+        // What was decoded just now may have made room for more to be prepared.
+        left == PART
     }
 
     /// Gives the events from `from` on, none of which has a number that is not larger than `previous`; whether `found`
@@ -54,7 +117,9 @@ impl Place {
         *previous = (*previous).max(self.previous);
         loop {
             let Some(batch) = self.batch.as_ref().filter(|batch| self.at < batch.len()) else {
-                let Some(batch) = self.events.next() else { return Ok(true) };
+                self.looked = self.looked.saturating_sub(self.batch.as_ref().map_or(0, Batch::len));
+                let following = self.following.take().unwrap_or_else(|| self.events.next());
+                let Some(batch) = following else { return Ok(true) };
                 self.batch = Some(batch?);
                 self.at = 0;
                 continue;
@@ -74,10 +139,7 @@ impl Place {
             let (row_count, task_count) = unflat::attached(row)?;
             let mut attached = Attached::default();
             if row_count > 0 {
-                self.rows.take(seq, row_count, row, &mut |r| {
-                    attached.rows.push(keyframe::vma(r, known)?);
-                    Ok(())
-                })?;
+                attached.rows = self.rows.take(seq, row_count, row, known)?;
             }
             if task_count > 0 {
                 self.in_flight.take(seq, task_count, row, &mut |r| {

@@ -6,6 +6,7 @@ use crate::error::{Damage, RecordError};
 use crate::frames::Frames;
 use crate::known::{Known, MOST, Space, add_space};
 use crate::loading::{AfterKeyframes, Loading};
+use crate::losses::Early;
 use crate::meta::{FORMAT, Meta, VERSION, is_known};
 use crate::place::Places;
 use crate::sealed::{Segment, TableFile};
@@ -34,6 +35,8 @@ pub struct Reader {
     pub(crate) places: Places,
     /// A keyframe that is read in parts.
     pub(crate) loading: Mutex<Option<Loading>>,
+    /// One that is needed soon, after a loss.
+    pub(crate) early: Mutex<Option<Early>>,
     /// Places after keyframes that were read.
     pub(crate) after_keyframes: AfterKeyframes,
     /// The highest event of each part and of those before it; none is higher from the first on after which something is missing.
@@ -125,6 +128,7 @@ impl Reader {
             files: Mutex::default(),
             places: Places::default(),
             loading: Mutex::default(),
+            early: Mutex::default(),
             after_keyframes: AfterKeyframes::default(),
             reach: Vec::new(),
             stacks: Mutex::default(),

@@ -60,13 +60,14 @@ impl Reader {
             }
         }
         let Ok(mut place) = self.place(unit, from) else { return true };
-        let is_ready = place.prepare();
+        let is_ready = place.prepare(&self.known, &|seq| self.prepare_state(seq));
         self.places.keep(place);
         is_ready
     }
 
     fn load(&self, number: usize, wanted: KeyframeRow) -> Result<Keyframe, RecordError> {
-        let mut loading = self.after_keyframes.begin(number, wanted);
+        let mut loading =
+            self.take_early(wanted).unwrap_or_else(|| self.after_keyframes.begin(number, wanted));
         let read = loading.read(self, usize::MAX);
         let keyframe = read.and_then(|_| loading.keyframe());
         // Also where it cannot be read: the next one is not looked for from the beginning.
@@ -80,7 +81,7 @@ impl Reader {
     }
 
     /// The number and the place of the latest keyframe that contains no event after `at`.
-    fn keyframe_before(&self, at: Seq) -> Option<(usize, KeyframeRow)> {
+    pub(crate) fn keyframe_before(&self, at: Seq) -> Option<(usize, KeyframeRow)> {
         let number = self.keyframes.partition_point(|k| k.after <= at.0).checked_sub(1)?;
         Some((number, *self.keyframes.get(number)?))
     }

@@ -209,9 +209,14 @@ fn added(
 
 /// What a call of the mmap+munmap loop takes below a tracer, in nanoseconds.
 pub(super) fn one_call(programs: &Programs, pinned: bool, tracer: Vec<String>, pairs: &str) -> Result<f64> {
+    number_of(&mut looping(programs, pinned, tracer, &["pairs", pairs]))
+}
+
+/// The subject below a tracer.
+pub(super) fn looping(programs: &Programs, pinned: bool, tracer: Vec<String>, words: &[&str]) -> Command {
     let pin = if pinned { vec!["taskset".to_owned(), "-c".to_owned(), "1".to_owned()] } else { vec![] };
-    let words: Vec<String> = pin.into_iter().chain(tracer).collect();
-    let mut command = match words.split_first() {
+    let before: Vec<String> = pin.into_iter().chain(tracer).collect();
+    let mut command = match before.split_first() {
         Some((first, rest)) => {
             let mut command = Command::new(first);
             command.args(rest).arg(&programs.subject);
@@ -219,7 +224,8 @@ pub(super) fn one_call(programs: &Programs, pinned: bool, tracer: Vec<String>, p
         }
         None => Command::new(&programs.subject),
     };
-    number_of(command.args(["pairs", pairs]))
+    command.args(words);
+    command
 }
 
 fn vmatlas_run(programs: &Programs) -> Vec<String> {

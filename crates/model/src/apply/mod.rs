@@ -6,6 +6,8 @@
 
 mod aio;
 mod brk;
+mod differing;
+mod first;
 mod lock;
 mod madvise;
 mod mmap;
@@ -272,6 +274,9 @@ fn open<P: Piece>(map: &mut IntervalMap<P>, range: AddrRange, windows: &mut Rang
         return;
     }
     map.seek(range.start());
+    if range == AddrRange::ALL {
+        before.reserve(map.len());
+    }
     let mut window = range;
     for piece in map.meeting(range) {
         window = window.hull(piece.range());
@@ -284,6 +289,9 @@ fn open<P: Piece>(map: &mut IntervalMap<P>, range: AddrRange, windows: &mut Rang
 
 /// What the windows hold now, each piece once.
 fn now<P: Piece>(map: &IntervalMap<P>, windows: &[AddrRange], after: &mut Few<P>) {
+    if windows == [AddrRange::ALL] {
+        after.reserve(map.len());
+    }
     for window in windows {
         map.meeting(*window).for_each(|piece| after.push(piece.clone()));
     }

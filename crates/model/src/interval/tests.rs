@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug, PartialEq)]
-struct Tagged(AddrRange, u8);
+pub(super) struct Tagged(pub(super) AddrRange, pub(super) u8);
 
 impl Piece for Tagged {
     fn range(&self) -> AddrRange {
@@ -13,7 +13,7 @@ impl Piece for Tagged {
     }
 }
 
-fn r(a: u64, b: u64) -> AddrRange {
+pub(super) fn r(a: u64, b: u64) -> AddrRange {
     AddrRange::new(Addr(a), Addr(b)).unwrap()
 }
 
@@ -51,7 +51,7 @@ fn chunks_come_and_go() {
 }
 
 /// Checks what must hold of the chunks whatever happened.
-fn is_sound(map: &IntervalMap<Tagged>) -> bool {
+pub(super) fn is_sound(map: &IntervalMap<Tagged>) -> bool {
     let ends: Vec<Addr> = map.chunks.iter().filter_map(|c| c.last()).map(|p| p.0.end()).collect();
     let sizes = map.chunks.iter().all(|c| (1..=MOST).contains(&c.len()));
     let pieces: Vec<&Tagged> = map.iter().collect();

@@ -85,6 +85,9 @@ impl<E: fmt::Display> fmt::Display for TimelineError<E> {
 
 impl<E: fmt::Debug + fmt::Display> std::error::Error for TimelineError<E> {}
 
+/// So many parts of what the first events need are prepared at most.
+const FIRST_PARTS: usize = 64;
+
 /// Where a timeline is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -134,7 +137,14 @@ impl<S: EventSource> Timeline<S> {
         spaces.distrust(distrust);
         let window = Window::new(spaces, Place { seq: None, at: start });
         let (ahead, behind, left, tree) = (VecDeque::new(), None, None, None);
-        Ok(Timeline { source, page, distrust, start, window, ahead, behind, left, tree })
+        let mut timeline = Timeline { source, page, distrust, start, window, ahead, behind, left, tree };
+        timeline.prepare_first();
+        Ok(timeline)
+    }
+
+    /// Has the first events made ready, a large map among them mostly: no step comes before them that could do so.
+    fn prepare_first(&mut self) {
+        (0..FIRST_PARTS).any(|_| self.source.prepare(Seq(0)));
     }
 
     /// Where it is.

@@ -74,6 +74,7 @@ impl<S: EventSource> Timeline<S> {
         while self.window.undo_group(None, None).is_some() {}
         if self.window.place().seq.is_some() {
             self.begin_with(None);
+            self.prepare_first();
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! `vmatlas-subject vmas N` makes about N VMAs, prints `ready` and sleeps until its input ends ·
 //! `pairs N` calls mmap and munmap N times each and prints nanoseconds per call ·
+//! `shares N` does the same below a ptrace tracer, and prints what a call takes of a CPU, in nanoseconds: of this program and the
+//! thread that traces it, in the median block of calls; and of all threads of the tracer ·
 //! `calls N` makes N system calls that are none of memory and prints nanoseconds per call ·
 //! `stall GIB` has so much resident in small pages, prints `ready`, and for each line `MS` of its input maps, touches and
 //! unmaps memory for so long; prints the worst and the 99.9th percentile microseconds and the rounds per second ·
@@ -11,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::Read;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use vmatlas_event::{Addr, Bytes, Errno, MapFlags, ProtArg};
@@ -22,12 +25,13 @@ fn main() -> ExitCode {
     let done = match (args.get(1).map(String::as_str), number) {
         (Some("vmas"), Some(n)) => vmas(n),
         (Some("pairs"), Some(n)) => pairs(n),
+        (Some("shares"), Some(n)) => shares(n),
         (Some("calls"), Some(n)) => calls(n),
         (Some("stall"), Some(gib)) => stall(gib),
         (Some("touch"), Some(n)) => touch_pages(n),
         (Some("spin"), Some(ms)) => spin(Duration::from_millis(ms)),
         _ => {
-            eprintln!("usage: vmatlas-subject vmas|pairs|calls|stall|touch|spin N");
+            eprintln!("usage: vmatlas-subject vmas|pairs|shares|calls|stall|touch|spin N");
             return ExitCode::from(2);
         }
     };
@@ -52,15 +56,56 @@ fn vmas(n: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-fn pairs(n: u64) -> Result<(), Errno> {
+fn pair() -> Result<(), Errno> {
     const LEN: Bytes = Bytes(64 * 1024);
+    let arena = Arena::new(LEN, ProtArg(3), MapFlags(2))?;
+    arena.unmap(arena.range().start(), LEN)
+}
+
+fn pairs(n: u64) -> Result<(), Errno> {
     let start = Instant::now();
     for _ in 0..n {
-        let arena = Arena::new(LEN, ProtArg(3), MapFlags(2))?;
-        arena.unmap(arena.range().start(), LEN)?;
+        pair()?;
     }
     println!("{:.1}", start.elapsed().as_nanos() as f64 / (2 * n) as f64);
     Ok(())
+}
+
+/// The program waits for the thread that traces it and that thread for the program, so what both take of a CPU is what a call
+/// takes, and nobody else's work is in it.
+fn shares(n: u64) -> Result<(), Errno> {
+    const BLOCK: u64 = 1000;
+    const NOBODY: Errno = Errno(3);
+    let status = std::fs::read_to_string("/proc/self/status").map_err(|_| NOBODY)?;
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map(str::trim);
+    let tracer = Path::new("/proc").join(tracer.filter(|tracer| *tracer != "0").ok_or(NOBODY)?);
+    let both = || Some(vmatlas_sys::thread_cpu_time() + on_cpu(&tracer)?);
+    let everybody = || {
+        let threads = std::fs::read_dir(tracer.join("task")).ok()?;
+        let theirs = threads.map(|thread| on_cpu(&thread.ok()?.path())).sum::<Option<Duration>>()?;
+        Some(vmatlas_sys::thread_cpu_time() + theirs)
+    };
+    let per_call = |time: Duration, pairs: u64| time.as_nanos() as f64 / (2 * pairs) as f64;
+    let mut blocks = Vec::new();
+    let all_before = everybody().ok_or(NOBODY)?;
+    for _ in 0..n.div_ceil(BLOCK) {
+        let before = both().ok_or(NOBODY)?;
+        for _ in 0..BLOCK {
+            pair()?;
+        }
+        blocks.push(both().ok_or(NOBODY)?.saturating_sub(before));
+    }
+    let all = everybody().ok_or(NOBODY)?.saturating_sub(all_before);
+    blocks.sort_unstable();
+    let median = blocks.get(blocks.len() / 2).copied().ok_or(NOBODY)?;
+    println!("{:.1} {:.1}", per_call(median, BLOCK), per_call(all, n.div_ceil(BLOCK) * BLOCK));
+    Ok(())
+}
+
+/// What a thread has had of a CPU: proc_pid_schedstat, its first number.
+fn on_cpu(thread: &Path) -> Option<Duration> {
+    let text = std::fs::read_to_string(thread.join("schedstat")).ok()?;
+    Some(Duration::from_nanos(text.split_ascii_whitespace().next()?.parse().ok()?))
 }
 
 /// A fault for each page: without huge pages, and given back after each round so that all of it is fresh again.
