@@ -207,9 +207,12 @@ impl Watch {
             let (by_tid, by_space) = self.order.earliest();
             let mut staying = VecDeque::new();
             while let Some((head, faulted)) = self.next_fault(until) {
+                // Whether it is of the program that is being executed, only the word of the exec tells.
+                let is_known = self.tasks.get(&head.tid).is_none_or(|task| task.known);
                 let is_old = until.0.saturating_sub(head.at.0) > PATIENCE_NS;
                 let is_shared = self.spaces.get(&head.space).is_some_and(|space| space.users > 1);
-                let waits = by_tid.get(&head.tid).is_some_and(|at| *at < head.at)
+                let waits = !is_known
+                    || by_tid.get(&head.tid).is_some_and(|at| *at < head.at)
                     || by_space.get(&head.space).is_some_and(|entered| *entered <= head.at)
                     || is_shared && !is_old;
                 match waits {
