@@ -4,15 +4,19 @@
 //! programs tell that count with each fault, and before anything else can add to it. So the next word of a task tells how its
 //! last fault ended: at most one of each task waits here. Where a task says no more for a while its count is read of /proc.
 
+use super::faults::PATIENCE_NS;
+use super::watch::Watch;
+use crate::engine::Wiring;
 use rustc_hash::FxHashMap;
-use vmatlas_event::{MonoNs, Tid};
+use vmatlas_event::{Addr, MonoNs, Tid};
 use vmatlas_sys::bpf::{Accounted, FaultEnd, Faulted, Head};
+use vmatlas_sys::now;
 
 /// A fault that was dealt with, and how.
 pub(super) type Ended = (Head, Faulted);
 
 /// So long nobody is asked again whose fault has not ended.
-const ASK_AGAIN_NS: u64 = 100_000_000;
+const ASK_AGAIN_NS: u64 = 20_000_000;
 
 /// The last fault of a task.
 #[derive(Debug)]
@@ -44,7 +48,7 @@ impl Begun {
     }
 
     /// The kernel's own word that the fault of a task was dealt with and had to wait for a disk.
-    pub(super) fn is_major(&mut self, tid: Tid) {
+    pub(super) fn mark_major(&mut self, tid: Tid) {
         if let Some(last) = self.last.get_mut(&tid) {
             last.is_major = true;
         }
@@ -74,7 +78,7 @@ impl Begun {
     }
 
     /// Whose count is to be read at this moment, and when its fault began, of those that `is_wanted`.
-    pub(super) fn to_ask(&mut self, now: MonoNs, is_wanted: impl Fn(&Head) -> bool) -> Vec<(Tid, MonoNs)> {
+    pub(super) fn due(&mut self, now: MonoNs, is_wanted: impl Fn(&Head) -> bool) -> Vec<(Tid, MonoNs)> {
         let is_due = |asked: MonoNs| now.0.saturating_sub(asked.0) >= ASK_AGAIN_NS;
         let due =
             self.last.values_mut().filter(|last| last.asked.is_none_or(is_due) && is_wanted(&last.head));
@@ -104,10 +108,58 @@ impl Begun {
     }
 }
 
+impl Watch {
+    /// Reads what has become of faults whose task has told nothing since: those of which a call of another task could have
+    /// taken the page, and those that began some time ago.
+    pub(super) fn ask_for_ends(&mut self, wiring: &mut Wiring<'_>) {
+        let at = now();
+        let Watch { touches: Some(touches), spaces, .. } = self else { return };
+        let asked = touches.begun.due(at, |head| {
+            let is_shared = spaces.get(&head.space).is_some_and(|space| space.users > 1);
+            is_shared || at.0.saturating_sub(head.at.0) > PATIENCE_NS
+        });
+        self.ask(&asked, wiring);
+    }
+
+    /// The same for faults of others on pages that a call has taken away: what began before is told before it.
+    pub(super) fn ask_for_taken(
+        &mut self,
+        of: Head,
+        is_taken: impl Fn(Addr) -> bool,
+        wiring: &mut Wiring<'_>,
+    ) {
+        let Some(touches) = &self.touches else { return };
+        let is_wanted = |last: &&Last| {
+            let head = &last.head;
+            head.space == of.space && head.tid != of.tid && head.at <= of.at && is_taken(last.faulted.addr)
+        };
+        let wanted = touches.begun.last.values().filter(is_wanted);
+        let asked: Vec<(Tid, MonoNs)> = wanted.map(|last| (last.head.tid, last.head.at)).collect();
+        self.ask(&asked, wiring);
+    }
+
+    pub(super) fn ask(&mut self, asked: &[(Tid, MonoNs)], wiring: &mut Wiring<'_>) {
+        let tasks = &self.tasks;
+        let mut count =
+            |which: &(Tid, MonoNs)| Some((*which, wiring.kernel.faults_of(tasks.get(&which.0)?.id)?));
+        let answers: Vec<((Tid, MonoNs), u64)> = asked.iter().filter_map(&mut count).collect();
+        if answers.is_empty() {
+            return;
+        }
+        // What a task had told before its count was read says more.
+        self.collect_faults();
+        let Some(touches) = &mut self.touches else { return };
+        for (which, all) in answers {
+            touches.pending.extend(touches.begun.answer(which, all));
+        }
+        touches.pending.make_contiguous().sort_by_key(|(head, _)| head.at);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vmatlas_event::{Addr, MmId, Pid};
+    use vmatlas_event::{MmId, Pid};
 
     fn fault(tid: i32, at: u64, all: u64, majors: u32) -> (Head, Faulted) {
         let head = Head { space: MmId(1), pid: Pid(1), tid: Tid(tid), order: at, at: MonoNs(at) };
@@ -140,7 +192,7 @@ mod tests {
         let mut begun = Begun::default();
         let (head, faulted) = fault(1, 10, 5, 1);
         begun.begin(head, faulted);
-        begun.is_major(Tid(1));
+        begun.mark_major(Tid(1));
         let settled = begun.settle(Tid(1), Accounted { all: 9, majors: 3 });
         assert_eq!(ended(settled), Some((10, FaultEnd::Major)));
         let (head, faulted) = fault(1, 11, 9, 3);
@@ -159,10 +211,10 @@ mod tests {
             begun.begin(head, faulted);
         }
         let is_wanted = |head: &Head| head.tid != Tid(3);
-        let asked = begun.to_ask(MonoNs(50), is_wanted);
+        let asked = begun.due(MonoNs(50), is_wanted);
         assert_eq!(asked.len(), 2);
-        assert!(begun.to_ask(MonoNs(60), is_wanted).is_empty());
-        assert_eq!(begun.to_ask(MonoNs(50 + ASK_AGAIN_NS), is_wanted).len(), 2);
+        assert!(begun.due(MonoNs(60), is_wanted).is_empty());
+        assert_eq!(begun.due(MonoNs(50 + ASK_AGAIN_NS), is_wanted).len(), 2);
         assert_eq!(ended(begun.answer((Tid(1), MonoNs(10)), 5)), None);
         assert_eq!(ended(begun.answer((Tid(2), MonoNs(9)), 7)), None);
         assert_eq!(ended(begun.answer((Tid(2), MonoNs(11)), 7)), Some((11, FaultEnd::Minor)));

@@ -22,15 +22,15 @@ use vmatlas_sys::perf::{Event, Faults, Options};
 use vmatlas_sys::ptrace::Entry;
 
 /// So long a fault waits for a call that may have made its page and has not returned, or for the word of its task.
-const PATIENCE_NS: u64 = 20_000_000;
+pub(super) const PATIENCE_NS: u64 = 20_000_000;
 
 /// What is known of page faults.
 #[derive(Debug, Default)]
 pub(super) struct Touches {
     /// What is told when it begins and has not ended.
-    begun: Begun,
+    pub(super) begun: Begun,
     /// Taken and not told yet, by time.
-    pending: VecDeque<(Head, Faulted)>,
+    pub(super) pending: VecDeque<(Head, Faulted)>,
     counts: FaultCounts,
     /// Those of the program's own process before its first exec: ours.
     before: u64,
@@ -85,7 +85,7 @@ impl Watch {
             Record::Settled(head, accounted) => {
                 touches.pending.extend(touches.begun.settle(head.tid, accounted));
             }
-            Record::Major(head) => touches.begun.is_major(head.tid),
+            Record::Major(head) => touches.begun.mark_major(head.tid),
             Record::Accounted(head, accounted, is_exec) => {
                 touches.pending.extend(touches.begun.settle(head.tid, accounted));
                 // What came before the program's exec is not its own; a second one may be taken before the first is told.
@@ -107,44 +107,21 @@ impl Watch {
         }
     }
 
-    /// Reads what has become of faults whose task has told nothing since: those of which a call of another task could have
-    /// taken the page, and those that began some time ago.
-    pub(super) fn ask_for_ends(&mut self, wiring: &mut Wiring<'_>) {
-        let at = now();
-        let Watch { touches: Some(touches), spaces, .. } = self else { return };
-        let asked = touches.begun.to_ask(at, |head| {
-            let is_shared = spaces.get(&head.space).is_some_and(|space| space.users > 1);
-            is_shared || at.0.saturating_sub(head.at.0) > PATIENCE_NS
-        });
-        self.ask(&asked, wiring);
-    }
-
-    fn ask(&mut self, asked: &[(Tid, MonoNs)], wiring: &mut Wiring<'_>) {
-        let tasks = &self.tasks;
-        let mut count =
-            |which: &(Tid, MonoNs)| Some((*which, wiring.kernel.faults_of(tasks.get(&which.0)?.id)?));
-        let answers: Vec<((Tid, MonoNs), u64)> = asked.iter().filter_map(&mut count).collect();
-        if answers.is_empty() {
-            return;
-        }
-        // What a task had told before its count was read says more.
-        self.collect_faults();
-        let Some(touches) = &mut self.touches else { return };
-        for (which, all) in answers {
-            touches.pending.extend(touches.begun.answer(which, all));
-        }
-        touches.pending.make_contiguous().sort_by_key(|(head, _)| head.at);
-    }
-
     /// Tells the faults that came before what a record tells.
     pub(super) fn tell_faults_before(&mut self, record: &Record, wiring: &mut Wiring<'_>) {
-        let Some(of) = head(record).copied().filter(|_| self.has_faults()) else { return };
+        let Some(of) = head(record).copied().filter(|_| self.touches.is_some()) else { return };
         // What others touched before a call was entered cannot be what it mapped, and their own calls until then have
         // smaller numbers. A fork and an exec have theirs long before they are told: there only the task's own go first.
         let (entered, op) = match record {
             Record::Call(_, call) => (call.entered.unwrap_or(MonoNs(0)), of_call(call)),
             _ => (MonoNs(0), None),
         };
+        if let Some((op, outcome)) = &op {
+            self.ask_for_taken(of, |addr| covers(op, *outcome, addr), wiring);
+        }
+        if !self.has_faults() {
+            return;
+        }
         let mut staying = VecDeque::new();
         while let Some((head, faulted)) = self.next_fault(of.at) {
             let is_own = head.tid == of.tid;
@@ -334,7 +311,7 @@ impl Watch {
             }
         }
         self.collect_faults();
-        let asked = self.touches.as_mut().map(|touches| touches.begun.to_ask(MonoNs(u64::MAX), |_| true));
+        let asked = self.touches.as_mut().map(|touches| touches.begun.due(MonoNs(u64::MAX), |_| true));
         self.ask(&asked.unwrap_or_default(), wiring);
         if let Some(touches) = &mut self.touches {
             touches.begun.give_up(|head| self.tasks.contains_key(&head.tid));
