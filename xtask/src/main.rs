@@ -31,6 +31,8 @@ usage: cargo xtask ci [--fast]     every check and test; --fast leaves out the d
                                    what readers make a busy target wait
        cargo xtask bench costs [--rounds N] [--write] [NAME...]
                                    what watching memory calls costs, watcher by watcher
+       cargo xtask bench blocks [--rounds N] [NAME...]
+                                   what a watched program itself feels of each call and each page fault
        cargo xtask truth --calls N --seed S [--threads T] [--jobs J] [--without STEP,...] [--drift]
                    [--backend ptrace|bpf]
                                    compares the model with the kernel after each of N random calls";

@@ -131,6 +131,9 @@ struct thread_struct {
 struct task_struct {
 	struct thread_info thread_info;
 	int pid, tgid, exit_code;
+	/* Whether faults are not handled but refused at once: copies of the kernel's that must not wait. */
+	int pagefault_disabled;
+	unsigned long min_flt, maj_flt;
 	u64 start_boottime;
 	struct mm_struct *mm;
 	struct task_struct *group_leader;

@@ -29,12 +29,20 @@ struct slot {
 	u64 entered;
 	/* The number it got under the lock; 0 where it did not take it for writing (yet). */
 	u64 order;
-	/* By so many pages its address space has grown, outside of calls, since its last fault; and how many it had had then. */
+	/* How many faults had been accounted to it: where they are told when they begin, at the beginning of the last one that
+	 * was told; else when its address space has grown last. */
 	u64 faults;
+	/* By so many pages it has grown, outside of calls, since the last fault that was told when it had ended. */
 	s32 grown;
 	/* When it started, the lower half: a later task with its number is another one. */
 	u32 started;
+	/* FAULT_*: of the last fault that was told when it began. */
+	u32 fault;
+	u32 unused;
 };
+
+/* What became of it was told; was not told yet; the same, and it began in the kernel: in a system call, mostly. */
+enum { FAULT_SETTLED, FAULT_OF_PROGRAM, FAULT_OF_KERNEL };
 
 /* NEW: nothing is known of its calls, for none of them was entered since it has the place. */
 enum { SLOT_FREE, SLOT_CALL, SLOT_FORK, SLOT_NEW };
@@ -90,8 +98,9 @@ struct {
 	uint(max_entries, COUNTS);
 } counts SEC(".maps");
 
-/* Told and lost; ends whose sums found no room; sizes that another address space with their place took over. */
-enum { FAULTS_TOLD, FAULTS_LOST, FAULTS_UNACCOUNTED, RESIDENTS_OVERWRITTEN, FAULT_COUNTS };
+/* Told and lost; ends whose sums found no room; sizes that another address space with their place took over; words of what has
+ * become of a fault that found no room. */
+enum { FAULTS_TOLD, FAULTS_LOST, FAULTS_UNACCOUNTED, RESIDENTS_OVERWRITTEN, FAULTS_UNSETTLED, FAULT_COUNTS };
 
 struct {
 	uint(type, MAP_ARRAY);
@@ -277,6 +286,7 @@ INLINE int note(struct slot *slot, struct task_struct *task, struct process *pro
 		slot->state = SLOT_NEW;
 		slot->order = 0;
 		slot->grown = 0;
+		slot->fault = FAULT_SETTLED;
 		slot->tid = task->pid;
 	}
 	slot->started = task->start_boottime;

@@ -16,6 +16,8 @@ enum kind {
 	KIND_ACCOUNTED,
 	KIND_OTHER,
 	KIND_CAME,
+	KIND_SETTLED,
+	KIND_MAJOR,
 };
 
 /* Every record begins with it. */
@@ -88,6 +90,8 @@ struct fork {
 struct exec {
 	struct head head;
 	u64 started;
+	/* Tells the new address space from the old one, as that of a fault does. */
+	u64 mm;
 	/* The address space it left, and the number of the thread that called it. */
 	u32 old_space, old_tid;
 	/* How many VMAs there are: the rows, without those told twice, are all of them or not. */

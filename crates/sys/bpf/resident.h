@@ -27,10 +27,6 @@ struct mm_struct___rss {
 	struct percpu_counter rss_stat[4];
 };
 
-struct task_struct___flt {
-	unsigned long min_flt, maj_flt;
-};
-
 #pragma clang attribute pop
 
 enum { KINDS = 4 };
@@ -82,11 +78,12 @@ struct {
 const volatile u32 follow_resident = 0;
 const volatile u32 cpus = 1;
 
+/* Set before loading: whether faults are told when they begin, by tracepoints, or when they have ended. */
+const volatile u32 faults_at_begin = 0;
+
 INLINE u64 accounted_of(struct task_struct *task)
 {
-	struct task_struct___flt *counts = (void *)task;
-
-	return counts->min_flt + counts->maj_flt;
+	return task->min_flt + task->maj_flt;
 }
 
 INLINE struct resident *resident_of(u32 space)
@@ -230,21 +227,17 @@ static __attribute__((noinline)) void begin_resident(u32 space, struct mm_struct
 }
 
 /* By so many pages a fault that is counted just now has grown an address space. */
-INLINE s32 grown_at_fault(struct task_struct *task, struct slot *slot)
+INLINE void grown_at_fault(struct task_struct *task, struct slot *slot)
 {
 	struct resident *resident;
-	s32 grown = 0;
 
 	if (!follow_resident || !slot->grown)
-		return 0;
-	/* It was counted when the kernel had mapped the page, and the fault just now. */
-	if (slot->faults + 1 == accounted_of(task))
-		grown = slot->grown;
+		return;
 	resident = resident_of(slot->space);
+	/* It was counted when the kernel had mapped the page, and the fault just now. */
 	if (resident)
-		grown_by(resident, grown ? BY_FAULT : BY_KERNEL, slot->grown);
+		grown_by(resident, slot->faults + 1 == accounted_of(task) ? BY_FAULT : BY_KERNEL, slot->grown);
 	slot->grown = 0;
-	return grown;
 }
 
 /* Somebody else changes an address space, or it is taken apart. */
@@ -320,6 +313,11 @@ int on_resident(u64 *context)
 	}
 	if (is_in_call(slot)) {
 		grown_by(resident, pages > 0 ? BY_CALL : GONE, pages);
+		return 0;
+	}
+	if (faults_at_begin) {
+		/* A fault is accounted when all is done: so one is under way, and has done that, or the kernel has without one. */
+		grown_by(resident, slot->fault && slot->faults == accounted_of(task) ? BY_FAULT : BY_KERNEL, pages);
 		return 0;
 	}
 	/* Whether a fault did that, its own record tells, which comes now; if not, the kernel did. */

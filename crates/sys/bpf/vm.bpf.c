@@ -54,6 +54,7 @@ int on_enter(u64 *context)
 		slot->state = SLOT_FREE;
 		note(slot, task, process);
 	}
+	settle(task, slot);
 	slot->order = 0;
 	slot->entered = bpf_ktime_get_ns();
 	slot->state = shape == SHAPE_FORK ? SLOT_FORK : SLOT_CALL;
@@ -82,14 +83,18 @@ int on_exit(u64 *context)
 	struct call *call;
 	u32 number, is_32 = 0, is_ours, rows, shape;
 
-	if (is_none(nr))
+	if (is_none(nr)) {
+		settle_call();
 		return 0;
+	}
 	task = bpf_get_current_task_btf();
 	shape = shape_of(task, regs, nr, &is_32);
-	if (!shape)
-		return 0;
 	slot = slot_of(task->pid);
 	if (!slot)
+		return 0;
+	if (slot->tid == task->pid)
+		settle(task, slot);
+	if (!shape)
 		return 0;
 	is_ours = slot->tid == task->pid && slot->state != SLOT_NEW;
 	if (is_ours && slot->state == SLOT_FREE)
@@ -247,6 +252,7 @@ int on_exec(u64 *context)
 	exec = &room->exec;
 	/* A thread that takes over the number of its process is at its old number no more. */
 	if ((u32)context[1] != (u32)task->pid && former && former->tid == (u32)context[1]) {
+		settle_as(task, former, former->tid);
 		former->state = SLOT_FREE;
 		former->known = 0;
 		if (former->order)
@@ -255,6 +261,7 @@ int on_exec(u64 *context)
 	exec->old_space = process->space;
 	exec->old_tid = (u32)context[1];
 	exec->started = task->start_boottime;
+	exec->mm = (u64)mm;
 	exec->map_count = mm->map_count;
 	process->space = next_space();
 	begin_resident(process->space, mm);
@@ -268,6 +275,7 @@ int on_exec(u64 *context)
 		slot->state = SLOT_FREE;
 		slot->known = 0;
 		slot->grown = 0;
+		slot->fault = FAULT_SETTLED;
 	}
 	begin(&exec->head, KIND_EXEC, task, process->space, order ? order : next_order());
 	regs = bpf_task_pt_regs(task);
@@ -302,6 +310,7 @@ int on_end(u64 *context)
 			tell_nothing(task, slot->order);
 		slot->state = SLOT_FREE;
 		slot->known = 0;
+		slot->fault = FAULT_SETTLED;
 	}
 	tell_accounted(task, process->space, 0);
 	exit.status = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code : task->exit_code;

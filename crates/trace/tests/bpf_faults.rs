@@ -9,7 +9,7 @@ use vmatlas_event::{Addr, Bytes, Event, FaultCounts, Next, Op, OpKind, Outcome, 
 use vmatlas_model::{Spaces, fault_place};
 use vmatlas_proc::{ProcKernel, ProcRoot};
 use vmatlas_testkit::{Capability, left_off, need, need_root, without_bpf};
-use vmatlas_trace::{Attach, Bpf, BpfOptions, End, FaultWatch, Launch, TraceError};
+use vmatlas_trace::{Attach, Bpf, BpfOptions, End, FaultWatch, Launch, Shortage, TraceError};
 
 struct Keeper {
     spaces: Spaces,
@@ -61,13 +61,18 @@ impl Sink for Keeper {
 
 /// Loads the programs; `None` where this kernel cannot.
 fn bpf(ring: Option<Bytes>) -> Option<Bpf> {
+    bpf_by(ring, Shortage::default())
+}
+
+/// As on a kernel without tracepoints of page faults.
+const EVENTS: Shortage = Shortage { fault_events: true, ring: None, dropped: 0, processes: None };
+
+fn bpf_by(ring: Option<Bytes>, shortage: Shortage) -> Option<Bpf> {
     if !need_root("BPF programs are loaded") || !need(Capability::Tool("python3")) {
         return None;
     }
-    match Bpf::with(BpfOptions {
-        faults: Some(FaultWatch { ring, ..FaultWatch::default() }),
-        ..BpfOptions::default()
-    }) {
+    let faults = Some(FaultWatch { ring, ..FaultWatch::default() });
+    match Bpf::short(BpfOptions { faults, ..BpfOptions::default() }, shortage) {
         Err(TraceError::Bpf(why)) => {
             without_bpf(&why);
             None
@@ -82,8 +87,12 @@ fn launch(script: &str) -> Launch {
 }
 
 fn watched(ring: Option<Bytes>, script: &str) -> Option<(Keeper, FaultCounts)> {
+    watched_by(bpf(ring)?, script)
+}
+
+fn watched_by(bpf: Bpf, script: &str) -> Option<(Keeper, FaultCounts)> {
     let (mut keeper, mut kernel) = (Keeper::new(), ProcKernel::new(ProcRoot::system()));
-    let end = bpf(ring)?.start(&launch(script)).unwrap().run(&mut kernel, &mut keeper).unwrap();
+    let end = bpf.start(&launch(script)).unwrap().run(&mut kernel, &mut keeper).unwrap();
     assert_eq!(end, End::Exited(0));
     let counts = keeper.counts.unwrap();
     println!("{counts:?}");
@@ -97,11 +106,23 @@ const TOUCH: &str = "import mmap, os, threading\n\
     def touch(m):\n  for at in range(0, len(m), 4096): m[at] = 1\n";
 
 /// Checks that each fault is told once, joined to a VMA, after the call that mapped its page, and that all figures are those
-/// of the kernel.
+/// of the kernel: told when they begin.
 #[test]
 fn faults_are_those_the_kernel_counted() {
+    let Some(bpf) = bpf(None) else { return };
+    equals_the_kernel(bpf);
+}
+
+/// Checks the same where the kernel has no tracepoints of faults: told by software events when they have ended.
+#[test]
+fn faults_of_software_events_are_those_the_kernel_counted() {
+    let Some(bpf) = bpf_by(None, EVENTS) else { return };
+    equals_the_kernel(bpf);
+}
+
+fn equals_the_kernel(bpf: Bpf) {
     let script = format!("{TOUCH}m = fresh(1000); touch(m)");
-    let Some((keeper, counts)) = watched(None, &script) else { return };
+    let Some((keeper, counts)) = watched_by(bpf, &script) else { return };
     assert_eq!((counts.lost, counts.of_others), (0, 0), "{counts:?}");
     assert_eq!(counts.told(), counts.produced, "{counts:?}");
     assert_eq!(Some(counts.told()), counts.handled, "{counts:?}");
@@ -152,6 +173,18 @@ fn faults_of_threads_and_children_find_their_calls() {
 /// filled the memory: touches, MAP_POPULATE, read(2), a parent, and around pages of files.
 #[test]
 fn the_resident_size_is_that_of_the_kernel() {
+    let Some(bpf) = bpf(None) else { return };
+    the_size_is_that_of_the_kernel(bpf);
+}
+
+/// Checks the same where the kernel has no tracepoints of faults.
+#[test]
+fn the_resident_size_by_software_events_is_that_of_the_kernel() {
+    let Some(bpf) = bpf_by(None, EVENTS) else { return };
+    the_size_is_that_of_the_kernel(bpf);
+}
+
+fn the_size_is_that_of_the_kernel(bpf: Bpf) {
     let script = format!(
         "{TOUCH}m = fresh(3000); touch(m)\n\
          p = mmap.mmap(-1, 500 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x8000)\n\
@@ -162,7 +195,6 @@ fn the_resident_size_is_that_of_the_kernel() {
          m.madvise(mmap.MADV_DONTNEED, 0, 1000 * 4096)\n\
          os.kill(os.getpid(), 19)"
     );
-    let Some(bpf) = bpf(None) else { return };
     let (mut keeper, mut kernel) = (Keeper::new(), ProcKernel::new(ProcRoot::system()));
     let mut launched = bpf.start(&launch(&script)).unwrap();
     let pid = launched.pid();

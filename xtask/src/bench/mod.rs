@@ -2,6 +2,7 @@
 //!
 //! Ratios travel from machine to machine; absolute times do not. To add a row, see `rows.rs`.
 
+mod blocks;
 mod bpf;
 mod costs;
 mod faults;
@@ -38,6 +39,9 @@ struct Options {
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     if let ["stall", rest @ ..] = args {
         return stall::run(rest);
+    }
+    if let ["blocks", rest @ ..] = args {
+        return blocks::run(rest);
     }
     if let ["costs", rest @ ..] = args {
         return costs::run(rest);

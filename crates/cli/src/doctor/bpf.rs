@@ -26,7 +26,7 @@ pub(super) fn look(refused: Option<&TraceError>) -> Vec<Finding> {
             Finding::new(Item::Bpf, State::Missing).because(note, value)
         }
     };
-    vec![backend, btf(), unprivileged(), jit(), lockdown(), tracefs(), userfaultfd()]
+    vec![backend, btf(), fault_begins(), unprivileged(), jit(), lockdown(), tracefs(), userfaultfd()]
 }
 
 fn btf() -> Finding {
@@ -42,6 +42,16 @@ fn btf() -> Finding {
             Finding::new(Item::Btf, State::Missing).because(texts::NO_FILE, PATH)
         }
         Err(error) => tried(Item::Btf, Err(errno_of(&error))),
+    }
+}
+
+/// Which way page faults are told.
+fn fault_begins() -> Finding {
+    match vmatlas_sys::bpf::missing_of_faults() {
+        None => Finding::new(Item::FaultBegins, State::Works),
+        Some(name) => {
+            Finding::new(Item::FaultBegins, State::InPart).because(texts::FAULTS_BY_EVENTS, name.to_owned())
+        }
     }
 }
 

@@ -11,9 +11,11 @@ mod stack;
 mod tables;
 
 pub use error::BpfError;
-pub use faults::FaultsTold;
+pub use faults::{FaultsTold, missing_of_faults};
 pub use obstacle::obstacle;
-pub use record::{Answer, Call, Ended, Execed, Faulted, Forked, Head, How, NameKey, Named, Record, Row};
+pub use record::{
+    Accounted, Answer, Call, Ended, Execed, FaultEnd, Faulted, Forked, Head, How, NameKey, Named, Record, Row,
+};
 pub use stack::CallStack;
 pub use tables::{Condition, Numbered, Shape, Tables};
 
@@ -60,6 +62,8 @@ pub struct Setup {
     pub stacks: Option<Unwinding>,
     /// The size of a ring for page faults, where they are watched too.
     pub fault_ring: Option<Bytes>,
+    /// Whether faults are told by software events even where there are tracepoints of them, which only tests want.
+    pub fault_events: bool,
 }
 
 /// `maps.h`: counters that the programs keep.
@@ -79,7 +83,7 @@ pub struct Probe {
     _programs: Ebpf,
     ring: RingBuf<MapData>,
     processes: HashMap<MapData, u32, [u32; 4]>,
-    slots: Array<MapData, [u64; 6]>,
+    slots: Array<MapData, [u64; 7]>,
     counts: Array<MapData, u64>,
     /// Where page faults are watched.
     faults: Option<FaultProbe>,
@@ -105,18 +109,23 @@ impl Probe {
         if let Some(error) = obstacle() {
             return Err(error);
         }
-        let plan = Plan::new(setup.fault_ring);
-        match Probe::load_as(&plan, tables, setup) {
-            // Sizes need more of a kernel than faults do.
-            Err(BpfError::Unsupported(why)) => match plan.without_resident() {
-                Some(plan) => {
-                    let mut probe = Probe::load_as(&plan, tables, setup)?;
-                    probe.no_resident = Some(why);
-                    Ok(probe)
+        let mut plan = Plan::new(setup.fault_ring, setup.fault_events);
+        let mut first_why = None;
+        loop {
+            match Probe::load_as(&plan, tables, setup) {
+                // Some ways to tell faults, and sizes, need more of a kernel than others.
+                Err(BpfError::Unsupported(why)) => match plan.humbler() {
+                    Some(humbler) => {
+                        first_why.get_or_insert(why);
+                        plan = humbler;
+                    }
+                    None => return Err(BpfError::Unsupported(why)),
+                },
+                probe => {
+                    let no_resident = first_why.filter(|_| plan.follow_resident == 0);
+                    return probe.map(|probe| Probe { no_resident, ..probe });
                 }
-                None => Err(BpfError::Unsupported(why)),
-            },
-            probe => probe,
+            }
         }
     }
 
@@ -139,6 +148,7 @@ impl Probe {
             .override_global("wake_above", &wake_above, true)
             .override_global("stack_how", &stack_how, true)
             .override_global("follow_faults", &plan.follow_faults, true)
+            .override_global("faults_at_begin", &plan.at_begin, true)
             .override_global("follow_resident", &plan.follow_resident, true)
             .override_global("cpus", &plan.cpus, true)
             .override_global("wake_faults_above", &plan.wake_above, true)

@@ -40,8 +40,12 @@ pub enum Record {
     Nothing(Head),
     /// A page fault; its order is a number of its own.
     Faulted(Head, Faulted),
-    /// So many faults the kernel has accounted to a task that ends, or (`true`) has executed a program.
-    Accounted(Head, u64, bool),
+    /// What the kernel has accounted to a task that ends, or (`true`) has executed a program.
+    Accounted(Head, Accounted, bool),
+    /// The same, when nothing more can be accounted to its last fault.
+    Settled(Head, Accounted),
+    /// The fault that its task is in was major, and was accounted just now.
+    Major(Head),
     /// Somebody took the lock of the address space for writing without a call that is told of; the head says who.
     Other(Head),
     /// A process came into the cgroup that is watched; the head says which.
@@ -57,12 +61,31 @@ pub struct Faulted {
     pub ip: Option<Addr>,
     /// Tells address spaces apart while they live, also where `space` of the head is still that of the former program.
     pub map: u64,
-    /// Whether it had to wait for a disk.
-    pub is_major: bool,
-    /// By so many pages the resident size grew: none where a page was copied, more than one around a page of a file.
-    pub grown: i32,
+    /// What is known of how it ended.
+    pub ended: FaultEnd,
     /// Its call stack, where that was wanted and there was room.
     pub stack: Option<Box<CallStack>>,
+}
+
+/// Page faults that the kernel has accounted to a task since it was made (`min_flt` and `maj_flt`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accounted {
+    /// All of them.
+    pub all: u64,
+    /// Those that had to wait for a disk, modulo 2^32.
+    pub majors: u32,
+}
+
+/// How a page fault ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultEnd {
+    /// The page was there, without waiting for a disk.
+    Minor,
+    /// It had to wait for a disk.
+    Major,
+    /// It was told when it began: what had been accounted to its task before. What has been when the task is told of next
+    /// tells the end.
+    Unknown(Accounted),
 }
 
 /// How good the rows of a call are.
@@ -137,6 +160,8 @@ pub struct Execed {
     pub old_tid: Tid,
     /// When the process started, in nanoseconds since boot.
     pub started: u64,
+    /// What its faults have as theirs ([`Faulted::map`]).
+    pub map: u64,
     /// How many VMAs there are.
     pub map_count: u32,
     /// Those that were found, in no order, some of them twice.

@@ -8,6 +8,8 @@
 //! `stall GIB` has so much resident in small pages, prints `ready`, and for each line `MS` of its input maps, touches and
 //! unmaps memory for so long; prints the worst and the 99.9th percentile microseconds and the rounds per second ·
 //! `touch N` touches N fresh pages, 4,096 at a time, and prints nanoseconds per page ·
+//! `block-touches N`, `block-pairs N` and `block-calls N` do the same work in N blocks that count (testkit's `blocks`), on the
+//! last processor, and print the least nanoseconds of its CPU time that one touch or call took, and the median ·
 //! `spin MS` computes for about that long without any call, and prints the milliseconds it took.
 
 #![forbid(unsafe_code)]
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use vmatlas_event::{Addr, Bytes, Errno, MapFlags, ProtArg};
 use vmatlas_sys::mem::{Arena, Touch, touch};
+use vmatlas_testkit::{blocks, timed};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -29,9 +32,14 @@ fn main() -> ExitCode {
         (Some("calls"), Some(n)) => calls(n),
         (Some("stall"), Some(gib)) => stall(gib),
         (Some("touch"), Some(n)) => touch_pages(n),
+        (Some("block-touches"), Some(n)) => block_touches(n),
+        (Some("block-pairs"), Some(n)) => block_pairs(n),
+        (Some("block-calls"), Some(n)) => block_calls(n),
         (Some("spin"), Some(ms)) => spin(Duration::from_millis(ms)),
         _ => {
-            eprintln!("usage: vmatlas-subject vmas|pairs|shares|calls|stall|touch|spin N");
+            eprintln!(
+                "usage: vmatlas-subject vmas|pairs|shares|calls|stall|touch|block-touches|block-pairs|block-calls|spin N"
+            );
             return ExitCode::from(2);
         }
     };
@@ -172,6 +180,56 @@ fn calls(n: u64) -> Result<(), Errno> {
     }
     println!("{:.1}", start.elapsed().as_nanos() as f64 / n as f64);
     Ok(())
+}
+
+/// Does work in blocks, each of so many touches or calls.
+fn in_blocks(
+    blocks_wanted: u64,
+    times: u64,
+    work: impl FnMut() -> Result<Duration, Errno>,
+) -> Result<(), Errno> {
+    const BUSY: i32 = 16;
+    let last = vmatlas_sys::sched::online().last().copied().and_then(|cpu| usize::try_from(cpu).ok());
+    last.map_or(Ok(()), vmatlas_sys::sched::bind)?;
+    let counted = blocks(u32::try_from(blocks_wanted).unwrap_or(u32::MAX), work)?.ok_or(Errno(BUSY))?;
+    println!("{:.1} {:.1}", counted.least / times as f64, counted.median / times as f64);
+    Ok(())
+}
+
+/// First touches of small pages.
+fn block_touches(n: u64) -> Result<(), Errno> {
+    const NOHUGEPAGE: i32 = 15;
+    const DONTNEED: i32 = 4;
+    const PAGES: u64 = 1024;
+    let len = Bytes(PAGES * vmatlas_sys::page_size().bytes());
+    let arena = Arena::new(len, ProtArg(3), MapFlags(0x4002))?;
+    arena.advise(arena.range().start(), len, NOHUGEPAGE)?;
+    in_blocks(n, PAGES, || {
+        let took = timed(|| arena.fill())?;
+        arena.advise(arena.range().start(), len, DONTNEED)?;
+        Ok(took)
+    })
+}
+
+/// Calls that map and unmap.
+fn block_pairs(n: u64) -> Result<(), Errno> {
+    const PAIRS: u64 = 500;
+    const LEN: Bytes = Bytes(64 * 1024);
+    let pair = || {
+        let arena = Arena::new(LEN, ProtArg(3), MapFlags(2))?;
+        arena.unmap(arena.range().start(), LEN)
+    };
+    in_blocks(n, 2 * PAIRS, || timed(|| (0..PAIRS).try_for_each(|_| pair())))
+}
+
+/// System calls that are none of memory.
+fn block_calls(n: u64) -> Result<(), Errno> {
+    const CALLS: u64 = 2000;
+    let call = || {
+        std::hint::black_box(vmatlas_sys::real_uid());
+        Ok(())
+    };
+    in_blocks(n, CALLS, || timed(|| (0..CALLS).try_for_each(|_| call())))
 }
 
 fn spin(time: Duration) -> Result<(), Errno> {

@@ -36,7 +36,13 @@ impl Watch {
             Record::Ended(head, ended) => self.ended(head, ended, wiring),
             Record::Other(head) => self.other(head, wiring),
             Record::Came(head) => self.came(head.pid, wiring),
-            Record::Named(..) | Record::Nothing(_) | Record::Faulted(..) | Record::Accounted(..) => {}
+            // Those of faults come by a ring of their own.
+            Record::Named(..)
+            | Record::Nothing(_)
+            | Record::Faulted(..)
+            | Record::Accounted(..)
+            | Record::Settled(..)
+            | Record::Major(_) => {}
         }
     }
 

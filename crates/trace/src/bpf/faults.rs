@@ -5,35 +5,37 @@
 //! its own task that is later, and before any other call that was entered later. One that happened inside of another task's
 //! call follows that call, for it may be a touch of what the call has just mapped; unless the call took the page away.
 
+use super::begun::Begun;
 use super::order::head;
 use super::watch::{State, Watch};
 use crate::decode::{ARCH_I386, ARCH_X86_64, decode};
 use crate::engine::{Wiring, takes_away};
 use crate::faults::{MOST_HELD, MOST_WITH_STACKS};
-use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use vmatlas_event::{
     Addr, AddrRange, FaultCounts, Grown, Kernel, MapFlags, MmId, MonoNs, Op, Outcome, Source, Stopped,
     TaskId, Tid,
 };
-use vmatlas_sys::bpf::{Call, Execed, Faulted, Head, Record};
+use vmatlas_sys::bpf::{Call, Execed, FaultEnd, Faulted, Head, Record};
 use vmatlas_sys::now;
 use vmatlas_sys::perf::{Event, Faults, Options};
 use vmatlas_sys::ptrace::Entry;
 
 /// So long a fault waits for a call that may have made its page and has not returned, or for the word of its task.
-const PATIENCE_NS: u64 = 20_000_000;
+pub(super) const PATIENCE_NS: u64 = 20_000_000;
 
 /// What is known of page faults.
 #[derive(Debug, Default)]
 pub(super) struct Touches {
+    /// What is told when it begins and has not ended.
+    pub(super) begun: Begun,
     /// Taken and not told yet, by time.
-    pending: VecDeque<(Head, Faulted)>,
-    /// By what the kernel knows each address space.
-    maps: FxHashMap<MmId, u64>,
+    pub(super) pending: VecDeque<(Head, Faulted)>,
     counts: FaultCounts,
     /// Those of the program's own process before its first exec: ours.
     before: u64,
+    /// Whether that exec was taken.
+    is_begun: bool,
     /// When the last one happened that was told.
     last: MonoNs,
     /// Those that waited too long beside too many others: lost too.
@@ -79,12 +81,24 @@ impl Watch {
         let Watch { probe, touches: Some(touches), tasks, .. } = self else { return };
         let before = touches.pending.len();
         probe.take_faults(|record| match record {
-            Record::Faulted(head, faulted) => touches.pending.push_back((head, faulted)),
-            // What came before the program's exec is not its own.
-            Record::Accounted(head, faults, true) if tasks.get(&head.tid).is_some_and(|task| !task.known) => {
-                touches.account(Some(faults), -1);
+            Record::Faulted(head, faulted) => touches.pending.extend(touches.begun.begin(head, faulted)),
+            Record::Settled(head, accounted) => {
+                touches.pending.extend(touches.begun.settle(head.tid, accounted));
             }
-            Record::Accounted(_, faults, false) => touches.account(Some(faults), 1),
+            Record::Major(head) => touches.begun.mark_major(head.tid),
+            Record::Accounted(head, accounted, is_exec) => {
+                touches.pending.extend(touches.begun.settle(head.tid, accounted));
+                // What came before the program's exec is not its own; a second one may be taken before the first is told.
+                let is_first = !touches.is_begun && tasks.get(&head.tid).is_some_and(|task| !task.known);
+                match is_exec {
+                    true if is_first => {
+                        touches.is_begun = true;
+                        touches.account(Some(accounted.all), -1);
+                    }
+                    true => {}
+                    false => touches.account(Some(accounted.all), 1),
+                }
+            }
             _ => {}
         });
         if touches.pending.len() > before {
@@ -95,13 +109,19 @@ impl Watch {
 
     /// Tells the faults that came before what a record tells.
     pub(super) fn tell_faults_before(&mut self, record: &Record, wiring: &mut Wiring<'_>) {
-        let Some(of) = head(record).copied().filter(|_| self.has_faults()) else { return };
+        let Some(of) = head(record).copied().filter(|_| self.touches.is_some()) else { return };
         // What others touched before a call was entered cannot be what it mapped, and their own calls until then have
         // smaller numbers. A fork and an exec have theirs long before they are told: there only the task's own go first.
         let (entered, op) = match record {
             Record::Call(_, call) => (call.entered.unwrap_or(MonoNs(0)), of_call(call)),
             _ => (MonoNs(0), None),
         };
+        if let Some((op, outcome)) = &op {
+            self.ask_for_taken(of, |addr| covers(op, *outcome, addr), wiring);
+        }
+        if !self.has_faults() {
+            return;
+        }
         let mut staying = VecDeque::new();
         while let Some((head, faulted)) = self.next_fault(of.at) {
             let is_own = head.tid == of.tid;
@@ -128,9 +148,8 @@ impl Watch {
         let mut later = Vec::new();
         let mut staying = VecDeque::new();
         while let Some((head, faulted)) = self.next_fault(of.at) {
-            let map = self.touches.as_ref().and_then(|touches| touches.maps.get(&execed.old_space));
             let is_own = head.tid == of.tid || head.tid == execed.old_tid;
-            if is_own && head.space == execed.old_space && map.is_some_and(|map| *map != faulted.map) {
+            if is_own && head.space == execed.old_space && faulted.map == execed.map {
                 later.push((head, faulted));
             } else if is_own || head.pid == of.pid || head.space == execed.old_space {
                 staying.extend(self.tell_fault(head, faulted, head.space, wiring));
@@ -165,9 +184,12 @@ impl Watch {
             let (by_tid, by_space) = self.order.earliest();
             let mut staying = VecDeque::new();
             while let Some((head, faulted)) = self.next_fault(until) {
+                // Whether it is of the program that is being executed, only the word of the exec tells.
+                let is_known = self.tasks.get(&head.tid).is_none_or(|task| task.known);
                 let is_old = until.0.saturating_sub(head.at.0) > PATIENCE_NS;
                 let is_shared = self.spaces.get(&head.space).is_some_and(|space| space.users > 1);
-                let waits = by_tid.get(&head.tid).is_some_and(|at| *at < head.at)
+                let waits = !is_known
+                    || by_tid.get(&head.tid).is_some_and(|at| *at < head.at)
                     || by_space.get(&head.space).is_some_and(|entered| *entered <= head.at)
                     || is_shared && !is_old;
                 match waits {
@@ -214,7 +236,6 @@ impl Watch {
         let is_awaited = self.spaces.get(&mm).is_some_and(|space| space.state == State::Awaited);
         match task {
             Some(task) if !task.known => {
-                touches.maps.insert(mm, faulted.map);
                 touches.before += 1;
                 return None;
             }
@@ -230,11 +251,11 @@ impl Watch {
             Some(_) => {}
         }
         let id = task.map(|task| task.id)?;
-        touches.maps.insert(mm, faulted.map);
         touches.last = head.at;
-        let count = if faulted.is_major { &mut touches.counts.major } else { &mut touches.counts.minor };
+        let major = faulted.ended == FaultEnd::Major;
+        let count = if major { &mut touches.counts.major } else { &mut touches.counts.minor };
         *count += 1;
-        let op = Op::Fault { addr: faulted.addr, ip: faulted.ip, major: faulted.is_major };
+        let op = Op::Fault { addr: faulted.addr, ip: faulted.ip, major };
         let stack = match faulted.stack {
             Some(stack) => {
                 let (registers, stack) = (&stack.registers, stack.from());
@@ -255,7 +276,7 @@ impl Watch {
     fn tell_lost_faults(&mut self, wiring: &mut Wiring<'_>) {
         let Some(told) = self.probe.faults_told() else { return };
         let Some(touches) = &mut self.touches else { return };
-        let lost = told.lost.saturating_add(touches.dropped);
+        let lost = told.lost.saturating_add(touches.dropped).saturating_add(touches.begun.unknown);
         let count = lost.saturating_sub(touches.lost);
         if count == 0 {
             return;
@@ -271,7 +292,6 @@ impl Watch {
     /// An address space is no more, or watched no more.
     pub(super) fn leave_touched(&mut self, mm: MmId) {
         let Some(touches) = &mut self.touches else { return };
-        touches.maps.remove(&mm);
         if self.spaces.get(&mm).is_some_and(|space| space.state == State::Awaited) {
             return;
         }
@@ -291,6 +311,11 @@ impl Watch {
             }
         }
         self.collect_faults();
+        let asked = self.touches.as_mut().map(|touches| touches.begun.due(MonoNs(u64::MAX), |_| true));
+        self.ask(&asked.unwrap_or_default(), wiring);
+        if let Some(touches) = &mut self.touches {
+            touches.begun.give_up(|head| self.tasks.contains_key(&head.tid));
+        }
         while let Some((head, faulted)) = self.next_fault(MonoNs(u64::MAX)) {
             if self.tell_fault(head, faulted, head.space, wiring).is_some()
                 && let Some(touches) = &mut self.touches
@@ -308,7 +333,7 @@ impl Watch {
         let told = self.probe.faults_told().unwrap_or_default();
         let mut counts = touches.counts;
         counts.lost = touches.lost;
-        counts.produced = told.produced.saturating_sub(touches.before);
+        counts.produced = told.produced.saturating_sub(touches.before + touches.begun.failed);
         counts.handled = match touches.is_uncounted {
             true => None,
             false => touches.handled.iter().map(|event| event.count().ok()).sum(),

@@ -6,6 +6,7 @@
 
 mod answers;
 mod attach;
+mod begun;
 mod check;
 mod events;
 mod faults;
@@ -60,6 +61,8 @@ pub struct Shortage {
     pub dropped: u64,
     /// Only so many processes can be watched at once.
     pub processes: Option<u32>,
+    /// No tracepoints of page faults.
+    pub fault_events: bool,
 }
 
 /// The programs, loaded and at work, nothing being watched yet.
@@ -109,6 +112,7 @@ impl Bpf {
             processes: shortage.processes.unwrap_or(PROCESSES),
             stacks,
             fault_ring: faults.map(|watch| watch.ring.unwrap_or(room)),
+            fault_events: shortage.fault_events,
         };
         let many = || BpfError::Other("too many calls for the tables".to_owned());
         let tables = tables::tables().ok_or_else(many).map_err(TraceError::Bpf)?;

@@ -59,7 +59,11 @@ pub(super) fn head(record: &Record) -> Option<&Head> {
         | Record::Nothing(head)
         | Record::Other(head)
         | Record::Came(head) => Some(head),
-        Record::Named(..) | Record::Faulted(..) | Record::Accounted(..) => None,
+        Record::Named(..)
+        | Record::Faulted(..)
+        | Record::Accounted(..)
+        | Record::Settled(..)
+        | Record::Major(_) => None,
     }
 }
 

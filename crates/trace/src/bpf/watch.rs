@@ -175,6 +175,7 @@ impl Watch {
             let lost = self.probe.lost();
             let until = now();
             let is_all = self.collect();
+            self.ask_for_ends(wiring);
             let at = now();
             while let Some(next) = self.next(at, lost) {
                 match next {

@@ -128,6 +128,8 @@ items! {
     Mlock Faults "perf-event-mlock" true MLOCK FOR_MLOCK;
     /// Types of the kernel.
     Btf Bpf "btf" true BTF FOR_BTF;
+    /// Tracepoints at the beginning of page faults.
+    FaultBegins Bpf "page-fault-tracepoints" true FAULT_BEGINS FOR_FAULT_BEGINS;
     /// BPF without privileges.
     UnprivilegedBpf Bpf "unprivileged-bpf" true UNPRIVILEGED_BPF FOR_UNPRIVILEGED_BPF;
     /// BPF as machine code.

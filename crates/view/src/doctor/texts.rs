@@ -101,6 +101,10 @@ crate::texts! {
     /// Purpose.
     FOR_BTF: "one program for all kernels", "カーネルによらない BPF";
     /// Name.
+    FAULT_BEGINS: "page fault tracepoints", "ページフォールトのトレースポイント";
+    /// Purpose.
+    FOR_FAULT_BEGINS: "--faults under BPF at less cost", "BPF での低コストな --faults";
+    /// Name.
     UNPRIVILEGED_BPF: "unprivileged BPF", "特権なしの BPF";
     /// Purpose.
     FOR_UNPRIVILEGED_BPF: "not needed", "不要";
@@ -153,6 +157,9 @@ crate::texts! {
         "kernel.yama.ptrace_scope は {value}: 再起動するまでだれもトレースできません";
     /// Note: no Yama.
     NO_YAMA: "not in this kernel, so it forbids nothing", "このカーネルにはないため、制限もありません";
+    /// Note: the tracepoint that is missing.
+    FAULTS_BY_EVENTS: "no {value} in this kernel: software events tell page faults, which costs them more",
+        "このカーネルに {value} がないため、ソフトウェアイベントで調べます (その分遅くなります)";
     /// Note: a setting.
     SETTING: "{value}", "{value}";
     /// Note: another tracer.

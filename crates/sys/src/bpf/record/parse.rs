@@ -1,7 +1,8 @@
 //! Records byte by byte: `bpf/record.h` and `bpf/faults.h` have the same layouts.
 
 use super::{
-    Answer, Call, CallStack, Ended, Execed, Faulted, Forked, Head, How, NameKey, Named, Record, Row,
+    Accounted, Answer, Call, CallStack, Ended, Execed, FaultEnd, Faulted, Forked, Head, How, NameKey, Named,
+    Record, Row,
 };
 use vmatlas_event::{Addr, AddrRange, Dev, Errno, MmId, MonoNs, Outcome, Pid, Prot, Sharing, Tid};
 
@@ -87,16 +88,31 @@ pub(in crate::bpf) fn parse(bytes: &[u8]) -> Option<Record> {
         6 => Record::Nothing(head),
         7 => {
             let (addr, ip, map) = (Addr(cursor.u64()?), cursor.u64()?, cursor.u64()?);
-            let (bits, grown) = (cursor.u32()?, cursor.u32()? as i32);
+            let before = Accounted { all: cursor.u64()?, majors: cursor.u32()? };
+            let ended = match cursor.u32()? {
+                0 => FaultEnd::Minor,
+                1 => FaultEnd::Major,
+                _ => FaultEnd::Unknown(before),
+            };
             let ip = (ip != 0).then_some(Addr(ip));
             let stack = CallStack::parse(cursor.0).map(Box::new);
-            Record::Faulted(head, Faulted { addr, ip, map, is_major: bits & 1 != 0, grown, stack })
+            Record::Faulted(head, Faulted { addr, ip, map, ended, stack })
         }
-        8 => Record::Accounted(head, cursor.u64()?, cursor.u64()? != 0),
+        8 => {
+            let (accounted, is_exec) = accounted(&mut cursor)?;
+            Record::Accounted(head, accounted, is_exec)
+        }
         9 => Record::Other(head),
         10 => Record::Came(head),
+        11 => Record::Settled(head, accounted(&mut cursor)?.0),
+        12 => Record::Major(head),
         _ => return None,
     })
+}
+
+/// With whether a program was executed.
+fn accounted(cursor: &mut Cursor<'_>) -> Option<(Accounted, bool)> {
+    Some((Accounted { all: cursor.u64()?, majors: cursor.u32()? }, cursor.u32()? != 0))
 }
 
 fn call(cursor: &mut Cursor<'_>) -> Option<Call> {
@@ -148,10 +164,10 @@ fn forked(cursor: &mut Cursor<'_>) -> Option<Forked> {
 }
 
 fn execed(cursor: &mut Cursor<'_>) -> Option<Execed> {
-    let started = cursor.u64()?;
+    let (started, map) = (cursor.u64()?, cursor.u64()?);
     let (old_space, old_tid) = (MmId(cursor.u32()?), cursor.tid()?);
     let (map_count, rows) = (cursor.u32()?, cursor.u32()?);
-    Some(Execed { old_space, old_tid, started, map_count, rows: cursor.rows(rows)? })
+    Some(Execed { old_space, old_tid, started, map, map_count, rows: cursor.rows(rows)? })
 }
 
 /// A wait status.
