@@ -24,7 +24,13 @@ pub struct Blocks {
 ///
 /// # Errors
 /// Those of `work`.
-pub fn blocks(
+pub fn blocks(count: u32, work: impl FnMut() -> Result<Duration, Errno>) -> Result<Option<Blocks>, Errno> {
+    beside(computation, count, work)
+}
+
+/// The same beside any computation; it tells how long it took.
+fn beside(
+    mut computation: impl FnMut() -> Duration,
     count: u32,
     mut work: impl FnMut() -> Result<Duration, Errno>,
 ) -> Result<Option<Blocks>, Errno> {
@@ -73,16 +79,28 @@ fn computation() -> Duration {
 mod tests {
     use super::*;
 
-    /// Checks that what counts is what the work says that it took, and that the work's error ends it.
+    /// Checks that a block counts where the computation before and after it ran at full speed, that too few are none, and that
+    /// the work's error ends it.
     #[test]
-    fn the_work_says_what_it_took() {
-        let mut took = 0;
-        let counted = blocks(3, || {
-            took += 1;
-            Ok(Duration::from_nanos(7))
-        });
-        assert_eq!(counted.unwrap(), Some(Blocks { least: 7.0, median: 7.0 }));
-        assert!(took >= 3);
+    fn blocks_count_at_full_speed() {
+        let always = || Duration::from_micros(50);
+        let mut took = 0..;
+        let mut work = || Ok(Duration::from_nanos(took.next().unwrap_or(0)));
+        assert_eq!(beside(always, 3, &mut work), Ok(Some(Blocks { least: 0.0, median: 1.0 })));
+        // After the warm-up every third computation is a slow one: of three blocks one is between two others.
+        let mut times = 0u64;
+        let often_slow = || {
+            times += 1;
+            Duration::from_micros(if times > 100 && times.is_multiple_of(3) { 80 } else { 50 })
+        };
+        let counted = beside(often_slow, 2, &mut work);
+        assert_eq!(counted, Ok(Some(Blocks { least: 4.0, median: 7.0 })));
+        let mut times = 0u64;
+        let never_again = || {
+            times += 1;
+            Duration::from_micros(if times > 100 { 80 } else { 50 })
+        };
+        assert_eq!(beside(never_again, 1, &mut work), Ok(None));
         assert_eq!(blocks(3, || Err(Errno(5))), Err(Errno(5)));
         assert!(timed(|| Ok(())).is_ok());
     }

@@ -101,7 +101,7 @@ crate::texts! {
     /// Purpose.
     FOR_BTF: "one program for all kernels", "カーネルによらない BPF";
     /// Name.
-    FAULT_BEGINS: "page fault tracepoints", "ページフォールトのトレースポイント";
+    FAULT_BEGINS: "page fault tracepoints", "フォールトのトレース";
     /// Purpose.
     FOR_FAULT_BEGINS: "--faults under BPF at less cost", "BPF での低コストな --faults";
     /// Name.
