@@ -214,11 +214,6 @@ fn block_touches(n: u64) -> Result<(), Errno> {
 /// Calls that map and unmap.
 fn block_pairs(n: u64) -> Result<(), Errno> {
     const PAIRS: u64 = 500;
-    const LEN: Bytes = Bytes(64 * 1024);
-    let pair = || {
-        let arena = Arena::new(LEN, ProtArg(3), MapFlags(2))?;
-        arena.unmap(arena.range().start(), LEN)
-    };
     in_blocks(n, 2 * PAIRS, || timed(|| (0..PAIRS).try_for_each(|_| pair())))
 }
 

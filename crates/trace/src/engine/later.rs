@@ -1,9 +1,10 @@
 //! Calls that are told a moment later, many at once.
 //!
 //! Between two stops the program runs, and what the model and its lines need has left the caches: done call by call, that costs
-//! several times what it costs where it runs again and again (docs/BENCHMARKS.md, "What run adds, over two bare stops"). So a call that no other
-//! one of its address space overlaps, and of which it is known without the model what to ask the kernel, is asked about at its
-//! return, while the task stands, and kept; dozens are told together. Their order, times and answers are those of their stops.
+//! several times what it costs where it runs again and again (docs/BENCHMARKS.md, "What run adds, over two bare stops"). So a
+//! call that no other one of its address space overlaps, and of which it is known without the model what to ask the kernel, is
+//! asked about at its return, while the task stands, and kept; many are told together. Their order, times, stacks and answers are
+//! those of their stops.
 //!
 //! Every other event has the kept ones told before it, and an [`Alarm`] those of a program that makes no more calls.
 
