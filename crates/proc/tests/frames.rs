@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test binary")]
 
+use std::fmt::Debug;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use vmatlas_event::{Backing, Bytes, VmaRow};
@@ -10,6 +11,9 @@ use vmatlas_proc::read::backing;
 use vmatlas_proc::read::frames::{self, Frames, Mapped};
 use vmatlas_proc::{Budget, MapsReader, NoFrames, ProcRoot, Process};
 use vmatlas_testkit::{Capability, Tracee, need, need_root, wait_until};
+
+/// Looks at one VMA that stood still.
+const DIFFERS: u32 = 20;
 
 /// A python3 with anonymous, file and shared memory (memfd and System V too), huge pages (where the kernel gives any), and pages that a child
 /// shares; both stand still.
@@ -54,30 +58,48 @@ fn stopped_python() -> Tracee {
     python
 }
 
+/// What two figures say that should be one.
+fn equal<T: PartialEq + Debug>(ours: T, smaps: T) -> Result<(), String> {
+    if ours == smaps { Ok(()) } else { Err(format!("{ours:?}, but smaps {smaps:?}")) }
+}
+
 /// Compares each VMA once while its figures stand still: other programs map the same libraries, now more, now fewer.
-fn compare(process: &Process, mut same: impl FnMut(&VmaRow, usize, &Frames, &SmapsFields)) -> Frames {
+///
+/// Where one program ends and another one begins between two looks these say the same, and nothing stood still. So what differs
+/// is looked at again, and is an error when it has differed [`DIFFERS`] times.
+fn compare(
+    process: &Process,
+    mut same: impl FnMut(usize, &Frames, &SmapsFields) -> Result<(), String>,
+) -> Frames {
     let rows = MapsReader::new().read(process).unwrap().rows;
     let read = || frames::read(process, &rows, Budget::default()).unwrap();
-    let mut is_open: Vec<bool> = rows.iter().map(|row| row.special() != Some(b"vsyscall")).collect();
-    let mut before = read();
+    // Those that are not compared yet, and how often they have differed.
+    let mut open: Vec<(usize, u32)> =
+        (0..rows.len()).filter(|index| rows[*index].special() != Some(b"vsyscall")).map(|i| (i, 0)).collect();
+    let read_smaps = || {
+        let text = std::fs::read(format!("/proc/{}/smaps", process.pid())).unwrap();
+        let fields: Vec<SmapsFields> =
+            smaps::parse(&text).unwrap().into_iter().map(|row| row.fields).collect();
+        assert_eq!(rows.len(), fields.len());
+        fields
+    };
+    let (mut before, mut smaps_before) = (read(), read_smaps());
     let compared = wait_until(
         || {
-            let text = std::fs::read(format!("/proc/{}/smaps", process.pid())).unwrap();
-            let smaps = smaps::parse(&text).unwrap();
-            let after = read();
-            assert_eq!(rows.len(), smaps.len());
-            for (index, row) in
-                rows.iter().enumerate().filter(|(index, _)| is_open[*index]).collect::<Vec<_>>()
-            {
+            let (after, smaps) = (read(), read_smaps());
+            open.retain_mut(|(index, differed)| {
+                let index = *index;
                 let stood = before.per_row[index] == after.per_row[index]
-                    && before.mapped[index] == after.mapped[index];
-                if stood {
-                    same(row, index, &after, &smaps[index].fields);
-                    is_open[index] = false;
-                }
-            }
-            before = after;
-            !is_open.contains(&true)
+                    && before.mapped[index] == after.mapped[index]
+                    && smaps_before[index] == smaps[index];
+                let found = if stood { same(index, &after, &smaps[index]) } else { return true };
+                let Err(said) = found else { return false };
+                *differed += 1;
+                assert!(*differed < DIFFERS, "{said}: {:?}", rows[index]);
+                true
+            });
+            (before, smaps_before) = (after, smaps);
+            open.is_empty()
         },
         Duration::from_secs(20),
     );
@@ -102,24 +124,27 @@ fn private_and_shared_equal_smaps() {
     let python = stopped_python();
     let process = ProcRoot::system().process(python.pid()).unwrap();
     let mut sum = Mapped::default();
-    let frames = compare(&process, |row, index, frames, fields| {
+    let frames = compare(&process, |index, frames, fields| {
         let Some(mapped) = frames.mapped[index] else {
             // A huge page tells of its first part alone, unless frames are told.
-            assert!(frames.why.is_some() && fields.get(Field::AnonHugePages) > Some(Bytes(0)), "{row:?}");
-            return;
+            return equal(
+                (frames.why.is_some(), true),
+                (true, fields.get(Field::AnonHugePages) > Some(Bytes(0))),
+            );
         };
-        assert_eq!((mapped.alone, mapped.shared), (private(fields), shared(fields)), "{row:?}");
+        equal((mapped.alone, mapped.shared), (private(fields), shared(fields)))?;
         let pages = frames.pages.per_row[index].unwrap();
-        assert_eq!(Some(pages.resident), fields.get(Field::Rss), "{row:?}");
-        assert_eq!(Some(pages.anonymous), fields.get(Field::Anonymous), "{row:?}");
+        equal(Some(pages.resident), fields.get(Field::Rss))?;
+        equal(Some(pages.anonymous), fields.get(Field::Anonymous))?;
         let huge = fields.sum(&[Field::AnonHugePages, Field::ShmemPmdMapped, Field::FilePmdMapped]);
-        assert_eq!(Some(pages.huge), huge, "{row:?}");
+        equal(Some(pages.huge), huge)?;
         sum.alone += mapped.alone;
         sum.shared += mapped.shared;
         if vmatlas_sys::effective_uid() != 0 {
             let has_none = fields.get(Field::Rss) == Some(Bytes(0));
             assert!(has_none || frames.per_row[index].is_none());
         }
+        Ok(())
     });
     assert!(sum.alone >= Bytes(1 << 20) && sum.shared >= Bytes(1 << 20), "{sum:?}");
     assert_eq!(frames.why.is_none(), vmatlas_sys::effective_uid() == 0);
@@ -163,12 +188,12 @@ fn shares_equal_smaps() {
     }
     let python = stopped_python();
     let process = ProcRoot::system().process(python.pid()).unwrap();
-    let frames = compare(&process, |row, index, frames, fields| {
+    let frames = compare(&process, |index, frames, fields| {
         let counts = frames.per_row[index].unwrap();
         let whole_kib = Bytes(counts.pss.bytes().0 / 1024 * 1024);
-        assert_eq!(whole_kib, fields.get(Field::Pss).unwrap(), "{row:?}");
-        assert_eq!((counts.private, counts.shared), (private(fields), shared(fields)), "{row:?}");
-        assert_eq!(Some(counts.ksm), fields.get(Field::Ksm).or(Some(Bytes(0))), "{row:?}");
+        equal(whole_kib, fields.get(Field::Pss).unwrap())?;
+        equal((counts.private, counts.shared), (private(fields), shared(fields)))?;
+        equal(Some(counts.ksm), fields.get(Field::Ksm).or(Some(Bytes(0))))
     });
     assert_eq!(frames.why, None);
     assert!(frames.cost.frame_reads > 0 && frames.cost.bytes > 0);
