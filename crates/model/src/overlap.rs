@@ -12,12 +12,19 @@ pub(crate) const REMEMBERED: usize = 128;
 impl Spaces {
     /// Asks again about a call that overlapped another one in time and range: neither the order of entry nor that of
     /// exit is the kernel's own (exit order was wrong in 2 to 84 of 100 such pairs).
-    pub(crate) fn overlapping(&mut self, event: &Event, change: &Change, ask: &mut Vec<AddrRange>) {
+    ///
+    /// What grows down no answer tells: whatever one of them may have left growing counts as that from now on.
+    pub(crate) fn overlapping(
+        &mut self,
+        event: &Event,
+        change: &Change,
+        ask: &mut Vec<AddrRange>,
+    ) -> Option<Change> {
         let page = self.page;
         let living = self.living(event.mm);
         // Calls that BPF tells of come in the kernel's order: they were numbered under the lock.
         if living.users.len() < 2 || event.source == Source::Bpf {
-            return;
+            return None;
         }
         let mut own = affected_ranges(&event.op, event.outcome, page);
         // What a break that moved down has cut lies above its result. (Seen: another thread's mmap there, told first though
@@ -45,7 +52,18 @@ impl Spaces {
         }
         // A call that waited for long (for pages, for a processor) may have overlapped more than are remembered.
         let is_beyond = met.len() == REMEMBERED;
+        let mut grows = None;
         if is_beyond || met.iter().any(|met| *met) {
+            // Two ranges are those of a move. (What a call that was told earlier took from a place that one told later has
+            // moved away before is not known any more.)
+            let both = |ranges: &Ranges| match ranges[..] {
+                [from, to] => Some((from, to)),
+                _ => None,
+            };
+            let all_met = others().zip(&met).filter(|(_, met)| **met);
+            let moves: SmallVec<[_; 2]> = all_met.filter_map(|((_, ranges), _)| both(ranges)).collect();
+            let lost = change.rules.as_ref().map_or(&[][..], |rules| rules.before.grows());
+            grows = living.space.may_grow(lost, &moves);
             self.tally.conflicts += 1;
             // From where the break moved, its call does not say, and the prediction took the latest word for it.
             if is_beyond || matches!(event.op, Op::Brk { .. }) {
@@ -62,6 +80,7 @@ impl Spaces {
             living.recent.pop_front();
         }
         living.recent.push_back((event.left, own));
+        grows
     }
 }
 
@@ -70,7 +89,9 @@ mod tests {
     use super::*;
     use crate::apply::tests::{PAGE, World, done, mmap};
     use crate::space::tests::{anon, r};
-    use vmatlas_event::{Bytes, MmId, MonoNs, Name, Outcome, Pid, Prot, ProtArg, TaskId, Tid, VmaRow};
+    use vmatlas_event::{
+        Bytes, MmId, MonoNs, Name, Outcome, Pid, Prot, ProtArg, SnapshotReason, TaskId, Tid, VmaRow,
+    };
 
     /// A second thread of the process.
     fn second_thread(world: &mut World) -> TaskId {
@@ -208,5 +229,50 @@ mod tests {
         let cut = Event { entered: MonoNs(10), left: MonoNs(30), task: second, ..cut };
         assert_eq!(world.spaces.event(&cut).ask, [AddrRange::ALL]);
         assert_eq!(world.spaces.tally().conflicts, 1);
+    }
+
+    /// Checks that what a call made growing grows on, whichever of two overlapping calls the kernel made last.
+    #[test]
+    fn what_may_grow_is_known_whichever_came_last() {
+        let fixed_growing = |page| mmap(page, 2, 0x132);
+        let munmap = |page: u64| Op::Munmap { addr: Addr(page * PAGE), len: Bytes(2 * PAGE) };
+        let moved = |from: u64, to: u64| {
+            let (old, new, len) = (Addr(from * PAGE), Addr(to * PAGE), Bytes(2 * PAGE));
+            Op::Mremap { old, old_len: len, new_len: len, flags: 3, new }
+        };
+        let low = anon(1, 2, Prot::RW);
+        let at = |start| vec![low.clone(), anon(start, start + 2, Prot::RW)];
+        // Told in this order, made in the other one; then it has grown by two pages.
+        for (first, second, now) in [
+            ((fixed_growing(26), done(26)), (munmap(26), Outcome::Done(0)), at(26)),
+            ((moved(26, 40), done(40)), (fixed_growing(26), done(26)), at(40)),
+            (
+                (fixed_growing(26), done(26)),
+                (moved(26, 40), done(40)),
+                [at(26), at(40)[1..].to_vec()].concat(),
+            ),
+        ] {
+            let mut world = World::with(at(26));
+            let other = second_thread(&mut world);
+            let mut made = |(entered, left), task, (op, outcome): (Op, Outcome), rows: &[VmaRow]| {
+                let event = world.event(op, outcome);
+                let event = Event { entered: MonoNs(entered), left: MonoNs(left), task, ..event };
+                for asked in world.spaces.event(&event).ask {
+                    let rows = rows.iter().filter(|row| row.range.intersects(asked)).cloned().collect();
+                    let op = Op::Observed { rows, asked, late: false, in_flight: vec![] };
+                    let answer = Event { task, ..world.event(op, Outcome::Done(0)) };
+                    world.spaces.event(&answer);
+                }
+            };
+            let task = TaskId { tid: Tid(1), ..other };
+            made((10, 20), task, first, &now);
+            made((5, 30), other, second, &now);
+            assert_eq!(world.rows(), now);
+            let mut rows = now;
+            rows[1].range =
+                AddrRange::new(Addr(rows[1].range.start().0 - 2 * PAGE), rows[1].range.end()).unwrap();
+            let found = world.send(Op::Snapshot { reason: SnapshotReason::Check, rows }, Outcome::Done(0));
+            assert_eq!(found.difference, None);
+        }
     }
 }

@@ -351,10 +351,15 @@ impl Spaces {
                     let before = self.unclear(event.mm, None);
                     self.living(event.mm).unclear.follow(&before, &event.op, event.outcome);
                 }
-                if event.op.is_call() {
-                    self.overlapping(event, &applied.change, &mut ask);
+                let grows = match event.op.is_call() {
+                    true => self.overlapping(event, &applied.change, &mut ask),
+                    false => None,
+                };
+                let mut change = self.changed(event.mm, applied.change);
+                if let Some(grows) = grows {
+                    change = change.then(self.changed(event.mm, grows));
                 }
-                (self.changed(event.mm, applied.change), ask, applied.guessed)
+                (change, ask, applied.guessed)
             }
         }
     }

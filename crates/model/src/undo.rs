@@ -4,7 +4,7 @@ use crate::change::{Change, Replaced};
 use crate::interval::{IntervalMap, Piece};
 use crate::rules::Rules;
 use crate::space::AddressSpace;
-use vmatlas_event::{Bytes, VmaRow};
+use vmatlas_event::{AddrRange, Bytes, VmaRow};
 
 /// So many pieces are worth a look at whether they can be exchanged at once.
 pub(crate) const MANY: usize = if cfg!(test) { 4 } else { 256 };
@@ -43,6 +43,25 @@ impl AddressSpace {
     /// From now on nobody knows where the break is.
     pub(crate) fn forget_break(&mut self) -> Change {
         Change { brk: Replaced::new(self.brk.take(), None), ..Change::default() }
+    }
+
+    /// From now on these places may grow down too, and so may what a move has taken from them.
+    pub(crate) fn may_grow(
+        &mut self,
+        places: &[AddrRange],
+        moves: &[(AddrRange, AddrRange)],
+    ) -> Option<Change> {
+        places.iter().for_each(|place| self.rules.grow(*place));
+        for (from, to) in moves {
+            for place in self.rules.growing_in(*from) {
+                let at = to.start().checked_add(Bytes(place.start().0 - from.start().0));
+                let moved = at.and_then(|at| AddrRange::from_len(at, place.len())?.intersect(*to));
+                moved.into_iter().for_each(|moved| self.rules.grow(moved));
+            }
+        }
+        let before = self.rules.take_before()?;
+        let rules = Some(Box::new(Replaced { before, after: self.rules.clone() }));
+        Some(Change { rules, ..Change::default() })
     }
 
     /// The end of it: everything goes. Undone in a new address space, everything comes back.

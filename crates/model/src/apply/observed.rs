@@ -108,6 +108,15 @@ fn replaced_in(
     for range in &grown {
         edit.space.rules.grow(*range);
     }
+    if of_call {
+        // What grows, grows as a whole VMA. (It was not there when calls overlapped, and has grown meanwhile.)
+        let is_part = |row: &&VmaRow| {
+            let parts = edit.space.rules.growing_in(row.range);
+            !parts.is_empty() && !parts.iter().any(|part| part.start() == row.range.start())
+        };
+        let whole: Vec<AddrRange> = rows.iter().filter(is_part).map(|row| row.range).collect();
+        whole.iter().for_each(|range| edit.space.rules.grow(*range));
+    }
     let mut applied = edit.finish();
     applied.drifted = drifted;
     applied.grown = grown;
