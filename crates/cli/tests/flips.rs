@@ -62,7 +62,7 @@ fn flipped_bits_are_told_and_end_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let (mut all, mut some, mut none) = (0, 0, 0);
-    for (name, extent) in [("v1/torn", 4), ("v1/packed.zip", 4), ("v2/watched", 4), ("v3/sealed", 4)] {
+    for (name, extent) in [("v1/torn", 4), ("v1/packed.zip", 4), ("v2/watched", 4), ("v4/sealed", 4)] {
         let (path, mut files) = (folder.path().join(name.replace('/', "-")), Vec::new());
         copy(&fixtures().join("recordings").join(name), &path, &mut files);
         let recording = path.to_str().unwrap();

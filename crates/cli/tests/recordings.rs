@@ -274,6 +274,8 @@ fn golden_recordings_are_read() {
         ("v2/watched", 0),
         ("v2/watched-torn", 1),
         ("v3/sealed", 0),
+        ("v4/sealed", 0),
+        ("v4/torn", 1),
     ];
     for (name, damage) in made {
         let path = folder.join(name);

@@ -3,6 +3,7 @@
 use crate::error::RecordError;
 use crate::table::{Kind, Table};
 use arrow_array::{Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, new_null_array};
+use std::sync::Arc;
 
 enum Values {
     /// Not there: every value is nothing.
@@ -26,8 +27,9 @@ impl Batch {
     pub(crate) fn new(table: &'static Table, batch: &RecordBatch, file: &str) -> Result<Batch, RecordError> {
         let mut columns = Vec::with_capacity(table.columns.len());
         for column in table.columns {
-            let array = batch.column_by_name(column.name);
-            let typed = array.map_or(Some(Values::Absent), |array| typed(array, column.kind));
+            let typed = column_of(batch, column.name)
+                .as_ref()
+                .map_or(Some(Values::Absent), |array| typed(array, column.kind));
             columns.push(typed.ok_or_else(|| {
                 RecordError::damaged(file, None, format!("column {} is of another type", column.name))
             })?);
@@ -44,6 +46,20 @@ impl Batch {
     }
 }
 
+/// A column, where it is there.
+fn column_of(batch: &RecordBatch, name: &str) -> Option<ArrayRef> {
+    let column = batch.column_by_name(name).cloned();
+    column.or_else(|| if name == "ended" { ended(batch) } else { None })
+}
+
+/// When each event ended, in a version before 4, which has the time of its beginning instead.
+fn ended(batch: &RecordBatch) -> Option<ArrayRef> {
+    let times = |name| batch.column_by_name(name)?.as_any().downcast_ref::<Int64Array>();
+    let (entered, took) = (times("entered")?, times("took")?);
+    let sum = |(entered, took): (Option<i64>, Option<i64>)| Some(entered?.wrapping_add(took?));
+    Some(Arc::new(entered.iter().zip(took).map(sum).collect::<Int64Array>()))
+}
+
 fn typed(array: &ArrayRef, kind: Kind) -> Option<Values> {
     let any = array.as_any();
     match kind {
@@ -58,8 +74,8 @@ fn typed(array: &ArrayRef, kind: Kind) -> Option<Values> {
 /// The same rows with every column of the table, as Parquet files have them.
 pub(crate) fn complete(table: &Table, batch: &RecordBatch) -> Result<RecordBatch, arrow_schema::ArrowError> {
     let schema = table.schema();
-    let column = |field: &arrow_schema::FieldRef| match batch.column_by_name(field.name()) {
-        Some(array) => array.clone(),
+    let column = |field: &arrow_schema::FieldRef| match column_of(batch, field.name()) {
+        Some(array) => array,
         None => new_null_array(field.data_type(), batch.num_rows()),
     };
     let columns = schema.fields().iter().map(column).collect();

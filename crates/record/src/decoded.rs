@@ -190,7 +190,7 @@ mod tests {
         let segment = Segment::open(&Store::Folder(folder.path().to_owned()), 1).unwrap();
         let file = segment.table(&EVENTS).unwrap().unwrap();
         let column = |name| EVENTS.column(name).unwrap();
-        let filled = ["seq", "entered", "took", "task", "mm", "op"].map(column);
+        let filled = ["seq", "ended", "took", "task", "mm", "op"].map(column);
         assert_eq!(file.filled_columns(0), filled);
         let batches: Vec<Batch> = file.batches(i64::MIN).map(Result::unwrap).collect();
         let rows = batches.iter().flat_map(|batch| (0..batch.len()).map(|row| batch.row(row)));

@@ -14,7 +14,7 @@ macro_rules! columns {
 
 columns!(
     SEQ = 0,
-    ENTERED = 1,
+    ENDED = 1,
     TOOK = 2,
     TASK = 3,
     MM = 4,
@@ -63,7 +63,7 @@ pub(crate) fn cells<'a>(event: &Event, intern: &mut dyn Intern) -> [Cell<'a>; WI
     let mut cells = [Cell::Int(None); WIDTH];
     let mut put = |column: usize, value: u64| cells[column] = Cell::Int(Some(value as i64));
     put(SEQ, event.seq.0);
-    put(ENTERED, event.entered.0);
+    put(ENDED, event.left.0);
     put(TOOK, event.left.0.wrapping_sub(event.entered.0));
     put(MM, event.mm.0.into());
     match event.outcome {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of the format that this crate writes.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 
 /// The oldest version that it reads.
 const OLDEST: u64 = 1;

@@ -49,7 +49,7 @@ macro_rules! table {
 }
 
 table!(EVENTS = 1 "events":
-    seq Delta, entered Delta, took Plain, task Few, mm Few, op Word, result Plain, errno Few, stack Few, source Word,
+    seq Delta, ended Delta, took Plain, task Few, mm Few, op Word, result Plain, errno Few, stack Few, source Word,
     detail Word, addr Again, len Few, prot Few, flags Few, fd Few, offset Plain, addr2 Plain, len2 Few,
     arg0 Plain, arg1 Plain, arg2 Plain, arg3 Plain, arg4 Plain, arg5 Plain,
     child Few, mm2 Few, status Few, signal Few, name Few, count Few);

@@ -35,7 +35,7 @@ pub(crate) fn is_loss(row: Row<'_>) -> bool {
 /// The event of a row.
 pub(crate) fn event(row: Row<'_>, attached: Attached, lookup: &dyn Lookup) -> Result<Event, RecordError> {
     let task = |column| row.get(column).and_then(|id| lookup.task(id)).ok_or_else(|| row.wrong(column));
-    let entered = row.bits(ENTERED)?;
+    let left = row.bits(ENDED)?;
     let outcome = match (row.get(RESULT), row.maybe::<i32>(ERRNO)?) {
         (Some(value), None) => Outcome::Done(value as u64),
         (None, Some(errno)) => Outcome::Failed(Errno(errno)),
@@ -44,8 +44,8 @@ pub(crate) fn event(row: Row<'_>, attached: Attached, lookup: &dyn Lookup) -> Re
     };
     Ok(Event {
         seq: Seq(row.bits(SEQ)?),
-        entered: MonoNs(entered),
-        left: MonoNs(entered.wrapping_add(row.bits(TOOK)?)),
+        entered: MonoNs(left.wrapping_sub(row.bits(TOOK)?)),
+        left: MonoNs(left),
         task: task(TASK)?,
         mm: MmId(row.need(MM)?),
         op: op(row, attached, lookup)?,

@@ -54,10 +54,10 @@ fn another_version_is_refused_by_name() {
     let (path, _) = torn(folder.path(), 3);
     let tail = path.join("tail-000001");
     let mut bytes = fs::read(&tail).unwrap();
-    bytes[8] = 4;
+    bytes[8] = 5;
     fs::write(&tail, bytes).unwrap();
     let error = Reader::open(&path).map(|_| ()).unwrap_err().to_string();
-    assert!(error.ends_with("recording format 4, and this vmatlas reads format 3"), "{error}");
+    assert!(error.ends_with("recording format 5, and this vmatlas reads format 4"), "{error}");
 }
 
 /// Checks that nothing that exists is written to, and that only a recording is replaced.

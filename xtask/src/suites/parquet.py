@@ -85,7 +85,7 @@ def unsigned(text):
 def values(db, log):
     """The events as vmatlas tells them."""
     rows = db.sql(
-        "SELECT seq, op, pid, tid, mm, entered, entered + took, result, addr, len FROM events JOIN tasks ON tasks.id = task ORDER BY seq"
+        "SELECT seq, op, pid, tid, mm, ended - took, ended, result, addr, len FROM events JOIN tasks ON tasks.id = task ORDER BY seq"
     ).fetchall()
     # As run does, log leaves out the kernel's answers, and what pages alone are about.
     rows = [row for row in rows if row[1] not in ("observed", "madvise")]
