@@ -293,3 +293,28 @@ fn golden_recordings_are_read() {
         }
     }
 }
+
+/// Checks that `info` names a damaged table of looks, and says of all looks nothing that it does not know.
+#[test]
+fn damaged_looks_are_not_counted() {
+    let (folder, made) =
+        (tempfile::tempdir().unwrap(), vmatlas_testkit::fixtures().join("recordings/v2/watched"));
+    let segment = folder.path().join("seg-000001");
+    fs::create_dir(&segment).unwrap();
+    fs::copy(made.join("meta.json"), folder.path().join("meta.json")).unwrap();
+    for file in fs::read_dir(made.join("seg-000001")).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), segment.join(file.file_name())).unwrap();
+    }
+    assert_eq!(info(folder.path())["recording"]["looks"]["count"], 7);
+    let looks = segment.join("looks.parquet");
+    let mut bytes = fs::read(&looks).unwrap();
+    bytes[60] ^= 1;
+    fs::write(&looks, bytes).unwrap();
+    let all = info(folder.path());
+    let recording = &all["recording"];
+    assert!(recording["damage"][0].as_str().unwrap().starts_with("seg-000001/looks.parquet"), "{recording}");
+    let looks = &recording["looks"];
+    assert_eq!((&looks["count"], &looks["count_why"]), (&Value::Null, &Value::from("damaged")));
+    let output = vmatlas().arg("info").arg(folder.path()).arg("--no-pager").output().unwrap();
+    assert!(text(&output.stdout).contains("0 looks can be read, the others are damaged"));
+}

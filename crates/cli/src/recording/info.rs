@@ -104,7 +104,9 @@ fn read(reader: &mut Reader, context: &Context) -> Counts {
 fn about(reader: &Reader) -> About {
     let meta = reader.meta().clone();
     let end = meta.end.as_ref();
-    let (is_watched, all) = (looks::is_watched(reader), looks::all(reader));
+    let (is_watched, (all, error)) = (looks::is_watched(reader), looks::read(reader));
+    let mut damage: Vec<String> = reader.damage().iter().map(ToString::to_string).collect();
+    damage.extend(error.as_ref().map(ToString::to_string).filter(|what| !damage.contains(what)));
     About {
         path: reader.folder().as_os_str().as_bytes().to_vec(),
         started: MonoNs(meta.started),
@@ -124,9 +126,9 @@ fn about(reader: &Reader) -> About {
             handled: faults.handled,
             accounted: faults.accounted,
         }),
-        looks: is_watched.then(|| Looks::of(&all, meta.interval)),
+        looks: is_watched.then(|| Looks { is_part: error.is_some(), ..Looks::of(&all, meta.interval) }),
         page_snapshots: if is_watched { 0 } else { all.len() as u64 },
-        damage: reader.damage().iter().map(ToString::to_string).collect(),
+        damage,
         features: meta.features,
         program: meta.program,
         args: meta.args,

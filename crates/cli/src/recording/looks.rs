@@ -65,12 +65,16 @@ pub(crate) const fn page_source(method: Method) -> PageSource {
     }
 }
 
-/// The looks of a recording, as far as they can be read.
+/// The looks of a recording, as far as they can be read; what is damaged is told by who reads events, by `info` and `verify`.
 pub(crate) fn all(source: &Reader) -> Vec<Look> {
+    read(source).0
+}
+
+/// The same, and why there are no others.
+pub(crate) fn read(source: &Reader) -> (Vec<Look>, Option<RecordError>) {
     let mut looks = Vec::new();
-    // What is damaged is told by who reads events, and by `verify`.
-    let _ = source.looks(&mut looks);
-    looks
+    let error = source.looks(&mut looks).err();
+    (looks, error)
 }
 
 /// Goes to a moment; in a recording that was made by looking to the look at or before it, never between the events of one.

@@ -7,11 +7,25 @@ use serde_json::{Map, Value};
 use std::fmt::Display;
 use vmatlas_event::{Bytes, Look, MonoNs};
 
+/// What is said of all looks together, in JSON.
+const OF_ALL: [&str; 8] = [
+    "count",
+    "late",
+    "resident_first",
+    "resident_last",
+    "resident_most",
+    "cpu",
+    "cpu_percent",
+    "longest_hold_us",
+];
+
 /// What all looks of a recording come to.
 #[derive(Clone, Debug, Default)]
 pub struct Looks {
     /// How many.
     pub count: u64,
+    /// Whether others could not be read: then nothing is said of all of them.
+    pub is_part: bool,
     /// How long after one the next was due, in nanoseconds.
     pub interval: Option<u64>,
     /// How many were left out.
@@ -37,6 +51,7 @@ impl Looks {
         let most = known().reduce(|most, this| if this.0 > most.0 { this } else { most });
         Looks {
             count: looks.len() as u64,
+            is_part: false,
             interval,
             late: looks.iter().fold(0, |sum, look| sum.saturating_add(look.late)),
             resident: known()
@@ -54,6 +69,9 @@ impl Looks {
     pub fn lines(&self, lang: Lang) -> Vec<String> {
         let mut lines = Vec::new();
         let (n, late) = (count(self.count), count(self.late));
+        if self.is_part {
+            return vec![texts::LOOKS_LEFT.fill(lang, &[("n", &n)])];
+        }
         lines.push(match self.interval {
             Some(interval) => {
                 let interval = short_seconds(interval);
@@ -103,9 +121,17 @@ impl Looks {
     /// The same for JSON.
     pub fn json(&self) -> Value {
         let mut object = Map::new();
-        object.insert("count".into(), self.count.into());
         let interval = self.interval.map_or(Value::Null, |ns| (ns as f64 / 1e9).into());
         object.insert("interval".into(), interval);
+        if self.is_part {
+            object.insert("readable".into(), self.count.into());
+            for key in OF_ALL {
+                object.insert(key.into(), Value::Null);
+                object.insert(format!("{key}_why"), "damaged".into());
+            }
+            return Value::Object(object);
+        }
+        object.insert("count".into(), self.count.into());
         object.insert("late".into(), self.late.into());
         for (index, key) in ["first", "last", "most"].into_iter().enumerate() {
             let found = self.resident.and_then(|all| all.get(index).copied());

@@ -33,6 +33,9 @@ crate::texts! {
     /// Info: the same where the interval is not known.
     LOOKS_ALONE: "{n} looks, {late} left out; what happened between them was not seen",
         "観測 {n} 回 (省略 {late} 回)。観測と観測の間に起きたことは見えていません";
+    /// Info: where some are damaged.
+    LOOKS_LEFT: "{n} looks can be read, the others are damaged; what happened between them was not seen",
+        "読めた観測は {n} 回, ほかは破損しています。観測と観測の間に起きたことは見えていません";
     /// Info: resident sizes.
     SIZES: "resident {first} at first, {last} at last, most {peak} (at {time})", "常駐: 最初 {first}, 最後 {last}, 最大 {peak} ({time} の観測)";
     /// Info: resident sizes that are not known.
