@@ -2,6 +2,7 @@
 
 use crate::apply::{Ranges, affected_ranges};
 use crate::change::{Change, Replaced};
+use crate::space::Taken;
 use crate::spaces::Spaces;
 use smallvec::SmallVec;
 use vmatlas_event::{Addr, AddrRange, Event, Op, Source};
@@ -64,6 +65,8 @@ impl Spaces {
             let moves: SmallVec<[_; 2]> = all_met.filter_map(|((_, ranges), _)| both(ranges)).collect();
             let lost = change.rules.as_ref().map_or(&[][..], |rules| rules.before.grows());
             grows = living.space.may_grow(lost, &moves);
+            living.space.taken =
+                Some(Box::new(Taken { rows: change.before.clone(), origins: change.origins_before.clone() }));
             self.tally.conflicts += 1;
             // From where the break moved, its call does not say, and the prediction took the latest word for it.
             if is_beyond || matches!(event.op, Op::Brk { .. }) {
@@ -274,5 +277,41 @@ mod tests {
             let found = world.send(Op::Snapshot { reason: SnapshotReason::Check, rows }, Outcome::Done(0));
             assert_eq!(found.difference, None);
         }
+    }
+
+    /// Checks that pages which an overlapping munmap should have taken away are those of the mmap that was told before it, and
+    /// others those of the answer.
+    #[test]
+    fn what_came_after_a_munmap_keeps_its_call() {
+        let made = |now: VmaRow| {
+            let mut world = World::with(vec![anon(1, 2, Prot::RW)]);
+            let other = second_thread(&mut world);
+            let map = world.event(mmap(3, 3, 0x22), done(26));
+            let map = Event { entered: MonoNs(10), left: MonoNs(20), ..map };
+            world.spaces.event(&map);
+            let munmap = Op::Munmap { addr: Addr(26 * PAGE), len: Bytes(3 * PAGE) };
+            let munmap = world.event(munmap, Outcome::Done(0));
+            let munmap = Event { entered: MonoNs(5), left: MonoNs(30), task: other, ..munmap };
+            assert_eq!(world.spaces.event(&munmap).ask, [r(26, 29)]);
+            let op = Op::Observed { rows: vec![now], asked: r(26, 29), late: false, in_flight: vec![] };
+            let answer = Event { task: other, ..world.event(op, Outcome::Done(0)) };
+            let done = world.spaces.event(&answer).done.unwrap();
+            let space = world.spaces.get(MmId(1)).unwrap().clone();
+            // Taken back and made again it is the same.
+            let mut again = space.clone();
+            again.undo(&done.change);
+            assert_eq!(again.origin_of(Addr(26 * PAGE)), Some(map.seq));
+            again.redo(&done.change);
+            let origins = |space: &crate::AddressSpace| space.origins().cloned().collect::<Vec<_>>();
+            assert_eq!(origins(&again), origins(&space));
+            (map.seq, answer.seq, space)
+        };
+        let (map, _, space) = made(anon(26, 29, Prot::RW));
+        assert_eq!([26, 28].map(|page| space.origin_of(Addr(page * PAGE))), [Some(map); 2]);
+        let (map, answer, space) = made(anon(27, 30, Prot::RW));
+        let origins = [26, 27, 28, 29].map(|page| space.origin_of(Addr(page * PAGE)));
+        assert_eq!(origins, [None, Some(map), Some(map), Some(answer)]);
+        let (_, answer, space) = made(anon(26, 29, Prot::READ));
+        assert_eq!(space.origin_of(Addr(26 * PAGE)), Some(answer));
     }
 }

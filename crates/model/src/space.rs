@@ -1,6 +1,6 @@
 //! One address space: its VMAs as the kernel merges them, and where each page came from.
 
-use crate::change::{Change, Replaced};
+use crate::change::{Change, Few, Replaced};
 use crate::check::Difference;
 use crate::interval::{IntervalMap, Piece};
 use crate::rules::Rules;
@@ -37,8 +37,17 @@ pub struct AddressSpace {
     pub(crate) rules: Rules,
     /// Holes into which something may have grown, that the kernel is being asked about.
     pub(crate) holes: Vec<AddrRange>,
+    /// What the latest call has taken away, by the prediction, where it overlapped others.
+    pub(crate) taken: Option<Box<Taken>>,
     size: Bytes,
     pub(crate) peak: Bytes,
+}
+
+/// What a call has taken away that overlapped others: what is there all the same was made after it.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) rows: Few<VmaRow>,
+    pub(crate) origins: Few<Origin>,
 }
 
 /// The result of [`AddressSpace::apply`].
@@ -70,6 +79,7 @@ impl AddressSpace {
             brk: None,
             rules: Rules::default(),
             holes: Vec::new(),
+            taken: None,
             size: Bytes(0),
             peak: Bytes(0),
         }
@@ -138,7 +148,13 @@ impl AddressSpace {
     /// What it is now is what it begins with: no change tells of how it came to be so.
     pub(crate) fn begin(&mut self) {
         self.rules.take_before();
+        self.forget_questions();
+    }
+
+    /// What was known of the questions about the latest call is of no interest any more.
+    pub(crate) fn forget_questions(&mut self) {
         self.holes.clear();
+        self.taken = None;
     }
 
     /// How much memory it takes, nearly.

@@ -175,7 +175,7 @@ impl Spaces {
         if !self.pending.iter().any(|p| p.event.mm == event.mm)
             && let Some(living) = self.spaces.get_mut(&event.mm)
         {
-            living.space.holes.clear();
+            living.space.forget_questions();
         }
         Done::new(event, change, confirmed)
     }

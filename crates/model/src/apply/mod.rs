@@ -38,7 +38,7 @@ pub(crate) fn apply(space: &mut AddressSpace, event: &Event) -> Applied {
         Op::Observed { rows, asked, .. } => return observed::answer(space, event.seq, *asked, rows),
         _ => {}
     }
-    space.holes.clear();
+    space.forget_questions();
     let mut edit = Edit::new(space, event.seq);
     if edit.space.rules.any_grows() && !matches!(event.op, Op::Brk { .. }) {
         for range in affected_ranges(&event.op, event.outcome, edit.space.page) {

@@ -3,7 +3,7 @@
 use super::{Edit, differing, first};
 use crate::check::{Difference, Level};
 use crate::diff::{page_changes, same_coverage};
-use crate::space::{AddressSpace, Applied, Origin};
+use crate::space::{AddressSpace, Applied, Origin, Taken};
 use crate::undo::MANY;
 use crate::{Change, PageChange};
 use smallvec::{SmallVec, smallvec};
@@ -195,6 +195,30 @@ fn mend_origins(edit: &mut Edit<'_>, pages: &[PageChange], met: &[bool]) {
         } else {
             edit.space.origins.remove(range, |_| ());
             edit.space.rules.remove(range);
+        }
+    }
+    if let Some(taken) = edit.space.taken.take() {
+        give_back(edit, &taken, pages, met);
+        // Its other answers are to come.
+        edit.space.taken = Some(taken);
+    }
+}
+
+/// Pages that an overlapping call should have taken away are there, and look as before: they were made after it, by the call
+/// that we had heard of before it, and not by its question. (Seen: of a buffer that one thread gave back while another one got
+/// the same place, each touch was told as one of what munmap had made.) Should a call have made them of which we are still to
+/// hear, it will say so.
+fn give_back(edit: &mut Edit<'_>, taken: &Taken, pages: &[PageChange], met: &[bool]) {
+    for (change, is_met) in pages.iter().zip(met) {
+        let PageChange::Added(now) = change else { continue };
+        for row in taken.rows.iter().filter(|row| !is_met && row.same_attributes(now)) {
+            let place = row.range.intersect(now.range);
+            for origin in &taken.origins {
+                let part = place.and_then(|place| place.intersect(origin.range));
+                part.filter(|part| !part.is_empty())
+                    .into_iter()
+                    .for_each(|range| edit.space.origins.put(Origin { range, seq: origin.seq }));
+            }
         }
     }
 }

@@ -170,15 +170,14 @@ impl Engine {
 
     /// A call is about to be told: what its own task touched before it goes first, and what others touched before it took
     /// the pages away.
-    pub(super) fn tell_faults_before(
-        &mut self,
-        (tid, mm): (Tid, MmId),
-        op: &Op,
-        outcome: Outcome,
-        wiring: &mut Wiring<'_>,
-    ) {
+    pub(super) fn tell_faults_before(&mut self, call: &super::later::Call, wiring: &mut Wiring<'_>) {
+        let (tid, mm, entered) = (call.id.tid, call.mm, call.times.0);
         self.release(wiring, |of, fault| {
-            fault.tid == tid || *of == mm && takes_away(op, outcome, fault.addr)
+            let is_over = || {
+                takes_away(&call.op, call.outcome, fault.addr)
+                    || fault.at < entered && maps(&call.op, call.outcome, fault.addr)
+            };
+            fault.tid == tid || *of == mm && is_over()
         });
     }
 
@@ -347,6 +346,15 @@ pub(crate) fn takes_away(op: &Op, outcome: Outcome, addr: Addr) -> bool {
     }
 }
 
+/// Whether a call that ended so has mapped an address: a touch from before it began was of something else. (Seen: a buffer that
+/// was given back meanwhile by a call that was told later.)
+fn maps(op: &Op, outcome: Outcome, addr: Addr) -> bool {
+    let (&Op::Mmap { len, .. } | &Op::Mremap { new_len: len, .. }, Outcome::Done(at)) = (op, outcome) else {
+        return false;
+    };
+    AddrRange::from_len(Addr(at), len).is_some_and(|range| range.contains(addr))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,5 +378,7 @@ mod tests {
         assert!(!takes_away(&mremap, Outcome::Done(0x1000), Addr(0x1000)));
         let mprotect = Op::Mprotect { addr: Addr(0x1000), len: Bytes(0x1000), prot: ProtArg(0), pkey: None };
         assert!(!takes_away(&mprotect, Outcome::Done(0), Addr(0x1000)));
+        assert!(maps(&mremap, done, Addr(0xbfff)) && !maps(&mremap, done, Addr(0x1000)));
+        assert!(!maps(&mremap, Outcome::NoReturn, Addr(0x9000)) && !maps(&munmap, done, Addr(0x9000)));
     }
 }

@@ -151,7 +151,7 @@ impl Engine {
                 shared.left(tid, left);
             }
             let Some(call) = returned else { return };
-            self.tell_faults_before((tid, mm), &call.op, outcome, wiring);
+            self.tell_faults_before(&call, wiring);
             // Before the event: the map that the sink knows then is the one the stack was made in.
             self.tell_kept(wiring.sink);
             let stack = self.walk(&call, registers.as_ref(), wiring);
