@@ -35,7 +35,7 @@ fn me() -> String {
     std::process::id().to_string()
 }
 
-/// A mapping of its own VMA: no other has its flags.
+/// A mapping with flags that hardly any other has; those of other tests may lie beside it and be one VMA with it.
 fn arena(pages: u64) -> Arena {
     let arena = Arena::new(Bytes(pages * PAGE), ProtArg(3), MapFlags(0x4002)).unwrap();
     let _ = arena.advise(arena.range().start(), arena.range().len(), MADV_NOHUGEPAGE);
@@ -64,8 +64,11 @@ fn known_pages_are_told() {
     if !need(Capability::PagemapScan) || vmatlas_sys::page_size().bytes() != PAGE {
         return;
     }
-    let arena = arena(512);
-    let range = arena.range();
+    // A VMA of its own: between two pages that may not be touched.
+    let arena = arena(514);
+    let ends = [arena.range().start(), Addr(arena.range().end().0 - PAGE)];
+    ends.iter().for_each(|end| arena.protect(*end, Bytes(PAGE), ProtArg(0)).unwrap());
+    let range = AddrRange::new(Addr(ends[0].0 + PAGE), ends[1]).unwrap();
     touch(range, 7, 5, Touch::Write).unwrap();
     touch(range, 100, 2, Touch::Read).unwrap();
     let guarded = arena.advise(Addr(range.start().0 + 200 * PAGE), Bytes(3 * PAGE), MADV_GUARD_INSTALL);
