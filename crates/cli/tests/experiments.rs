@@ -146,7 +146,8 @@ fn experiments_are_recorded() {
         let path = dir.path().join(&name);
         let path = path.to_str().unwrap();
         let output = lab(&[&name, "-o", path]);
-        assert!(output.status.success(), "{name} {}", String::from_utf8_lossy(&output.stderr));
+        let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy);
+        assert!(output.status.success(), "{name} {said:?}");
         for words in [&["verify", path][..], &["info", path], &["log", path], &["show", path]] {
             let output = vmatlas().args(words).output().unwrap();
             assert!(output.status.success(), "{words:?} {}", String::from_utf8_lossy(&output.stderr));
